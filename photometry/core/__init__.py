@@ -1,0 +1,1 @@
+"""The vocabulary: types and small pure functions on numpy and the standard library."""

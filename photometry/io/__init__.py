@@ -1,0 +1,1 @@
+"""Files: one format per module; knows the vocabulary only."""

@@ -1,0 +1,97 @@
+"""Every path and file name of the program, and back."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from photometry.core.ids import CcdId
+
+TODO_NAME = "todo.sqlite"
+CATALOGS_FOLDER = "catalogs"          # local star lists, looked up when no source is named
+_FFI = re.compile(r"tess\d+-s(\d{4})-([1-4])-([1-4])-\d{4}-[a-z]_ffic\.fits(\.gz)?$")
+_TPF = re.compile(r"tess\d+-s(\d{4})-(\d{16,})-\d{4}-[a-z]_(?:fast-|a_fast-)?tp\.fits(\.gz)?$")
+_CUBE = re.compile(r"sector(\d{3,})_camera([1-4])_ccd([1-4])\.hdf5$")
+_CATALOG = re.compile(r"catalog_sector(\d{3,})_camera([1-4])_ccd([1-4])\.sqlite$")
+
+
+def catalog_path(folder: Path, ccd: CcdId) -> Path:
+    """Return where the star catalog of a CCD is."""
+    return folder / f"catalog_sector{ccd.sector:03d}_camera{ccd.camera}_ccd{ccd.ccd}.sqlite"
+
+
+def cube_path(folder: Path, ccd: CcdId) -> Path:
+    """Return where the pixel cube of a CCD is."""
+    return folder / f"sector{ccd.sector:03d}_camera{ccd.camera}_ccd{ccd.ccd}.hdf5"
+
+
+def todo_path(folder: Path) -> Path:
+    """Return where the to-do list is."""
+    return folder / TODO_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class LightCurveName:
+    """What the name of a light-curve file says."""
+
+    starid: int
+    ccd: CcdId
+    cadence_s: int
+    data_rel: int
+    version: int
+
+    def path(self, output: Path, gzip: bool = True) -> Path:
+        """Return where the file belongs below the output folder."""
+        tic = f"{self.starid:011d}"
+        name = (f"tess{tic}-s{self.ccd.sector:03d}-{self.ccd.camera}-{self.ccd.ccd}"
+                f"-c{self.cadence_s:04d}-dr{self.data_rel:02d}-v{self.version:02d}-tasoc_lc.fits")
+        return output / f"c{self.cadence_s:04d}" / tic[:5] / (name + (".gz" if gzip else ""))
+
+
+def ffi_name(ccd: CcdId, start_utc: str, scconfig: int, gzip: bool = False) -> str:
+    """Return the mission's file name of a calibrated FFI; `start_utc` as YYYYDDDhhmmss."""
+    return (f"tess{start_utc}-s{ccd.sector:04d}-{ccd.camera}-{ccd.ccd}-{scconfig:04d}-s_ffic.fits"
+            + (".gz" if gzip else ""))
+
+
+def tpf_name(starid: int, sector: int, start_utc: str, scconfig: int, fast: bool = False) -> str:
+    """Return the mission's file name of a target pixel file."""
+    kind = "a_fast-tp" if fast else "s_tp"
+    return f"tess{start_utc}-s{sector:04d}-{starid:016d}-{scconfig:04d}-{kind}.fits.gz"
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder in order of name, symbolic links followed."""
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        yield from (Path(root, name) for name in sorted(names))
+
+
+def _ccd(match: re.Match) -> CcdId:
+    return CcdId(int(match[1]), int(match[2]), int(match[3]))
+
+
+def find_ffis(folder: Path) -> list[tuple[CcdId, Path]]:
+    """Return the calibrated FFIs below a folder, in order of file name (that is, of time)."""
+    found = ((_FFI.match(path.name), path) for path in _walk(folder))
+    return sorted(((_ccd(match), path) for match, path in found if match),
+                  key=lambda item: (item[0], item[1].name))
+
+
+def find_tpfs(folder: Path) -> list[tuple[int, int, Path]]:
+    """Return sector, TIC number and path of the target pixel files below a folder."""
+    found = ((_TPF.match(path.name), path) for path in _walk(folder))
+    return [(int(match[1]), int(match[2]), path) for match, path in found if match]
+
+
+def find_cubes(folder: Path) -> list[tuple[CcdId, Path]]:
+    """Return the pixel cubes in a folder."""
+    found = ((_CUBE.match(path.name), path) for path in sorted(folder.iterdir()))
+    return [(_ccd(match), path) for match, path in found if match]
+
+
+def find_catalogs(folder: Path) -> list[tuple[CcdId, Path]]:
+    """Return the star catalogs in a folder."""
+    found = ((_CATALOG.match(path.name), path) for path in sorted(folder.iterdir()))
+    return [(_ccd(match), path) for match, path in found if match]

@@ -1,0 +1,1 @@
+"""What we think the sky and detector look like."""

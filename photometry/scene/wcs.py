@@ -1,0 +1,55 @@
+"""World coordinates of the science area.
+
+A frame's WCS is kept as FITS header text whose reference pixel counts from 1 on the science
+area, so that position (column, row) = 0-based pixel of `astropy.wcs.WCS`, window or not.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, NoConvergence
+from numpy.typing import ArrayLike, NDArray
+
+from photometry.core.pixels import Box
+
+
+@lru_cache(maxsize=8)
+def parse(text: str) -> WCS:
+    """Return the WCS of header text (cards of 80 characters)."""
+    return WCS(fits.Header.fromstring(text), fix=False)
+
+
+def to_pixels(text: str, ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Return row and column of sky positions; NaN where the distortion does not converge."""
+    ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
+    try:
+        column, row = parse(text).all_world2pix(ra, dec, 0, maxiter=50, tolerance=1e-6)
+    except NoConvergence as failed:
+        column, row = failed.best_solution.T.copy()
+        bad = np.concatenate([indices for indices in (failed.divergent, failed.slow_conv)
+                              if indices is not None]).astype(int)
+        column[bad] = row[bad] = np.nan
+    return row, column
+
+
+def to_sky(text: str, row: ArrayLike, column: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Return RA and Dec, degrees, of science pixels."""
+    ra, dec = parse(text).all_pix2world(np.atleast_1d(np.asarray(column, dtype=float)),
+                                        np.atleast_1d(np.asarray(row, dtype=float)), 0)
+    return ra, dec
+
+
+def footprint(text: str, box: Box) -> NDArray[np.float64]:
+    """Return RA and Dec (4, 2) of the outer corners of a box, in order."""
+    rows = np.array([box.row0, box.row0, box.row1, box.row1]) - 0.5
+    columns = np.array([box.column0, box.column1, box.column1, box.column0]) - 0.5
+    return np.column_stack(to_sky(text, rows, columns))
+
+
+def shifted(header: fits.Header, columns: float, rows: float) -> fits.Header:
+    """Return a copy of a header with its WCS reference pixel moved."""
+    moved = header.copy()
+    moved["CRPIX1"] += columns
+    moved["CRPIX2"] += rows
+    return moved
