@@ -98,7 +98,8 @@ class Box:
         """Tell whether every pixel of `other` is inside."""
         return self.union(other) == self
 
-    def contains(self, row: ArrayLike, column: ArrayLike, margin: float = 0.0) -> NDArray[np.bool_]:
+    def contains(self, row: ArrayLike, column: ArrayLike,
+                 margin: float = 0.0) -> NDArray[np.bool_]:
         """Tell which positions fall on pixels of the box, widened by `margin` pixels."""
         row, column = np.asarray(row), np.asarray(column)
         return ((row >= self.row0 - 0.5 - margin) & (row < self.row1 - 0.5 + margin)

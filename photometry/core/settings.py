@@ -59,7 +59,8 @@ def _flatten(document: dict[str, Any], known: set[str], prefix: str = "") -> dic
     for key, value in document.items():
         name = f"{prefix}{key}"
         if not isinstance(value, dict):
-            raise SettingsError(f"setting '{name}' must be in a section, such as [{sorted(known)[0]}]")
+            raise SettingsError(f"setting '{name}' must be in a section, "
+                                f"such as [{sorted(known)[0]}]")
         plain = {k: v for k, v in value.items() if not isinstance(v, dict)}
         nested = {k: v for k, v in value.items() if isinstance(v, dict)}
         if plain or not nested:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from photometry.core.ids import Target
 from photometry.core.pixels import Box
@@ -70,12 +70,13 @@ class Stars:
 class Prf(Protocol):
     """The pixel response function: the share of a star's light in each pixel."""
 
-    def __call__(self, box: Box, row: float, column: float,
+    def __call__(self, box: Box, row: ArrayLike, column: ArrayLike,
                  broadening: float = 0.0) -> NDArray[np.float64]:
-        """Return the light share (R, C) in `box` of a star at `row`, `column`.
+        """Return the light share in `box` of stars at `row`, `column`.
 
-        The share sums to 1 over an infinite grid. `broadening` is the rms image motion
-        during the exposure, in pixels, added in quadrature.
+        (R, C) for one star, (N, R, C) for arrays (N,). The share sums to 1 over an infinite
+        grid. `broadening` is the rms image motion during the exposure, in pixels, added in
+        quadrature.
         """
 
 

@@ -22,7 +22,7 @@ def parse(text: str) -> WCS:
 
 def to_pixels(text: str, ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray, NDArray]:
     """Return row and column of sky positions; NaN where the distortion does not converge."""
-    ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
+    ra, dec = np.atleast_1d(np.asarray(ra, float)), np.atleast_1d(np.asarray(dec, float))
     try:
         column, row = parse(text).all_world2pix(ra, dec, 0, maxiter=50, tolerance=1e-6)
     except NoConvergence as failed:
@@ -45,11 +45,3 @@ def footprint(text: str, box: Box) -> NDArray[np.float64]:
     rows = np.array([box.row0, box.row0, box.row1, box.row1]) - 0.5
     columns = np.array([box.column0, box.column1, box.column1, box.column0]) - 0.5
     return np.column_stack(to_sky(text, rows, columns))
-
-
-def shifted(header: fits.Header, columns: float, rows: float) -> fits.Header:
-    """Return a copy of a header with its WCS reference pixel moved."""
-    moved = header.copy()
-    moved["CRPIX1"] += columns
-    moved["CRPIX2"] += rows
-    return moved
