@@ -40,7 +40,7 @@ class FfiHeader:
     data_rel: int                 # 0 = none
     procver: str
     background_applied: bool
-    wcs_text: str                 # WCS cards of the science area, row/column 0-based + 1; "" = none
+    wcs_text: str                 # of the science area, see scene/wcs.py; "" = none
     ra_nom: float | None = None   # camera boresight, deg
     dec_nom: float | None = None
 

@@ -48,7 +48,7 @@ class Measurement:
 
     lightcurve: LightCurve
     aperture: NDArray[np.int32]           # (R, C) ApertureFlag bits
-    contamination: float = float("nan")   # share of the light in the aperture that is not the target's
+    contamination: float = float("nan")   # share of light that is not the target's
     flux_fraction: float = float("nan")   # share of the target's light that is in the aperture
     neighbours: tuple[int, ...] = ()      # other stars whose centre lies in the aperture
     notes: tuple[Note, ...] = ()          # reasons for a WARNING
