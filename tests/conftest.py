@@ -1,8 +1,14 @@
+"""Fixtures of all tests, and the rule that nothing is skipped in silence."""
+
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+NO_SKIPS = "TESSPHOT_NO_SKIPS"        # environment variable: a skip counts as a failure ...
+MAY_BE_ABSENT = "../shared"           # ... unless its reason names these files
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +18,27 @@ def realdata() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real mission files in ../shared/realdata")
     return folder
+
+
+def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure where skips are not allowed."""
+    if not os.environ.get(NO_SKIPS) or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if MAY_BE_ABSENT not in reason:
+        report.outcome = "failed"
+        report.longrepr = f"{NO_SKIPS} is set, and this was skipped: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    report = yield
+    fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    report = yield
+    fail_if_skipped(report)
+    return report
