@@ -1,0 +1,98 @@
+"""Light travel time from the observer to the solar-system barycenter.
+
+The observer is put at the Earth's centre, whose position comes from the analytic theory that
+ERFA carries in its code (`epv00`, what astropy calls its built-in ephemeris; right to 12 km or
+40 microseconds), so nothing is ever downloaded and no leap seconds or Earth orientation enter.
+"""
+
+from functools import lru_cache
+
+import erfa
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import CubicHermiteSpline
+
+from photometry.core.time import BTJD_ZERO, SECONDS_PER_DAY
+
+SPEED_OF_LIGHT_KM_S = 299792.458
+EARTH_RADIUS_KM = 6378.137
+ASTRONOMICAL_UNIT_S = 499.004783836     # light time for one au
+APOGEE_EARTH_RADII = 60.0               # of the spacecraft's orbit
+FIELD_ANGLE_DEG = 8.6                   # centre to corner of a CCD
+
+# Neglected relativistic terms: Shapiro delay (below 0.12 ms) and the parts of the Einstein
+# delay (below 2 ms) that differ between TDB at the spacecraft and at the Earth.
+RELATIVITY_S = 0.002
+
+SPACECRAFT_DISTANCE_S = APOGEE_EARTH_RADII * EARTH_RADIUS_KM / SPEED_OF_LIGHT_KM_S
+ACCURACY_S = SPACECRAFT_DISTANCE_S + RELATIVITY_S                            # 1.28 s
+# A correction known for the middle of the CCD holds the spacecraft's position; carried to
+# another star it misses only the difference of the two directions.
+ACCURACY_REFERENCED_S = (2 * np.sin(np.radians(FIELD_ANGLE_DEG) / 2) * SPACECRAFT_DISTANCE_S
+                         + RELATIVITY_S)                                     # 0.19 s
+
+# Cubic Hermite interpolation of position and velocity between daily knots is right to 0.1 km
+# (the monthly motion of the Earth about the Earth-Moon barycenter limits it).
+KNOT_DAYS = 1.0
+
+
+@lru_cache(maxsize=8)
+def _earth_position(time: bytes) -> NDArray[np.float64]:
+    """Return the Earth's barycentric position (T, 3) in days of light time."""
+    btjd = np.frombuffer(time)
+    knots = np.arange(np.floor(btjd.min()), np.ceil(btjd.max()) + KNOT_DAYS + 0.5, KNOT_DAYS)
+    state = erfa.epv00(BTJD_ZERO, knots)[1]
+    spline = CubicHermiteSpline(knots, state["p"], state["v"])
+    return spline(btjd) * (ASTRONOMICAL_UNIT_S / SECONDS_PER_DAY)
+
+
+def _direction(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
+    """Return unit vectors (..., 3) of ICRS positions in degrees."""
+    ra, dec = np.radians(np.asarray(ra, dtype=float)), np.radians(np.asarray(dec, dtype=float))
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def barycentric_correction(time_spacecraft: ArrayLike, ra: ArrayLike,
+                           dec: ArrayLike) -> NDArray[np.float64]:
+    """Return barycentric minus spacecraft time, days, right to `ACCURACY_S`.
+
+    Parameters
+    ----------
+    time_spacecraft : (T,)
+        TDB at the spacecraft as BTJD.
+    ra, dec : scalar or (N,)
+        ICRS, degrees.
+
+    Returns
+    -------
+    (T,) for one position, (N, T) for many
+        The Roemer delay.
+    """
+    time = np.ascontiguousarray(time_spacecraft, dtype=float)
+    if time.size == 0:
+        return np.zeros((*np.shape(ra), 0))
+    return _direction(ra, dec) @ _earth_position(time.tobytes()).T
+
+
+def carried_correction(time_spacecraft: ArrayLike, timecorr: ArrayLike,
+                       reference: tuple[float, float], ra: ArrayLike,
+                       dec: ArrayLike) -> NDArray[np.float64]:
+    """Carry a known correction to other stars of a CCD, right to `ACCURACY_REFERENCED_S`.
+
+    Parameters
+    ----------
+    time_spacecraft, timecorr : (T,)
+        TDB at the spacecraft as BTJD, and the mission's correction in days for `reference`.
+    reference : (ra, dec)
+        ICRS position, degrees, for which `timecorr` was made (a CCD's middle).
+    ra, dec : scalar or (N,)
+        Where it is wanted.
+
+    Returns
+    -------
+    (T,) for one position, (N, T) for many
+        Barycentric minus spacecraft time, days.
+    """
+    return (np.asarray(timecorr, dtype=float)
+            + barycentric_correction(time_spacecraft, ra, dec)
+            - barycentric_correction(time_spacecraft, *reference))
