@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from photometry.core.pixels import Box
 from photometry.scene.prf import CircularPrf
 
