@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from photometry.core.ids import Target
-from photometry.core.pixels import Box
+from photometry.core.pixels import SCIENCE_AREA, Box
 from photometry.core.time import Cadences
 
 
@@ -89,3 +89,4 @@ class Stamp:
     stars: Stars
     drift: NDArray[np.float64]        # (T, 2) row, column offset of the target from its
     prf: Prf                          # position in the reference frame, pixels
+    limits: Box = SCIENCE_AREA        # pixels that exist in the data: how far a stamp can grow
