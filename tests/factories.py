@@ -43,7 +43,8 @@ class MixturePrf:
         return total
 
     def __call__(self, box, row, column, broadening=0.0):
-        return self.series(box, row, column, broadening)[0]
+        shares = self.series(box, row, column, broadening)
+        return shares if np.ndim(row) else shares[0]
 
 
 def _pixel_shares(start, stop, centres, sigma):
