@@ -1,0 +1,213 @@
+"""Sources of stamps: a tile of a cube or a target pixel file, with catalog, motion and PRF."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.errors import InputError
+from photometry.core.ffi import Readout
+from photometry.core.flags import PixelFlag
+from photometry.core.ids import CcdId, Target
+from photometry.core.pixels import Box
+from photometry.core.stamp import FullyCorrelated, Pixels, Prf, Stamp, Stars
+from photometry.core.time import Cadences
+from photometry.io.catalog import Catalog, StarTable
+from photometry.io.cube import Cube
+from photometry.io.ephemeris import barycentric_correction
+from photometry.io.tpf import Tpf
+from photometry.metrics import default_box
+from photometry.scene import wcs
+from photometry.scene.motion import Motion
+from photometry.sky.background import BackgroundModel
+
+# Stars this far outside a stamp still put light into it; bright ones from further away.
+NEAR_PX = 12.0
+FAR_PX = 40.0
+FAR_TMAG = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the pixels of a light curve came from."""
+
+    ccd: CcdId
+    cadence_s: int
+    readout: Readout
+    data_rel: int
+    procver: str
+    wcs_text: str          # of the reference frame
+    digest: str            # of the input files
+
+
+class StampSource(Protocol):
+    """Anything that cuts stamps: the runner does not know which."""
+
+    origin: Origin
+    limits: Box            # no stamp can be larger
+
+    def target(self, starid: int) -> Target:
+        """Return what is known about a star."""
+
+    def first_box(self, target: Target) -> Box:
+        """Return the box to start with."""
+
+    def stamp(self, target: Target, box: Box) -> Stamp:
+        """Read the pixels in a box."""
+
+    def cadences(self, target: Target) -> Cadences:
+        """Return the times for the direction of a star."""
+
+    def background_pixels(self, box: Box) -> NDArray[np.bool_]:
+        """Tell which pixels served to measure the background."""
+
+
+class CubeStamps:
+    """Stamps from the cube of one CCD; holds one tile in memory at a time."""
+
+    def __init__(self, cube: Cube, catalog: Catalog, prf: Prf) -> None:
+        self._cube, self._catalog, self._prf = cube, catalog, prf
+        self._background = BackgroundModel(**cube.background_arrays())
+        self._motion = Motion(**cube.motion_arrays())
+        self._held: Pixels | None = None
+        self._stars: tuple[StarTable, NDArray, NDArray] | None = None
+        self.limits = cube.box
+        self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
+                             cube.procver, cube.wcs_text, cube.digest)
+
+    def target(self, starid: int) -> Target:
+        """Return what the catalog knows about a star.
+
+        Raises
+        ------
+        InputError
+            When the star is not in the catalog.
+        """
+        star = self._catalog.star(starid)
+        if star is None:
+            raise InputError(self._catalog.path, f"has no star {starid}")
+        row, column = wcs.to_pixels(self._cube.wcs_text, star.ra, star.dec)
+        return Target(star.starid, star.tmag, star.ra, star.dec, float(row[0]), float(column[0]),
+                      star.ra_j2000, star.dec_j2000, star.pm_ra, star.pm_dec, star.teff)
+
+    def first_box(self, target: Target) -> Box:
+        """Return the box to start with, sized by magnitude."""
+        return default_box(target.row, target.column, target.tmag, self.limits)
+
+    def hold(self, targets: list[Target]) -> None:
+        """Read one box around all targets of a tile, once."""
+        boxes = [self.first_box(target) for target in targets]
+        if boxes:
+            around = boxes[0]
+            for box in boxes[1:]:
+                around = around.union(box)
+            self._read(around)
+
+    def stamp(self, target: Target, box: Box) -> Stamp:
+        """Cut a stamp from the tile in memory; read anew where it reaches beyond."""
+        if self._held is None or not self._held.box.encloses(box):
+            self._read(box)
+        return Stamp(target, _cut(self._held, box), self._stars_near(target, box),
+                     self._motion.drift(target.row, target.column), self._prf)
+
+    def cadences(self, target: Target) -> Cadences:
+        """Return the cube's cadences with times for the direction of a star."""
+        cadences = self._cube.cadences
+        spacecraft = cadences.time_spacecraft
+        timecorr = barycentric_correction(spacecraft, target.ra, target.dec)
+        return replace(cadences, time=spacecraft + timecorr, timecorr=timecorr)
+
+    def background_pixels(self, box: Box) -> NDArray[np.bool_]:
+        """Tell which pixels served to measure the background."""
+        return self._cube.used_for_background(box)
+
+    def _read(self, box: Box) -> None:
+        flux, flux_err, pixel_flags = self._cube.read(box)
+        background = self._background.evaluate(box)
+        flux -= background
+        sumimage = self._cube.sumimage(box)
+        self._held = Pixels(
+            box, self._cube.cadences, flux, flux_err, background,
+            FullyCorrelated(self._background.error(box)), pixel_flags, sumimage,
+            ~(pixel_flags & PixelFlag.INVALID).astype(bool).all(axis=0))
+        corners = wcs.footprint(self._cube.wcs_text,
+                                box.grown(*(int(FAR_PX),) * 4))
+        table = self._catalog.within(corners)
+        self._stars = (table, *wcs.to_pixels(self._cube.wcs_text, table.ra, table.dec))
+
+    def _stars_near(self, target: Target, box: Box) -> Stars:
+        table, row, column = self._stars
+        return stars_near(target, box, table, row, column)
+
+
+class TpfStamps:
+    """The one stamp of a target pixel file."""
+
+    def __init__(self, tpf: Tpf, catalog: Catalog | None, prf: Prf) -> None:
+        self._tpf, self._catalog, self._prf = tpf, catalog, prf
+        self.limits = tpf.pixels.box
+        self.origin = Origin(tpf.ccd, tpf.cadence_s, tpf.readout, tpf.data_rel, tpf.procver,
+                             tpf.wcs_text, tpf.digest)
+
+    def target(self, starid: int) -> Target:
+        """Return a star of the catalog, or the file's own target from its header."""
+        star = None if self._catalog is None else self._catalog.star(starid)
+        if star is None:
+            star = self._tpf.star
+        if star.starid != starid:
+            raise InputError(self._tpf.path, f"is of star {self._tpf.star.starid}, and no catalog "
+                                             f"knows star {starid}")
+        row, column = wcs.to_pixels(self._tpf.wcs_text, star.ra, star.dec)
+        return Target(star.starid, star.tmag, star.ra, star.dec, float(row[0]), float(column[0]),
+                      star.ra_j2000, star.dec_j2000, star.pm_ra, star.pm_dec, star.teff)
+
+    def first_box(self, target: Target) -> Box:  # noqa: ARG002
+        """Return the whole stamp."""
+        return self.limits
+
+    def stamp(self, target: Target, box: Box) -> Stamp:
+        """Return the file's pixels with the stars around them."""
+        corners = wcs.footprint(self._tpf.wcs_text, box.grown(*(int(FAR_PX),) * 4))
+        stars = Stars(*(np.array([value]) for value in
+                        (target.starid, target.tmag, target.row, target.column)))
+        if self._catalog is not None:
+            table = self._catalog.within(corners)
+            stars = stars_near(target, box, table,
+                               *wcs.to_pixels(self._tpf.wcs_text, table.ra, table.dec))
+        drift = self._tpf.pos_corr - np.nanmedian(self._tpf.pos_corr, axis=0)
+        return Stamp(target, self._tpf.pixels, stars, drift, self._prf)
+
+    def cadences(self, target: Target) -> Cadences:  # noqa: ARG002
+        """Return the file's own times, made for its target."""
+        return self._tpf.pixels.cadences
+
+    def background_pixels(self, box: Box) -> NDArray[np.bool_]:
+        """Tell which pixels served to measure the background: unknown here, so none."""
+        return np.zeros(box.shape, dtype=bool)
+
+
+def stars_near(target: Target, box: Box, table: StarTable, row: NDArray,
+               column: NDArray) -> Stars:
+    """Return the target and the stars that put light into a box, the target first."""
+    near = box.contains(row, column, NEAR_PX)
+    far = box.contains(row, column, FAR_PX) & (table.tmag < FAR_TMAG)
+    index = np.flatnonzero((near | far) & (table.starid != target.starid))
+    index = index[np.lexsort((table.starid[index], table.tmag[index]))]
+    return Stars(np.append(target.starid, table.starid[index]),
+                 np.append(target.tmag, table.tmag[index]),
+                 np.append(target.row, row[index]), np.append(target.column, column[index]))
+
+
+def _cut(pixels: Pixels, box: Box) -> Pixels:
+    """Return a smaller box of pixels already in memory."""
+    if pixels.box == box:
+        return pixels
+    rows, columns = box.slices(pixels.box.offset)
+    inside = (slice(None), rows, columns)
+    return replace(pixels, box=box, flux=pixels.flux[inside], flux_err=pixels.flux_err[inside],
+                   background=pixels.background[inside],
+                   common=FullyCorrelated(pixels.common.sigma[inside]),
+                   pixel_flags=pixels.pixel_flags[inside],
+                   sumimage=pixels.sumimage[rows, columns],
+                   collected=pixels.collected[rows, columns])
