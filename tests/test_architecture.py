@@ -1,0 +1,111 @@
+"""The shape of the program: layers, light imports, documentation, clean files."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "photometry"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = ("h5py", "sqlite3", "matplotlib", "mpi4py")
+
+# Who alone may import what, anywhere in the file.
+OWNERS = {"mpi4py": ("workers.py",), "matplotlib": ("plots.py",), "h5py": ("io/",),
+          "hdf5plugin": ("io/",), "sqlite3": ("io/",), "sqlite_utils": ("io/",),
+          "argparse": ("cli.py",)}
+
+IN_FRESH_INTERPRETER = """
+import importlib, json, sys, time
+start = time.perf_counter()
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps({"modules": sorted(sys.modules), "elapsed_s": time.perf_counter() - start}))
+"""
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def science():
+    return [name_of(path) for folder in ("core", "sky", "scene", "methods")
+            for path in sorted((PACKAGE / folder).glob("*.py"))]
+
+
+def test_layers_import_downwards_only():
+    done = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+                          cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("names", [["photometry"], ["photometry.methods.aperture"], science()],
+                         ids=["package", "method", "all-science"])
+def test_importing_science_loads_nothing_that_opens_files_or_draws(names, record_property):
+    done = subprocess.run([sys.executable, "-c", IN_FRESH_INTERPRETER, *names], cwd=ROOT,
+                          capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    record_property("import_s", answer["elapsed_s"])
+    assert [name for name in HEAVY if name in answer["modules"]] == []
+
+
+def imported(path):
+    """Return the top names of all modules that a file imports, at its head or later."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_is_its_own_business(path):
+    place = path.relative_to(PACKAGE).as_posix()
+    strangers = [name for name in imported(path)
+                 if name in OWNERS and not place.startswith(OWNERS[name])]
+    assert strangers == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_environment_is_read_by_the_command_line_only(path):
+    names = {node.attr for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.Attribute)}
+    assert path.name == "cli.py" or not names & {"environ", "getenv", "argv"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_everything_public_has_a_docstring(path):
+    tree = ast.parse(path.read_text())
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    scopes = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
+    public = [node for scope in scopes for node in scope.body
+              if isinstance(node, kinds) and not node.name.startswith("_")]
+    assert ast.get_docstring(tree)
+    assert [node.name for node in public if not ast.get_docstring(node)] == []
+
+
+def tracked():
+    """Return the text files that git knows."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("needs git and a checkout")
+    for name in listed.stdout.decode().split("\0"):
+        path = ROOT / name
+        if path.is_file() and b"\0" not in (content := path.read_bytes()):
+            yield name, content.decode()
+
+
+@pytest.mark.parametrize("what, pattern", [
+    ("a path of somebody's machine", r"(?<![\w.>])/(?:home|root|work|Users|tmp)/"),
+    ("a task left in the code", r"#.*\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b"),
+    ("a quarrel of two versions", r"^(?:<{7}|>{7}) "),
+])
+def test_tracked_files_are_free_of(what, pattern):
+    found = [f"{name}:{number}: {line.strip()}" for name, text in tracked()
+             for number, line in enumerate(text.splitlines(), 1)
+             if re.search(pattern, line) and f'("{what}"' not in line]
+    assert found == [], what

@@ -1,0 +1,150 @@
+"""What the documentation shows must be there, and must work."""
+
+import re
+import shlex
+import subprocess
+import sys
+import types
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from photometry.core.outcome import Grow, Measurement
+from tests.factories import make_stamp
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+PROGRAMS = Path(sys.executable).parent
+VARIABLES = {"TESSPHOT_INPUT", "TESSPHOT_OUTPUT"}
+
+
+def blocks(page, language):
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def shell_lines():
+    """Return (page, line) of every command shown."""
+    return [pytest.param(line, id=f"{page.name}: {line}") for page in PAGES
+            for block in blocks(page, "sh") for line in block.splitlines() if line.strip()]
+
+
+@cache
+def help_of(*command):
+    """Return what a command says about itself."""
+    done = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def check_options(arguments, text):
+    options = [word.split("=")[0] for word in arguments if re.match(r"-{1,2}[a-zA-Z]", word)]
+    missing = [option for option in options
+               if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", text)]
+    assert not missing, f"--help does not know {missing}"
+
+
+@pytest.mark.parametrize("line", shell_lines())
+def test_every_command_shown_exists(line):
+    words = shlex.split(line)
+    if words[0] == "export":
+        assert words[1].split("=")[0] in VARIABLES
+        return
+    if words[0] == "mpiexec":
+        assert words[1] == "-n"
+        words = words[3:]
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif words[0] == "pip":
+        assert words[1:3] == ["install", "-r"]
+        assert (ROOT / words[3]).is_file()
+    elif words[0] in {"python", "tessphot"}:
+        program = ([sys.executable, str(ROOT / words[1])] if words[0] == "python"
+                   else [str(PROGRAMS / "tessphot"), words[1]])
+        text = help_of(*program)
+        assert re.search(rf"[Ee]xample.*{re.escape(words[1])}", text, re.DOTALL)
+        check_options(words[2:], text)
+    else:
+        assert (PROGRAMS / words[0]).is_file(), f"{words[0]} is not among what is installed"
+
+
+def anchors(page):
+    """Return the anchors of a page's headings, as forges make them."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_named_exist(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"`((?:photometry|tests|benchmarks|docs)/[\w/.-]+)`", text))
+    imagined = {name for name in named if "circle" in name}     # the example of the how-to
+    assert [name for name in sorted(named - imagined) if not (ROOT / name).exists()] == []
+
+
+def test_every_decision_is_listed():
+    index = (ROOT / "docs/index.md").read_text()
+    for page in sorted(ROOT.glob("docs/adr/*.md")):
+        status = re.search(r"^Status: (\w+)$", page.read_text(), re.MULTILINE)[1]
+        assert re.search(rf"\(adr/{page.name}\).*\| {status} \|", index), page.name
+
+
+@pytest.fixture
+def circle():
+    """Return the how-to's example as a module."""
+    (source,) = blocks(ROOT / "docs/howto-new-method.md", "python")
+    module = types.ModuleType("circle")
+    module.__dict__["__name__"] = "circle"
+    sys.modules["circle"] = module                     # dataclasses look their module up
+    exec(compile(source, "howto-new-method.md", "exec"), module.__dict__)
+    yield module
+    del sys.modules["circle"]
+
+
+def test_the_example_method_measures_a_star(circle):
+    stamp, truth = make_stamp(tmag=9.0, cadences=200, common=3.0, seed=7)
+    outcome = circle.measure(stamp)
+    assert isinstance(outcome, Measurement)
+    whole = outcome.lightcurve.flux / outcome.flux_fraction
+    assert np.mean(whole) == pytest.approx(np.mean(truth.flux), rel=2e-3)
+    pulls = (whole - truth.flux) * outcome.flux_fraction / outcome.lightcurve.flux_err
+    assert 0.85 < np.std(pulls) < 1.15
+
+
+def test_the_example_method_asks_for_a_larger_stamp(circle):
+    stamp, _ = make_stamp(shape=(4, 9))
+    assert circle.measure(stamp) == Grow(down=1, up=2)
+
+
+def test_the_example_method_obeys_the_style():
+    (source,) = blocks(ROOT / "docs/howto-new-method.md", "python")
+    done = subprocess.run([PROGRAMS / "ruff", "check", "--no-cache", "--stdin-filename",
+                           "photometry/methods/circle.py", "-"], input=source, cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_first_star_can_be_measured_and_opened_as_the_readme_says(tmp_path):
+    command = next(line.values[0] for line in shell_lines() if "--starid=" in line.values[0])
+    words = shlex.split(command)
+    subprocess.run([sys.executable, ROOT / words[1], *words[2:]], cwd=tmp_path, check=True)
+    (source,) = blocks(README, "python")
+    check = ("\nimport numpy as np"
+             "\nassert np.isfinite(lightcurve.flux.value).all()"
+             "\nassert np.isfinite(lightcurve.flux_err.value).all()"
+             "\nassert np.isnan(lk.read(path).flux.value).all()")
+    subprocess.run([sys.executable, "-c", source + check], cwd=tmp_path, check=True)
