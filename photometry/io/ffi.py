@@ -23,6 +23,7 @@ from photometry.core.ids import CcdId
 from photometry.core.pixels import (
     FRAME_COLUMNS,
     FRAME_ROWS,
+    LEADING_COLUMNS,
     OUTPUT_NAMES,
     SCIENCE_AREA,
     Box,
@@ -31,6 +32,8 @@ from photometry.core.pixels import (
 )
 from photometry.core.stats import clipped_variance_factor
 from photometry.core.time import SECONDS_PER_DAY, nominal_cadence_s
+from photometry.io.atomic import writing
+from photometry.io.ffi_cards import Extras, image_cards, primary_cards
 
 _UNREADABLE = (OSError, EOFError, zlib.error, ValueError, TypeError, VerifyError)
 _BLOCK = 2880
@@ -93,12 +96,59 @@ def _read(path: Path) -> Ffi:
     if not image.any():
         image[:] = np.nan                       # a frame that was never filled
     error = _placed(path, uncertainty, cards.shape)[science].astype(np.float32)
-    # Dropping the lowest and highest of each block of reads makes the frame a trimmed mean,
-    # which is less noisy than the uncertainty plane of the mission's pipeline says.
-    readout = header.readout
-    error *= np.float32(np.sqrt(clipped_variance_factor(readout.crmiten, readout.crblksz)))
+    error *= _sigma_factor(header.readout)
     error[~np.isfinite(image)] = np.nan
     return Ffi(header, image, error)
+
+
+def write_ffi(path: Path, ffi: Ffi, extras: Extras, compress_level: int = 1) -> None:
+    """Write an image in the mission's format; a name ending in `.gz` is compressed.
+
+    The whole science area becomes a 2136 x 2078 frame (collateral zero), anything else a
+    window. Equal input gives equal bytes. `read_ffi` gives the image back.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    content = io.BytesIO()
+    _hdus(ffi, extras).writeto(content)
+    data = content.getvalue()
+    if path.name.endswith(".gz"):
+        data = gzip.compress(data, compress_level, mtime=0)
+    with writing(path) as part:
+        part.write_bytes(data)
+
+
+def _hdus(ffi: Ffi, extras: Extras) -> fits.HDUList:
+    header = ffi.header
+    whole = header.box == SCIENCE_AREA
+    first_row, first_column = (0, -LEADING_COLUMNS) if whole else header.box.offset
+    primary = fits.PrimaryHDU(header=fits.Header(primary_cards(header, extras)))
+    hdus = fits.HDUList([primary])
+    uncertainty = ffi.error / _sigma_factor(header.readout)
+    for kind, plane in (("cal", ffi.image), ("uncert", uncertainty)):
+        if whole:
+            frame = np.zeros((FRAME_ROWS, FRAME_COLUMNS), dtype=np.float32)
+            frame[SCIENCE_AREA.slices((first_row, first_column))] = plane
+            plane = frame
+        cards = image_cards(header, kind, first_column, first_row, extras)
+        hdus.append(fits.ImageHDU(plane.astype(np.float32, copy=False), fits.Header(cards)))
+    # The comment of CHECKSUM holds a time: the observation's, so that bytes do not change.
+    when = f"HDU checksum updated {primary.header['DATE']}"
+    for hdu in hdus:
+        hdu.add_checksum(when=when)
+    return hdus
+
+
+def _sigma_factor(readout: Readout) -> np.float32:
+    """Return the true sigma relative to the mission's uncertainty plane.
+
+    Dropping the lowest and highest of each block of reads makes the frame a trimmed mean, which
+    is less noisy than as many independent reads, as the mission's pipeline takes them.
+    """
+    return np.float32(np.sqrt(clipped_variance_factor(readout.crmiten, readout.crblksz)))
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
@@ -234,7 +284,7 @@ class _Cards:
         held = Box(row, row + self.shape[0], column, column + self.shape[1])
         box = held.intersection(SCIENCE_AREA)
         if box.is_empty:
-            raise InputError(self.path, f"holds rows {row} to {held.row1 - 1} and columns {column} "
+            raise InputError(self.path, f"holds rows {row} to {held.row1 - 1}, columns {column} "
                              f"to {held.column1 - 1}, expected science pixels (0 to 2047)")
         return box
 
