@@ -17,6 +17,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 setup: $(INSTALLED) ## make .venv and install everything into it
+	@echo "$(VENV) is ready"
 
 $(INSTALLED): setup.cfg pyproject.toml requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: '$(PYTHON)' was not found: install Python 3.11 or newer, or name one with PYTHON=/path/to/python3" >&2; exit 1; }
@@ -24,7 +25,7 @@ $(INSTALLED): setup.cfg pyproject.toml requirements.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: '$(PYTHON)' cannot make virtual environments: install its venv module (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || { echo "Making $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear $(VENV); }
 	@echo "Installing into $(VENV) (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip && $(BIN)/python -m pip install --quiet -r requirements.txt || { echo "make: installation failed, see above; it needs a package index over the network" >&2; exit 1; }
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip && $(BIN)/python -m pip install -qq -r requirements.txt || { echo "make: installation failed, see above; it needs a package index over the network" >&2; exit 1; }
 	@touch $(INSTALLED)
 
 demo: $(INSTALLED) ## simulate a small sector and make its light curves (a minute)
