@@ -1,0 +1,402 @@
+"""The to-do list `todo.sqlite`: which stars to measure, and what became of each."""
+
+import math
+import platform
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from photometry.core.errors import InputError, TodoError
+from photometry.core.ids import CcdId, Select, Task
+from photometry.core.outcome import Note, Result, Status
+from photometry.core.overlaps import Measured, settle
+from photometry.io import todo_file
+from photometry.io.atomic import writing
+from photometry.io.layout import todo_path
+from photometry.io.todo_file import queries
+
+TILE_SIZE = 64                    # pixels; a tile is what one read of the cube serves
+TILES_PER_ROW = 32                # of the 2048-pixel science area
+READ_AHEAD = 256                  # pending rows asked for at a time
+ALL_ROWS = Select()
+
+# Texts that the established validation program looks for in `diagnostics.errors`.
+ESTABLISHED_TEXTS = {
+    "minimum_aperture": "Using minimum aperture.",
+    "switched_to_halo": "Automatically switched to Halo photometry",
+}
+
+_NOT_RUN = -1                     # stands for NULL in the query `set_status`
+_FINISHED_FROM = frozenset({int(Status.STARTED)})
+_LEGAL_FROM: dict[Status | None, frozenset[int]] = {
+    Status.STARTED: frozenset({_NOT_RUN}),
+    Status.OK: _FINISHED_FROM,
+    Status.WARNING: _FINISHED_FROM,
+    Status.ERROR: _FINISHED_FROM,
+    Status.ABORT: _FINISHED_FROM,
+    Status.SKIPPED: frozenset({_NOT_RUN, *map(int, Status)}),
+    None: frozenset(map(int, (Status.ERROR, Status.ABORT, Status.STARTED, Status.SKIPPED))),
+}
+_ANY = frozenset({_NOT_RUN, *map(int, Status)})
+
+
+def tile_of(row: ArrayLike, column: ArrayLike) -> NDArray[np.int_]:
+    """Return the number of the sky tile that holds science pixels (positions are rounded)."""
+    row, column = (np.rint(np.asarray(values)).astype(int) for values in (row, column))
+    return row // TILE_SIZE * TILES_PER_ROW + column // TILE_SIZE
+
+
+class Todo:
+    """The only speaker of `todo.sqlite`; one writer at a time, enforced by a lock.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder it is in.
+    readonly
+        Look, do not touch; any number of readers may run beside the writer.
+    in_memory
+        Work on a copy that is forgotten (unless `backup` keeps it); the file is not touched.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False, in_memory: bool = False) -> None:
+        path = Path(path)
+        self.path = todo_path(path) if path.is_dir() else path
+        self.folder = self.path.absolute().parent
+        self._run: int | None = None
+        self._lock = None
+        self._writable = not (readonly or in_memory)
+        if not self.path.is_file():
+            raise InputError(self.path, "does not exist; run_make_todo.py makes it")
+        if in_memory:
+            self._connection = todo_file.open_copy(self.path)
+        elif readonly:
+            self._connection = todo_file.open_readonly(self.path)
+        else:
+            self._lock = todo_file.lock(self.path)
+            try:
+                self._connection = todo_file.open_writable(self.path)
+            except BaseException:
+                todo_file.unlock(self.path, self._lock)
+                raise
+
+    @classmethod
+    def create(cls, path: Path, rows: Iterable[tuple[Task, int | None]],
+               overwrite: bool = False) -> None:
+        """Write a new list of tasks, each with its sky tile (None for target pixel files).
+
+        The file appears when it is complete. Raises `TodoError` if there is one already and
+        `overwrite` is not set.
+        """
+        path = Path(path)
+        if path.exists() and not overwrite:
+            raise TodoError(f"{path}: exists already; use --overwrite to make it anew")
+        todo_file.make(path, rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave a single plain file behind and let others write."""
+        if self._writable:
+            try:
+                with todo_file.explained(self.path):
+                    self._connection.execute("PRAGMA journal_mode = DELETE")
+            except TodoError:
+                pass    # somebody reads at this moment: the log stays beside the file
+        self._connection.close()
+        if self._lock is not None:
+            todo_file.unlock(self.path, self._lock)
+            self._lock = None
+
+    # What there is to do.
+
+    def tasks(self, select: Select = ALL_ROWS) -> Iterator[Task]:
+        """Yield pending rows by priority, as they are when they are asked for."""
+        where, values = _where(select)
+        last = -1
+        while rows := self._query("select_pending", (last, *values, READ_AHEAD), where):
+            for task in map(_task, rows):
+                last = task.priority
+                yield task
+
+    def tiles(self, select: Select = ALL_ROWS) -> list[list[Task]]:
+        """Group pending rows by what one read serves.
+
+        A group is a sky tile of a CCD, or a target pixel file; each is sorted by magnitude,
+        and the group with the brightest star comes first.
+        """
+        where, values = _where(select)
+        groups: dict[tuple, list[Task]] = {}
+        for *row, tile in self._query("select_pending_tiles", values, where):
+            task = _task(row)
+            groups.setdefault((task.ccd, task.cadence_s, *_unit(task, tile)), []).append(task)
+        return list(groups.values())
+
+    def random(self, select: Select = ALL_ROWS, rng_seed: int | None = None) -> Task | None:
+        """Draw one pending row; None when nothing is pending."""
+        where, values = _where(select)
+        pending = self.count(select).get(None, 0)
+        if not pending:
+            return None
+        place = int(np.random.default_rng(rng_seed).integers(pending))
+        return _task(self._query("select_random", (*values, place), where)[0])
+
+    def count(self, select: Select = ALL_ROWS) -> dict[Status | None, int]:
+        """Count the rows in each state; None is pending."""
+        where, values = _where(select)
+        return {None if status is None else Status(status): n_rows
+                for status, n_rows in self._query("count_status", values, where)}
+
+    # What becomes of it.
+
+    def start(self, tasks: Iterable[Task]) -> None:
+        """Mark rows as being worked on."""
+        priorities = [task.priority for task in tasks]
+        with self._transaction():
+            self._set_status(priorities, Status.STARTED)
+            self._many("take_lease", [(priority, self._run) for priority in priorities])
+
+    def save(self, results: Sequence[Result], output_root: Path) -> None:
+        """Store a batch of results, all or none.
+
+        Parameters
+        ----------
+        output_root
+            Where light curves go; their paths are stored relative to the folder of the list
+            if they lie below it, else to this.
+        """
+        priorities = [result.task.priority for result in results]
+        with self._transaction():
+            by_status = sorted(results, key=lambda result: result.status)
+            for status, group in groupby(by_status, key=lambda result: result.status):
+                self._set_status([result.task.priority for result in group], status)
+            for name in ("drop_lease", "drop_skip", "drop_overlaps"):
+                self._many(name, [(priority,) for priority in priorities])
+            self._many("save_diagnostics",
+                       [self._diagnostics(result, output_root) for result in results])
+            self._many("save_overlap", [(result.task.priority, int(starid)) for result in results
+                                        for starid in result.neighbours])
+
+    def _diagnostics(self, result: Result, output_root: Path) -> dict[str, Any]:
+        metrics, shape = result.metrics, result.stamp_shape
+        names = ("mean_flux", "variance", "variability", "rms_hour", "ptp", "pos_row",
+                 "pos_column", "contamination", "mask_size", "edge_flux")
+        return {
+            "priority": result.task.priority,
+            "lightcurve": result.path and self._relative(result.path, output_root),
+            "method_used": result.method,
+            "elaptime": result.elapsed_s,
+            "worker_wait_time": None,
+            "stamp_width": shape and shape[1],
+            "stamp_height": shape and shape[0],
+            "stamp_resizes": result.stamp_resizes,
+            "errors": _errors(result.notes),
+            **{name: None if metrics is None else _plain(getattr(metrics, name))
+               for name in names},
+        }
+
+    def _relative(self, path: str, output_root: Path) -> str:
+        roots = self.folder, Path(output_root).absolute()
+        for spelling in (Path.absolute, Path.resolve):      # as written, then without links
+            for root in map(spelling, roots):
+                if spelling(Path(path)).is_relative_to(root):
+                    return spelling(Path(path)).relative_to(root).as_posix()
+        raise ValueError(f"{path} is neither below {self.folder} nor below {output_root}")
+
+    def reset_interrupted(self, select: Select = ALL_ROWS) -> int:
+        """Make rows that failed or were interrupted pending again; return how many."""
+        return self._reset("select_interrupted", select)
+
+    def reset_all(self, select: Select = ALL_ROWS) -> int:
+        """Make all selected rows pending again, whatever they are; return how many."""
+        return self._reset("select_begun", select)
+
+    def _reset(self, query: str, select: Select) -> int:
+        where, values = _where(select)
+        with self._transaction():
+            priorities = [priority for priority, in self._query(query, values, where)]
+            self._set_status(priorities, None, legal_from=_ANY)
+            self._forget(priorities)
+        return len(priorities)
+
+    def _forget(self, priorities: Iterable[int]) -> None:
+        """Drop what was stored about rows, except how often they were tried."""
+        keys = [(priority,) for priority in priorities]
+        for name in ("drop_diagnostics", "drop_overlaps", "drop_skip"):
+            self._many(name, keys)
+
+    # Who keeps shared light.
+
+    def settle_overlaps(self, output_root: Path) -> list[Path]:
+        """Skip rows whose light a brighter row keeps; return their files, to be removed.
+
+        May be repeated at any time: the answer depends on the stored results alone. Rows that
+        were skipped and no longer are become pending. Files that an interrupted earlier call
+        left behind are returned again.
+        """
+        with self._transaction():
+            rows = self._measured()
+            verdict = settle(rows)
+            before = {row.task.priority for row in rows if row.status == Status.SKIPPED}
+            self._set_status(sorted(set(verdict.skipped_by) - before), Status.SKIPPED)
+            if dict(self._query("select_skipped")) != verdict.skipped_by:
+                self._many("drop_all_skips", [()])
+                self._many("save_skip", sorted(verdict.skipped_by.items()))
+            self._set_status(sorted(verdict.again), None)
+            self._forget(verdict.again)
+        stored = [name for name, in self._query("select_skipped_files")]
+        candidates = ({Path(output_root, name).absolute(), self.folder / name} for name in stored)
+        return [path for paths in candidates for path in sorted(paths) if path.is_file()]
+
+    def _measured(self) -> list[Measured]:
+        """Return the rows with a result and the stars in their apertures."""
+        overlaps: dict[int, list[int]] = {}
+        for priority, starid in self._query("select_overlaps"):
+            overlaps.setdefault(priority, []).append(starid)
+        return [Measured(_task(row), Status(status), tuple(overlaps.get(row[0], ())))
+                for *row, status in self._query("select_measured")]
+
+    # About runs and the whole list.
+
+    def begin_run(self, version: str, settings: str) -> int:
+        """Note that a run begins, with the program's version and settings; return its number."""
+        with self._transaction():
+            cursor = self._connection.execute(
+                queries()["begin_run"], (version, settings, platform.node(), _now()))
+        self._run = cursor.lastrowid
+        return self._run
+
+    def end_run(self, exit_code: int) -> None:
+        """Note how the run ended."""
+        with self._transaction():
+            self._many("end_run", [(_now(), exit_code, self._run)])
+
+    def summary(self) -> dict[str, Any]:
+        """Return counts by state, the mean time per star and the last failure's text."""
+        count = self.count()
+        elapsed, waiting, tasks_run = self._query("select_elapsed")[0]
+        failures = self._query("select_last_error")
+        return {
+            "numtasks": sum(count.values()),
+            "tasks_run": tasks_run,
+            "pending": count.get(None, 0),
+            **{status.name: count.get(status, 0) for status in Status},
+            "mean_elaptime": elapsed,
+            "mean_worker_waittime": waiting,
+            "last_error": failures[0][0] if failures else None,
+        }
+
+    def backup(self, path: Path) -> None:
+        """Write a complete copy; it appears under its name when it is complete."""
+        with writing(Path(path)) as part, todo_file.explained(path), \
+                closing(sqlite3.connect(part)) as copy:
+            self._connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+
+    # How it is asked.
+
+    def _set_status(self, priorities: Sequence[int], status: Status | None,
+                    legal_from: frozenset[int] | None = None) -> None:
+        """Change the state of rows: the only place that does, and all or none.
+
+        Raises
+        ------
+        TodoError
+            For a change that is not legal, naming the first row.
+        """
+        legal = _LEGAL_FROM.get(status) if legal_from is None else legal_from
+        if legal is None:
+            raise TodoError(f"status {status!r} cannot be set")
+        value = None if status is None else int(status)
+        sources = ", ".join(map(str, sorted(legal)))
+        statement = queries()["set_status"].format(sources=sources)
+        for priority in priorities:
+            if self._connection.execute(statement, (value, priority)).rowcount != 1:
+                self._refuse(priority, status)
+
+    def _refuse(self, priority: int, status: Status | None) -> None:
+        found = self._query("select_status", (priority,))
+        if not found:
+            raise TodoError(f"{self.path}: there is no row with priority {priority}")
+        old, new = (Status(value).name if value is not None else "pending"
+                    for value in (found[0][0], status))
+        raise TodoError(f"{self.path}: row {priority} is {old} and cannot become {new}")
+
+    def _query(self, name: str, values: Sequence[Any] = (), where: str = "1") -> list[tuple]:
+        with todo_file.explained(self.path):
+            return self._connection.execute(queries()[name].format(where=where),
+                                            values).fetchall()
+
+    def _many(self, name: str, rows: Sequence[Any]) -> None:
+        self._connection.executemany(queries()[name], rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Do all of it or nothing; other writers are kept out from the beginning."""
+        with todo_file.explained(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+
+def _where(select: Select) -> tuple[str, tuple]:
+    """Return a condition with bound parameters, and their values."""
+    conditions, values = ["1"], []
+    for column, allowed in (("sector", select.sectors), ("camera", select.cameras),
+                            ("ccd", select.ccds), ("cadence", select.cadences),
+                            ("starid", select.starids), ("priority", select.priorities)):
+        if allowed:
+            conditions.append(f"{column} IN ({', '.join('?' * len(allowed))})")
+            values += map(int, allowed)
+    if select.datasource is not None:
+        conditions.append("datasource = 'ffi'" if select.datasource == "ffi"
+                          else "datasource != 'ffi'")
+    for condition, limit in (("tmag >= ?", select.tmag_min), ("tmag <= ?", select.tmag_max)):
+        if limit is not None:
+            conditions.append(condition)
+            values.append(float(limit))
+    return " AND ".join(conditions), tuple(values)
+
+
+def _task(row: Sequence[Any]) -> Task:
+    priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area = row
+    return Task(priority, starid, CcdId(sector, camera, ccd), cadence, datasource, method,
+                math.nan if tmag is None else tmag, cbv_area)
+
+
+def _unit(task: Task, tile: int | None) -> tuple[str, int]:
+    """Return what one read serves: a tile, a pixel file, or a row whose tile is unknown."""
+    if task.datasource.startswith("tpf"):
+        return "tpf", int(task.datasource.partition(":")[2] or task.starid)
+    return ("ffi", tile) if tile is not None else ("row", task.priority)
+
+
+def _errors(notes: Iterable[Note]) -> str | None:
+    """Return remarks as the established validation program reads them."""
+    return "\n".join(ESTABLISHED_TEXTS.get(note.code, note.message) for note in notes) or None
+
+
+def _plain(value: float) -> float | int:
+    """Return a value that SQLite knows (it stores NaN as NULL)."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
