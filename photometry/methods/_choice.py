@@ -1,0 +1,133 @@
+"""Choose among nested apertures by the noise that each is expected to have."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.flags import is_good
+from photometry.core.outcome import Note
+from photometry.core.stamp import Stamp
+from photometry.core.stats import nan_mean
+from photometry.methods._scene import Scene
+
+SAMPLED_CADENCES = 16             # enough for a typical error per pixel
+COMMON_PIXELS = 9                 # aperture for which the shared error is asked once
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What makes one aperture better than another."""
+
+    min_pixels: int
+    noise_margin: float               # more noise than the least allowed, to hold more light
+    fraction_goal: float              # of the target's light worth that noise
+    neighbour_error: float            # relative error of the light of neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class PixelNoise:
+    """What is known of the pixels before one is chosen."""
+
+    variance: NDArray[np.float64]     # (R, C) (e-/s)^2, typical of one cadence
+    common: float                     # e-/s per pixel, moves all pixels together
+    motion: NDArray[np.float64]       # (2, 2) covariance of the drift, pixels^2
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The chosen number of pixels and the numbers behind it, arrays over nested apertures."""
+
+    mask: NDArray[np.bool_]           # (R, C)
+    pixels: NDArray[np.int_]          # number in each candidate
+    noise: NDArray[np.float64]        # expected relative scatter of one cadence
+    fraction: NDArray[np.float64]     # of the target's light
+    least: int                        # index of the candidate with least noise
+    chosen: int
+
+    def explain(self) -> Note:
+        """Return the choice in words."""
+        def told(index: int) -> str:
+            return (f"{self.pixels[index]} pixels: noise {1e6 * self.noise[index]:.0f} ppm, "
+                    f"{self.fraction[index]:.3f} of the light")
+        return Note("candidates", f"{len(self.pixels)} apertures; least noise with "
+                                  f"{told(self.least)}; chosen {told(self.chosen)}")
+
+
+def sample_cadences(stamp: Stamp) -> NDArray[np.int_]:
+    """Return the indices of a few good cadences, spread evenly."""
+    good = np.flatnonzero(is_good(stamp.pixels.cadences.quality))
+    count = min(len(good), SAMPLED_CADENCES)
+    return good[np.linspace(0, len(good) - 1, count).astype(int)]
+
+
+def sample_noise(stamp: Stamp, some: NDArray[np.int_]) -> PixelNoise:
+    """Return the typical noise of the pixels from the cadences with indices `some`."""
+    variance = nan_mean(stamp.pixels.flux_err[some].astype(float) ** 2)
+    drift = stamp.drift[is_good(stamp.pixels.cadences.quality)]
+    drift = drift[np.all(np.isfinite(drift), axis=1)]
+    motion = np.cov(drift.T) if len(drift) > 1 else np.zeros((2, 2))
+    return PixelNoise(variance, _common_sigma(stamp), motion)
+
+
+def _common_sigma(stamp: Stamp) -> float:
+    """Return the shared error per pixel near the target, e-/s, median over time."""
+    box, target = stamp.pixels.box, stamp.target
+    distance = ((box.rows - target.row)[:, None] ** 2 + (box.columns - target.column) ** 2)
+    weights = np.zeros(box.shape)
+    nearest = np.argsort(distance, axis=None)[:COMMON_PIXELS]
+    weights.flat[nearest] = 1.0 / len(nearest)
+    variance = np.median(stamp.pixels.common.variance(weights))
+    return float(np.sqrt(variance)) if np.isfinite(variance) else 0.0
+
+
+def choose(scene: Scene, noise: PixelNoise, allowed: NDArray[np.bool_],
+           forced: NDArray[np.bool_], rules: Rules) -> Choice:
+    """Return the best of the apertures that grow in order of expected signal over variance.
+
+    Least noise decides first. Then the aperture grows until it holds `fraction_goal` of the
+    target's light, as far as the noise stays within `noise_margin` of the least.
+
+    Parameters
+    ----------
+    allowed, forced : (R, C)
+        Pixels that may be used, and those that must be (the trails of saturated stars).
+    """
+    order = _order(scene, noise, allowed, forced)
+    sums = np.cumsum(_terms(scene, noise).reshape(5, -1)[:, order], axis=1)
+    share, variance, others = sums[:3]
+    count = np.arange(1, len(order) + 1)
+    moving = np.einsum("in,ij,jn->n", sums[3:], noise.motion, sums[3:])
+    total = (variance + (count * noise.common) ** 2 + moving
+             + (rules.neighbour_error * others) ** 2)
+    signal = scene.target_flux * np.maximum(share, 1e-9)
+    relative = np.sqrt(np.maximum(total, 0.0)) / signal
+    start = min(max(rules.min_pixels, int(forced.sum())), len(order)) - 1
+    least = start + int(np.argmin(relative[start:]))
+    chosen = _enlarge(relative, share, least, rules)
+    mask = np.zeros(allowed.shape, dtype=bool)
+    mask.flat[order[:chosen + 1]] = True
+    return Choice(mask, count, relative, share, least, chosen)
+
+
+def _order(scene: Scene, noise: PixelNoise, allowed: NDArray, forced: NDArray) -> NDArray[np.int_]:
+    """Return the flat indices of usable pixels, best first."""
+    rank = scene.share / np.maximum(noise.variance, np.finfo(float).tiny)
+    rank = np.where(forced, np.inf, np.nan_to_num(rank))
+    candidates = np.flatnonzero(allowed | forced)
+    return candidates[np.argsort(-rank.flat[candidates], kind="stable")]
+
+
+def _terms(scene: Scene, noise: PixelNoise) -> NDArray[np.float64]:
+    """Return what adds up over pixels: share, variance, others' light, light gained by motion."""
+    light = scene.light
+    gradient = [np.gradient(light, axis=axis) if light.shape[axis] > 1 else np.zeros_like(light)
+                for axis in (0, 1)]
+    return np.stack([scene.share, np.nan_to_num(noise.variance), scene.others, *gradient])
+
+
+def _enlarge(relative: NDArray, share: NDArray, least: int, rules: Rules) -> int:
+    """Return the index of the aperture that meets the goal or the limit of noise."""
+    enough = max(least, int(np.searchsorted(share, rules.fraction_goal)))
+    quiet = relative[least:enough + 1] <= (1.0 + rules.noise_margin) * relative[least]
+    return least + int(np.flatnonzero(quiet)[-1])

@@ -1,0 +1,66 @@
+"""The share of the target's light in an aperture: PRF model and curve of growth together.
+
+The true PRF is up to a quarter wider or narrower than a field average, which moves a small
+aperture's share by several per cent. The mean image tells how much more light a large aperture
+holds, and there the model hardly depends on the width. Both are weighted by their errors.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.flags import is_good
+from photometry.core.stamp import Stamp
+from photometry.methods._choice import PixelNoise
+from photometry.methods._scene import Scene
+
+LARGE_PX = 4.5                    # radius of the large aperture
+BROADENING_PX = 0.3               # changes widths by as much as the model may be wrong
+SKY_ERROR = 0.1                   # e-/s per pixel in the mean image, at least
+BELIEVABLE = 3.0                  # sigmas of the model that the data may move the share
+
+
+@dataclass(frozen=True, slots=True)
+class Fraction:
+    """Share of the target's light in an aperture."""
+
+    value: float
+    model: float                  # from the PRF alone
+    weight: float                 # of the mean image, 0..1
+
+
+def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[np.bool_],
+                  allowed: NDArray[np.bool_], neighbour_error: float) -> Fraction:
+    """Return the share of light in the mask `small`.
+
+    `allowed` (R, C) are the pixels free of other stars' clusters; `neighbour_error` is the
+    relative error of the light of neighbours.
+    """
+    box, target = stamp.pixels.box, stamp.target
+    distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
+    large = small | (allowed & (distance <= LARGE_PX))
+    shift = scene.share - stamp.prf(box, target.row, target.column, broadening=BROADENING_PX)
+    model, error = scene.share[small].sum(), abs(shift[small].sum())
+    light = stamp.pixels.sumimage - scene.others
+    whole, part = light[large].sum(), light[small].sum()
+    if not (error > 0 and whole > 0 and 0 < part <= whole and large.sum() > small.sum()):
+        return Fraction(float(model), float(model), 0.0)
+    ratio = part / whole
+    measured = ratio * scene.share[large].sum()
+    lost = _light_error(stamp, scene, noise, large & ~small, allowed & ~large, neighbour_error)
+    measured_error = np.hypot(shift[large].sum(), lost / whole) * ratio
+    weight = error**2 / (error**2 + measured_error**2)
+    moved = np.clip(weight * (measured - model), -BELIEVABLE * error, BELIEVABLE * error)
+    return Fraction(float(min(model + moved, 1.0)), float(model), float(weight))
+
+
+def _light_error(stamp: Stamp, scene: Scene, noise: PixelNoise, ring: NDArray[np.bool_],
+                 sky: NDArray[np.bool_], neighbour_error: float) -> float:
+    """Return the error, e-/s, of the target's light measured in the pixels `ring`."""
+    n_cadences = int(is_good(stamp.pixels.cadences.quality).sum())
+    photons = np.nansum(noise.variance[ring]) / n_cadences
+    left = np.median((stamp.pixels.sumimage - scene.light)[sky]) if sky.any() else 0.0
+    pedestal = np.hypot(SKY_ERROR, left) * ring.sum()
+    neighbours = neighbour_error * scene.others[ring].sum()
+    return float(np.sqrt(photons + pedestal**2 + neighbours**2))

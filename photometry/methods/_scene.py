@@ -1,0 +1,73 @@
+"""The light that the catalog and the PRF put on a stamp."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.pixels import Box
+from photometry.core.stamp import Stamp
+from photometry.core.stats import flux_from_tmag
+
+CHUNK_VALUES = 2_000_000          # bounds the memory of one evaluation
+REACH_PX = 3.0                    # how far the apertures of faint stars reach
+NEGLECTED = 1e-3                  # of the target's light: all left-out stars together
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Expected light on the pixels of a stamp."""
+
+    target_flux: float                # e-/s
+    share: NDArray[np.float64]        # (R, C) of the target's light
+    others: NDArray[np.float64]       # (R, C) e-/s from all other stars
+    n_others: int                     # stars that were evaluated
+
+    @property
+    def light(self) -> NDArray[np.float64]:
+        """All stars together, (R, C) e-/s."""
+        return self.target_flux * self.share + self.others
+
+
+def build_scene(stamp: Stamp) -> Scene:
+    """Return the light of the target and of every star that can matter to it."""
+    box, target, stars = stamp.pixels.box, stamp.target, stamp.stars
+    share = stamp.prf(box, target.row, target.column)
+    flux = target_flux(stamp, share)
+    index = relevant(stamp, flux)
+    others = np.zeros(box.shape)
+    step = max(1, CHUNK_VALUES // max(share.size, 1))
+    star_flux = flux_from_tmag(stars.tmag)
+    for start in range(0, len(index), step):
+        part = index[start:start + step]
+        others += np.tensordot(star_flux[part],
+                               stamp.prf(box, stars.row[part], stars.column[part]), axes=1)
+    return Scene(flux, share, others, len(index))
+
+
+def target_flux(stamp: Stamp, share: NDArray) -> float:
+    """Return the target's flux, from the image where the catalog has no magnitude."""
+    if np.isfinite(stamp.target.tmag):
+        return float(flux_from_tmag(stamp.target.tmag))
+    image = np.where(np.isfinite(stamp.pixels.sumimage), stamp.pixels.sumimage, 0.0)
+    return max(float(np.sum(image * share) / np.sum(share**2)), 1.0)
+
+
+def relevant(stamp: Stamp, flux: float) -> NDArray[np.int_]:
+    """Return the indices of the other stars without the many that matter nothing together."""
+    stars, target = stamp.stars, stamp.target
+    is_other = stars.starid != target.starid
+    distance = np.hypot(stars.row - target.row, stars.column - target.column)
+    light = flux_from_tmag(stars.tmag)
+    is_known = is_other & np.isfinite(light) & np.isfinite(distance)
+    reach = max(REACH_PX, min(stamp.pixels.box.shape) / 4)
+    gap = np.where(is_known, np.maximum(distance - reach, 0), 0).astype(int)
+    share = np.minimum(np.pi * reach**2 * _profile(stamp, int(gap.max(initial=0)))[gap], 1.0)
+    light = np.where(is_known, light * share, 0.0)
+    order = np.argsort(light)
+    return np.sort(order[np.cumsum(light[order]) > NEGLECTED * flux])
+
+
+def _profile(stamp: Stamp, length: int) -> NDArray[np.float64]:
+    """Return the share of light in a pixel by its distance from a star, whole pixels."""
+    return stamp.prf(Box(0, 1, 0, length + 1), 0.0, 0.0)[0]

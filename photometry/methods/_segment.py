@@ -1,0 +1,129 @@
+"""The target's share of a mean image: its cluster, and its basin in a crowd."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.outcome import Note
+from photometry.core.pixels import Box
+from photometry.core.stamp import Stamp, Stars
+from photometry.core.stats import flux_from_tmag, tmag_from_flux
+from photometry.methods import _clusters
+from photometry.methods._overflow import find_full, find_trails, label_patches
+from photometry.methods._scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """How a segment is looked for; the units are those of the method's settings."""
+
+    threshold: float
+    min_pixels: int
+    blur: float
+    watershed: bool
+    overflow: bool
+    saturation_tmag: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Where the target's light is."""
+
+    mask: NDArray[np.bool_]           # (R, C) the target's basin; empty = nothing there
+    claimed: NDArray[np.bool_]        # (R, C) clusters and basins of other light
+    trails: NDArray[np.bool_]         # (R, C) charge bled from the target's basin
+    decisions: tuple[Note, ...]
+
+
+def find_segment(stamp: Stamp, scene: Scene, usable: NDArray[np.bool_],
+                 finder: Finder) -> Segment:
+    """Return the pixels of the mean image that belong to the target."""
+    image = np.where(usable, stamp.pixels.sumimage, np.nan)
+    level = _clusters.find_level(image[usable], finder.threshold)
+    labels = _clusters.find_clusters(image, level.cut, finder.min_pixels)
+    cluster = _under(labels, _place(stamp), scene.share)
+    full = _full_pixels(stamp, scene, image, cluster, finder)
+    basin, crowd = cluster, Note("crowd", "the cluster was not divided")
+    if finder.watershed and cluster.any():
+        basin, crowd = _divide(stamp, scene, image, cluster, full, finder)
+    trails = find_trails(image, full & basin, level.cut) & usable
+    decisions = (
+        Note("level", f"mode {level.mode:.3f}, scatter {level.scatter:.3f}, "
+                      f"cut {level.cut:.3f} e-/s"),
+        Note("clusters", f"{labels.max(initial=0)} clusters; the target's has "
+                         f"{cluster.sum()} pixels"),
+        crowd,
+        Note("overflow", f"{(full & basin).sum()} saturated pixels, {trails.sum()} with trails"))
+    return Segment(basin, (labels > 0) & ~basin & ~trails, trails, decisions)
+
+
+def _place(stamp: Stamp) -> tuple[float, float]:
+    """Return the target's row and column counted from the stamp's first pixel."""
+    return stamp.target.row - stamp.pixels.box.row0, stamp.target.column - stamp.pixels.box.column0
+
+
+def _under(labels: NDArray, place: tuple[float, float], share: NDArray) -> NDArray[np.bool_]:
+    """Return the segment under a position, or the one beside it with most of the star's light."""
+    row, column = (round(value) for value in place)
+    label = labels[row, column]
+    if label == 0:
+        window = np.zeros(labels.shape, dtype=bool)
+        window[max(row - 1, 0):row + 2, max(column - 1, 0):column + 2] = True
+        light = np.bincount(labels[window], weights=share[window])
+        light[0] = 0.0
+        label = int(np.argmax(light))
+    return labels == label if label else np.zeros(labels.shape, dtype=bool)
+
+
+def stars_in(stars: Stars, box: Box, mask: NDArray[np.bool_]) -> NDArray[np.int_]:
+    """Return the indices of the stars whose central pixel is in a mask."""
+    inside = np.flatnonzero(box.contains(stars.row, stars.column))
+    rows = np.rint(stars.row[inside]).astype(int) - box.row0
+    columns = np.rint(stars.column[inside]).astype(int) - box.column0
+    rows, columns = np.minimum(rows, mask.shape[0] - 1), np.minimum(columns, mask.shape[1] - 1)
+    return inside[mask[np.maximum(rows, 0), np.maximum(columns, 0)]]
+
+
+def _combined_tmag(stamp: Stamp, mask: NDArray[np.bool_]) -> float:
+    """Return the magnitude of all stars in a mask; NaN for none."""
+    members = stars_in(stamp.stars, stamp.pixels.box, mask)
+    return float(tmag_from_flux(np.nansum(flux_from_tmag(stamp.stars.tmag[members]))))
+
+
+def _full_pixels(stamp: Stamp, scene: Scene, image: NDArray, cluster: NDArray[np.bool_],
+                 finder: Finder) -> NDArray[np.bool_]:
+    """Return the saturated pixels (R, C) of the target's cluster."""
+    if not (finder.overflow and _combined_tmag(stamp, cluster) <= finder.saturation_tmag):
+        return np.zeros(cluster.shape, dtype=bool)
+    return find_full(image, cluster, float(scene.light[cluster].max()))
+
+
+def _divide(stamp: Stamp, scene: Scene, image: NDArray, cluster: NDArray[np.bool_],
+            full: NDArray[np.bool_], finder: Finder) -> tuple[NDArray[np.bool_], Note]:
+    """Return the target's basin of its cluster, seeded by the stars that make peaks."""
+    stars, box = stamp.stars, stamp.pixels.box
+    peaks = _clusters.find_peaks(image, cluster, finder.blur)
+    heights = image[peaks]
+    light = np.nan_to_num(flux_from_tmag(stars.tmag)) * scene.share.max()
+    owner = _clusters.assign_peaks(peaks, heights, stars.row - box.row0,
+                                   stars.column - box.column0, light,
+                                   stars.tmag <= finder.saturation_tmag)
+    seeds = _clusters.one_per_patch(np.unique(owner[owner >= 0]), peaks, heights,
+                                    label_patches(full))
+    note = Note("crowd", f"{len(heights)} peaks, {len(seeds)} of catalog stars")
+    if len(seeds) < 2:
+        return cluster, note
+    basins = _clusters.watershed(image, cluster, (peaks[0][seeds], peaks[1][seeds]))
+    peak = _own_peak(owner, light, stars.starid == stamp.target.starid)
+    if peak is not None:
+        return basins == basins[peaks[0][peak], peaks[1][peak]], note
+    return _under(basins, _place(stamp), scene.share), note
+
+
+def _own_peak(owner: NDArray[np.int_], light: NDArray, is_target: NDArray[np.bool_]) -> int | None:
+    """Return the target's peak if it is the brightest star that claims it."""
+    for index in np.flatnonzero(is_target):
+        if owner[index] >= 0 and light[index] >= light[owner == owner[index]].max():
+            return int(owner[index])
+    return None

@@ -1,0 +1,184 @@
+"""Sum the pixels of a fixed aperture that holds the star.
+
+The mean image is cut above its local mode into clusters, clusters into the basins of the
+catalog's stars. Inside the target's basin the aperture is the one of a nested series for
+which PRF, noise, motion and neighbours promise the least scatter. The idea of clusters and
+watershed on the summed image is that of K2P2.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
+from photometry.core.stamp import Stamp
+from photometry.methods._choice import Choice, Rules, choose, sample_cadences, sample_noise
+from photometry.methods._clusters import connected_to, fill_holes
+from photometry.methods._fraction import Fraction, find_fraction
+from photometry.methods._scene import Scene, build_scene
+from photometry.methods._segment import Finder, find_segment, stars_in
+from photometry.methods._sums import aperture_bits, sum_pixels
+
+REFERENCES = ("2015ApJ...806...30L",)
+
+OUTSIDE = "target outside the stamp"
+NO_CADENCES = "no good cadences"
+NO_PIXELS = "no valid pixels at the target"
+MINIMUM = "minimum_aperture"
+EDGE_FLUX = "light of a bright star lost over the edge"
+MINIMUM_RADIUS_PX = 3.0           # a minimum aperture looks no farther for pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How apertures are made."""
+
+    threshold: float = 0.8            # cut above the mode of the mean image, scatters
+    min_pixels: int = 4               # in a cluster and in an aperture
+    blur: float = 0.5                 # pixels, before peaks are looked for
+    watershed: bool = True            # divide clusters among the stars in them
+    noise_margin: float = 0.15        # more noise than the least allowed, to hold more light
+    fraction_goal: float = 0.92       # of the target's light worth that noise
+    neighbour_error: float = 0.03     # relative error of the light of neighbours
+    overflow: bool = True             # follow the columns into which saturated stars bleed
+    saturation_tmag: float = 7.0      # stars in one basin together brighter than this overflow
+    halo_tmag: float = 6.0            # stars brighter than this may be left to the halo method
+    edge_share: float = 0.01          # of the expected flux at an edge that cannot move
+    grow: int = 10                    # pixels by which a stamp grows, at least
+
+
+DEFAULTS = Settings()
+
+
+def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
+    """Return the light curve of the target in its own aperture."""
+    some = sample_cadences(stamp)
+    usable = find_usable(stamp, some)
+    problem = find_problem(stamp, usable, len(some))
+    if problem:
+        return Decline(problem)
+    scene, noise = build_scene(stamp), sample_noise(stamp, some)
+    segment = find_segment(stamp, scene, usable, _finder(settings))
+    allowed = usable & ~segment.claimed
+    decisions, choice = segment.decisions, None
+    if segment.mask.any():
+        choice = choose(scene, noise, allowed, segment.trails, _rules(settings))
+        decisions = (*decisions, choice.explain())
+    mask, notes = find_aperture(stamp, choice, usable, settings.min_pixels)
+    if mask.sum() < settings.min_pixels:
+        return Decline(NO_PIXELS)
+    edge = find_edge(stamp, scene, mask, settings)
+    if edge is not None:
+        return edge
+    fraction = find_fraction(stamp, scene, noise, mask, allowed, settings.neighbour_error)
+    return _measurement(stamp, scene, mask, fraction, settings, notes, decisions)
+
+
+def _finder(settings: Settings) -> Finder:
+    return Finder(settings.threshold, settings.min_pixels, settings.blur, settings.watershed,
+                  settings.overflow, settings.saturation_tmag)
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(settings.min_pixels, settings.noise_margin, settings.fraction_goal,
+                 settings.neighbour_error)
+
+
+def find_usable(stamp: Stamp, some: NDArray[np.int_]) -> NDArray[np.bool_]:
+    """Return the pixels (R, C) that have values in most of the cadences `some`."""
+    pixels = stamp.pixels
+    filled = np.isfinite(pixels.flux[some]).sum(axis=0) > len(some) / 2
+    return pixels.collected & np.isfinite(pixels.sumimage) & filled
+
+
+def find_problem(stamp: Stamp, usable: NDArray[np.bool_], n_good: int) -> str | None:
+    """Return why the target cannot be measured at all, or None."""
+    box, target = stamp.pixels.box, stamp.target
+    if not box.contains(target.row, target.column):
+        return OUTSIDE
+    if n_good == 0:
+        return NO_CADENCES
+    near = _distance(stamp) <= MINIMUM_RADIUS_PX
+    return None if (usable & near).any() else NO_PIXELS
+
+
+def find_aperture(stamp: Stamp, choice: Choice | None, usable: NDArray[np.bool_],
+                  min_pixels: int) -> tuple[NDArray[np.bool_], tuple[Note, ...]]:
+    """Return the chosen mask, or the minimum one with a remark."""
+    if choice is not None:
+        mask = connected_to(fill_holes(choice.mask, usable), *_place(stamp))
+        if mask.sum() >= min_pixels:
+            return mask, ()
+    mask = minimum_aperture(_distance(stamp), usable, min_pixels)
+    return mask, (Note(MINIMUM, f"nothing but a minimum aperture of {mask.sum()} pixels"),)
+
+
+def minimum_aperture(distance: NDArray, usable: NDArray[np.bool_],
+                     min_pixels: int) -> NDArray[np.bool_]:
+    """Return the usable pixels of the 2 x 2 or so nearest the target, at least `min_pixels`."""
+    nearest = np.argsort(np.where(usable, distance, np.inf), axis=None)[:min_pixels]
+    mask = distance <= 1.0
+    mask.flat[nearest] = True
+    return mask & usable & (distance <= MINIMUM_RADIUS_PX)
+
+
+def find_edge(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
+              settings: Settings) -> Grow | Decline | None:
+    """Return what to do about an aperture that touches the stamp's border, None = nothing."""
+    box, limits = stamp.pixels.box, stamp.limits
+    borders = {"down": np.s_[0, :], "up": np.s_[-1, :], "left": np.s_[:, 0], "right": np.s_[:, -1]}
+    free = {"down": box.row0 > limits.row0, "up": box.row1 < limits.row1,
+            "left": box.column0 > limits.column0, "right": box.column1 < limits.column1}
+    touched = [side for side, border in borders.items() if mask[border].any()]
+    blocked = np.zeros_like(mask)
+    for side in touched:
+        if not free[side]:
+            blocked[borders[side]] = True
+    lost = float(stamp.pixels.sumimage[blocked & mask].sum())
+    if (stamp.target.tmag <= settings.halo_tmag
+            and lost > settings.edge_share * scene.target_flux):
+        return Decline(EDGE_FLUX, instead="halo")
+    step = {"down": mask.shape[0], "up": mask.shape[0],
+            "left": mask.shape[1], "right": mask.shape[1]}
+    sides = {side: max(settings.grow, step[side] // 4) for side in touched if free[side]}
+    return Grow(**sides) if sides else None
+
+
+def _measurement(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], fraction: Fraction,
+                 settings: Settings, notes: tuple[Note, ...],
+                 decisions: tuple[Note, ...]) -> Measurement:
+    own, others = scene.target_flux * fraction.value, float(scene.others[mask].sum())
+    contamination = others / (own + others)
+    inside = stamp.stars.starid[stars_in(stamp.stars, stamp.pixels.box, mask)]
+    share = Note("share", f"{fraction.value:.4f} of the light in {mask.sum()} pixels: PRF "
+                          f"{fraction.model:.4f}, mean image with weight {fraction.weight:.2f}")
+    impure = Note("contamination", f"{contamination:.4f} from {scene.n_others} stars that matter")
+    return Measurement(
+        lightcurve=sum_pixels(stamp.pixels, mask),
+        aperture=aperture_bits(stamp.pixels.collected, mask),
+        contamination=contamination, flux_fraction=fraction.value,
+        neighbours=tuple(inside[inside != stamp.target.starid].tolist()),
+        notes=notes, decisions=(*decisions, *notes, share, impure),
+        extras=_cards(settings, contamination))
+
+
+def _cards(settings: Settings, contamination: float) -> dict[str, Any]:
+    """Return the header cards that readers of such light curves know."""
+    return {"KP_THRES": settings.threshold, "KP_MIPIX": settings.min_pixels,
+            "KP_MICLS": settings.min_pixels, "KP_CLSRA": round(float(np.sqrt(2.0)), 6),
+            "KP_WS": settings.watershed, "KP_WSBLR": settings.blur, "KP_WSTHR": 0.0,
+            "KP_WSFOT": 3, "KP_EX": settings.overflow, "AP_CONT": contamination}
+
+
+def _place(stamp: Stamp) -> tuple[float, float]:
+    """Return the target's row and column counted from the stamp's first pixel."""
+    box = stamp.pixels.box
+    return stamp.target.row - box.row0, stamp.target.column - box.column0
+
+
+def _distance(stamp: Stamp) -> NDArray[np.float64]:
+    """Return the distance (R, C) of the pixels from the target, pixels."""
+    box, target = stamp.pixels.box, stamp.target
+    return np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
