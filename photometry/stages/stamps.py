@@ -15,7 +15,7 @@ from photometry.core.stamp import FullyCorrelated, Pixels, Prf, Stamp, Stars
 from photometry.core.time import Cadences
 from photometry.io.catalog import Catalog, StarTable
 from photometry.io.cube import Cube
-from photometry.io.ephemeris import barycentric_correction
+from photometry.io.ephemeris import ACCURACY_REFERENCED_S, carried_correction
 from photometry.io.tpf import Tpf
 from photometry.metrics import default_box
 from photometry.scene import wcs
@@ -26,6 +26,15 @@ from photometry.sky.background import BackgroundModel
 NEAR_PX = 12.0
 FAR_PX = 40.0
 FAR_TMAG = 10.0
+
+# Row and column for which the mission computes BARYCORR (header cards BTC_PIX2, BTC_PIX1).
+BARYCORR_PIXEL = (1023.0, 1023.0)
+
+# What a light curve's header says of its times. The correction of the CCD's middle, made with
+# the spacecraft's position, is carried to each star with the Earth's position.
+OBSERVER = "spacecraft at the CCD's middle, Earth across it"
+TPF_TIME_ACCURACY_S = 0.005     # SPOC's own barycentric correction of the target
+TPF_OBSERVER = "spacecraft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,11 @@ class Origin:
     data_rel: int
     procver: str
     wcs_text: str          # of the reference frame
-    digest: str            # of the input files
+    inputs: str            # digest of the input files
+    catalog: str           # identity of the star catalog
+    ticver: str
+    time_accuracy_s: float
+    time_observer: str
 
 
 class StampSource(Protocol):
@@ -70,11 +83,14 @@ class CubeStamps:
         self._cube, self._catalog, self._prf = cube, catalog, prf
         self._background = BackgroundModel(**cube.background_arrays())
         self._motion = Motion(**cube.motion_arrays())
+        ra, dec = wcs.to_sky(cube.wcs_text, *BARYCORR_PIXEL)
+        self._middle = (float(ra[0]), float(dec[0]))
         self._held: Pixels | None = None
         self._stars: tuple[StarTable, NDArray, NDArray] | None = None
         self.limits = cube.box
         self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
-                             cube.procver, cube.wcs_text, cube.digest)
+                             cube.procver, cube.wcs_text, cube.provenance.inputs,
+                             *_identity(catalog), ACCURACY_REFERENCED_S, OBSERVER)
 
     def target(self, starid: int) -> Target:
         """Return what the catalog knows about a star.
@@ -115,7 +131,8 @@ class CubeStamps:
         """Return the cube's cadences with times for the direction of a star."""
         cadences = self._cube.cadences
         spacecraft = cadences.time_spacecraft
-        timecorr = barycentric_correction(spacecraft, target.ra, target.dec)
+        timecorr = carried_correction(spacecraft, cadences.timecorr, self._middle,
+                                      target.ra, target.dec)
         return replace(cadences, time=spacecraft + timecorr, timecorr=timecorr)
 
     def background_pixels(self, box: Box) -> NDArray[np.bool_]:
@@ -148,7 +165,8 @@ class TpfStamps:
         self._tpf, self._catalog, self._prf = tpf, catalog, prf
         self.limits = tpf.pixels.box
         self.origin = Origin(tpf.ccd, tpf.cadence_s, tpf.readout, tpf.data_rel, tpf.procver,
-                             tpf.wcs_text, tpf.digest)
+                             tpf.wcs_text, tpf.digest, *_identity(catalog),
+                             TPF_TIME_ACCURACY_S, TPF_OBSERVER)
 
     def target(self, starid: int) -> Target:
         """Return a star of the catalog, or the file's own target from its header."""
@@ -185,6 +203,13 @@ class TpfStamps:
     def background_pixels(self, box: Box) -> NDArray[np.bool_]:
         """Tell which pixels served to measure the background: unknown here, so none."""
         return np.zeros(box.shape, dtype=bool)
+
+
+def _identity(catalog: Catalog | None) -> tuple[str, str]:
+    """Return which catalog was used, and its TIC version."""
+    if catalog is None:
+        return "target pixel file", ""
+    return f"{catalog.path.name} {catalog.settings['digest']}", str(catalog.settings["ticver"])
 
 
 def stars_near(target: Target, box: Box, table: StarTable, row: NDArray,

@@ -1,0 +1,266 @@
+"""Photometry of the targets of a to-do list: the only place with policy."""
+
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry import __version__, methods
+from photometry.core.errors import InputError, OutputError, PhotometryError, UsageError
+from photometry.core.flags import ApertureFlag, LightCurveFlag, PixelFlag
+from photometry.core.ids import CcdId, Select, Task
+from photometry.core.outcome import (
+    Decline,
+    Grow,
+    Measurement,
+    Metrics,
+    Note,
+    Outcome,
+    Result,
+    Status,
+)
+from photometry.core.pixels import Box, output_of
+from photometry.core.progress import Progress, silent
+from photometry.core.stamp import Stamp
+from photometry.io import layout
+from photometry.io.catalog import Catalog
+from photometry.io.cube import Cube
+from photometry.io.layout import LightCurveName
+from photometry.io.lightcurve import (
+    ORIGIN,
+    LightCurveFile,
+    Provenance,
+    Source,
+    write_lightcurve,
+)
+from photometry.io.todo import Todo
+from photometry.io.tpf import read_tpf
+from photometry.metrics import metrics
+from photometry.scene.prf import CircularPrf
+from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps
+
+FIRST_METHOD = "aperture"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Choices of the runner."""
+
+    attempts: int = 6         # stamps tried per star before giving up
+    tiles_ahead: int = 2      # tiles in flight per worker, so that none waits
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every worker needs to know; sent to it once per tile."""
+
+    input: Path
+    output: Path
+    settings: Settings
+    method_settings: dict[str, Any]
+    method: str | None = None         # forced for all targets
+    version: int = 1
+    gzip: bool = True
+    plot: bool = False
+    origin: str = ORIGIN              # what the ORIGIN card says
+    fingerprint: str = ""             # of all settings
+    date: str = ""                    # what the DATE cards say, UTC
+
+
+def measure(read_stamp: Callable[[Box], Stamp], box: Box, limits: Box, method: str,
+            run: Run) -> tuple[str, Outcome, Stamp, int]:
+    """Let a method look at ever larger stamps until it answers.
+
+    Returns
+    -------
+    method, outcome, last stamp, number of times the stamp grew
+    """
+    resizes = 0
+    for _ in range(run.settings.attempts):
+        stamp = read_stamp(box)
+        match methods.get(method).measure(stamp, run.method_settings[method]):
+            case Grow(down, up, left, right):
+                larger = box.grown(down, up, left, right, within=limits)
+                if larger == box:
+                    return method, Decline("stamp cannot grow"), stamp, resizes
+                box, resizes = larger, resizes + 1
+            case Decline(instead=str(other)) if other in methods.names() and other != method:
+                method = other
+            case outcome:
+                return method, outcome, stamp, resizes
+    return method, Decline("too many stamps tried"), stamp, resizes
+
+
+def measure_tile(run: Run, tasks: list[Task]) -> list[Result]:
+    """Measure the stars of one sky tile or one target pixel file, from one read of it."""
+    try:
+        source = open_source(run, tasks[0])
+        if isinstance(source, CubeStamps):
+            source.hold([source.target(task.starid) for task in tasks])
+    except PhotometryError as problem:
+        note = Note(type(problem).__name__, f"{type(problem).__name__}: {problem}")
+        return [Result(task, Status.ERROR, "error", notes=(note,)) for task in tasks]
+    return [measure_task(run, source, task) for task in tasks]
+
+
+def open_source(run: Run, task: Task) -> StampSource:
+    """Return where the stamps of a task come from, opened once per process."""
+    if task.datasource == "ffi":
+        return _cube_stamps(layout.cube_path(run.input, task.ccd),
+                            layout.catalog_path(run.input, task.ccd))
+    primary = int(task.datasource.partition(":")[2] or task.starid)
+    return _tpf_stamps(run.input, task.ccd, task.cadence_s, primary)
+
+
+@lru_cache(maxsize=2)
+def _cube_stamps(cube: Path, catalog: Path) -> CubeStamps:
+    return CubeStamps(Cube(cube), Catalog(catalog), CircularPrf())
+
+
+@lru_cache(maxsize=2)
+def _tpf_stamps(folder: Path, ccd: CcdId, cadence_s: int, starid: int) -> TpfStamps:
+    catalog = layout.catalog_path(folder, ccd)
+    for sector, tic, path in layout.find_tpfs(folder):
+        if (sector, tic) == (ccd.sector, starid):
+            tpf = read_tpf(path)
+            if tpf.cadence_s == cadence_s:
+                return TpfStamps(tpf, Catalog(catalog) if catalog.exists() else None,
+                                 CircularPrf())
+    raise InputError(folder, f"no target pixel file of TIC {starid} in sector {ccd.sector} "
+                             f"with {cadence_s} s cadence")
+
+
+def measure_task(run: Run, source: StampSource, task: Task) -> Result:
+    """Measure one star and write its light curve; whatever goes wrong becomes its status."""
+    began = time.perf_counter()
+    method = run.method or task.method or FIRST_METHOD
+    try:
+        target = source.target(task.starid)
+        method, outcome, stamp, resizes = measure(
+            partial(source.stamp, target), source.first_box(target), source.limits, method, run)
+        result = _finish(run, source, task, method, outcome, stamp)
+        result = replace(result, stamp_shape=stamp.pixels.box.shape, stamp_resizes=resizes)
+    except OutputError:
+        raise       # no star can be written: the run must stop, not fail a million times
+    except PhotometryError as problem:
+        note = Note(type(problem).__name__, f"{type(problem).__name__}: {problem}")
+        result = Result(task, Status.ERROR, method, notes=(note,))
+    except Exception as bug:  # noqa: BLE001  one star's bug must not end the run
+        note = Note("bug", f"{type(bug).__name__}: {bug}\n{traceback.format_exc()}")
+        result = Result(task, Status.ERROR, method, notes=(note,))
+    return replace(result, elapsed_s=time.perf_counter() - began)
+
+
+def _finish(run: Run, source: StampSource, task: Task, method: str, outcome: Outcome,
+            stamp: Stamp) -> Result:
+    if isinstance(outcome, Decline):
+        note = Note("declined", f"{method} declined: {outcome.reason}")
+        return Result(task, Status.ERROR, method, notes=(note,))
+    numbers = metrics(outcome.lightcurve, stamp.pixels.cadences, outcome.aperture,
+                      stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
+    path = LightCurveName(task.starid, task.ccd, task.cadence_s, source.origin.data_rel,
+                          run.version).path(run.output, run.gzip)
+    write_lightcurve(path, light_curve_file(run, source, method, outcome, stamp, numbers),
+                     run.origin, run.gzip)
+    return Result(task, Status.WARNING if outcome.notes else Status.OK, method, numbers,
+                  str(path), outcome.neighbours, outcome.notes, decisions=outcome.decisions)
+
+
+def light_curve_file(run: Run, source: StampSource, method: str, found: Measurement,
+                     stamp: Stamp, numbers: Metrics) -> LightCurveFile:
+    """Gather what the file of a star holds."""
+    pixels, origin = stamp.pixels, source.origin
+    bits = aperture_image(found.aperture, source.background_pixels(pixels.box), pixels.box)
+    return LightCurveFile(
+        stamp.target,
+        Source(origin.ccd, origin.cadence_s, origin.readout, origin.wcs_text, origin.data_rel,
+               run.version, origin.time_accuracy_s, origin.time_observer),
+        method, source.cadences(stamp.target), replace(found, aperture=bits),
+        cadence_flags(pixels.pixel_flags), stamp.drift, pixels.box, pixels.sumimage, numbers,
+        asdict(run.method_settings[method]),
+        Provenance(f"tess-photometry {__version__}", __version__, run.fingerprint, origin.inputs,
+                   origin.catalog, origin.procver, origin.ticver, run.date))
+
+
+def choose(todo: Todo, select: Select, again: bool, at_random: bool) -> Select:
+    """Make the wanted rows pending and return a selection of them.
+
+    Stars and rows asked for by number are measured whether they were measured before or not;
+    otherwise what failed or was interrupted is tried again, and with `again` everything is.
+
+    Raises
+    ------
+    UsageError
+        When no row matches, naming what was asked for.
+    """
+    if not todo.count(select):
+        asked = ", ".join(f"{name} {value}" for name, value in asdict(select).items() if value)
+        raise UsageError(f"{todo.path}: no target matches {asked or 'an empty list'}")
+    if at_random:
+        task = todo.random(select)
+        if task is None:
+            raise UsageError(f"{todo.path}: no target is pending")
+        return Select(priorities=(task.priority,))
+    if again or select.starids or select.priorities:
+        todo.reset_all(select)
+    else:
+        todo.reset_interrupted(select)
+    return select
+
+
+def aperture_image(found: NDArray[np.int32], background_pixels: NDArray[np.bool_],
+                   box: Box) -> NDArray[np.int32]:
+    """Return a method's aperture bits with those of background pixels and readout outputs."""
+    outputs = int(ApertureFlag.OUTPUT_A) << output_of(box.columns)
+    return found | np.where(background_pixels, int(ApertureFlag.BACKGROUND), 0) | outputs
+
+
+def cadence_flags(pixel_flags: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return the light curve's QUALITY (T,): a background jump anywhere in the stamp."""
+    jump = (pixel_flags & int(PixelFlag.BACKGROUND_JUMP)).any(axis=(1, 2))
+    return np.where(jump, int(LightCurveFlag.BACKGROUND_JUMP), 0).astype(np.int32)
+
+
+Draw = Callable[[Callable[[list[Task]], list[Result]], Iterable[list[Task]]],
+                Iterator[tuple[list[Task], list[Result]]]]
+
+
+def photometry(todo: Todo, run: Run, select: Select, draw: Draw,
+               progress: Progress = silent) -> Iterator[Result]:
+    """Measure the pending targets and settle who keeps shared light.
+
+    Parameters
+    ----------
+    draw
+        `workers.pull` bound to an executor: gives the tiles to workers and yields each tile
+        with its results.
+
+    Yields
+    ------
+    Result
+        After it has been saved.
+    """
+    while tiles := todo.tiles(select):
+        results = _saved(todo, run, draw(partial(measure_tile, run), _started(todo, tiles)))
+        yield from progress(results, sum(map(len, tiles)), "stars")
+        for path in todo.settle_overlaps(run.output):
+            path.unlink(missing_ok=True)
+
+
+def _started(todo: Todo, tiles: Iterable[list[Task]]) -> Iterator[list[Task]]:
+    for tile in tiles:
+        todo.start(tile)
+        yield tile
+
+
+def _saved(todo: Todo, run: Run,
+           drawn: Iterable[tuple[list[Task], list[Result]]]) -> Iterator[Result]:
+    for _, results in drawn:
+        todo.save(results, run.output)
+        yield from results
