@@ -1,11 +1,11 @@
 """What a photometry run tells a person: its plan, each star's story, and the final count."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from photometry.core.ids import Select
-from photometry.core.outcome import Note, Result, Status
+from photometry.core.outcome import Result
 from photometry.io.todo import Todo
 
 SHOWN_FAILURES = 20
@@ -21,12 +21,13 @@ def plan(todo: Todo, select: Select) -> Iterator[str]:
     yield f"{sum(per_ccd.values())} stars to measure in {len(tiles)} tiles"
 
 
-def story(result: Result) -> Iterator[str]:
-    """Yield what was decided about one star."""
+def story(result: Result, in_full: bool = False) -> Iterator[str]:
+    """Yield what became of one star; `in_full`, with every decision on the way."""
     task = result.task
     yield (f"TIC {task.starid} ({task.ccd}, {task.cadence_s} s, {task.datasource}): "
            f"{result.status.name} with {result.method}")
-    yield from (f"  {_line(note)}" for note in (*result.decisions, *result.notes))
+    decisions = result.decisions if in_full else ()
+    yield from (f"  {note.code}: {note.message}" for note in (*decisions, *result.notes))
     if result.metrics is not None:
         numbers = result.metrics
         yield (f"  mean flux {numbers.mean_flux:.1f} e-/s, rms {numbers.rms_hour * 1e6:.0f} ppm "
@@ -37,13 +38,8 @@ def story(result: Result) -> Iterator[str]:
         yield f"  light curve: {result.path}{removed}"
 
 
-def _line(note: Note) -> str:
-    return f"{note.code}: {note.message}"
-
-
-def account(todo: Todo, select: Select, results: Iterable[Result], output: Path) -> Iterator[str]:
-    """Yield a final table that adds up to what was requested."""
-    failed = [result for result in results if result.status in (Status.ERROR, Status.ABORT)]
+def account(todo: Todo, select: Select, failed: Sequence[Result], output: Path) -> Iterator[str]:
+    """Yield the failures and a final count that adds up to what was requested."""
     for result in failed[:SHOWN_FAILURES]:
         last = result.notes[-1].message.splitlines()[0] if result.notes else "no reason given"
         yield f"failed: TIC {result.task.starid} ({result.task.datasource}): {last}"

@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+"""Make the star catalogs of a sector, one per CCD."""
+from pathlib import Path
+
+from photometry.cli import make_catalog
+
+raise SystemExit(make_catalog(beside=Path(__file__).resolve().parent))

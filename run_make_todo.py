@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+"""Make the list of targets to measure."""
+from pathlib import Path
+
+from photometry.cli import make_todo
+
+raise SystemExit(make_todo(beside=Path(__file__).resolve().parent))

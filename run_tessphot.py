@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+"""Run photometry on the targets in a to-do list; under mpiexec, in parallel."""
+from pathlib import Path
+
+from photometry.cli import tessphot
+
+raise SystemExit(tessphot(beside=Path(__file__).resolve().parent))
