@@ -284,6 +284,11 @@ class Cube:
         return self.observation.procver
 
     @property
+    def digest(self) -> str:
+        """Digest of the names and checksums of the frames' files."""
+        return self.provenance.inputs
+
+    @property
     def reference_index(self) -> int:
         """Index of the frame that positions refer to."""
         return self._checked(lambda: int(self._file["wcs"].attrs["ref_frame"]))

@@ -1,9 +1,17 @@
 """Image motion: where each frame's world coordinates put a star, relative to one frame."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+from astropy.wcs import WcsError
 from numpy.typing import ArrayLike, NDArray
+
+from photometry.core.pixels import Box
+from photometry.scene import wcs
+
+_GRID_STEPS = 7                   # positions per axis at which frames are compared
+_LARGEST_PX = 30.0                # a frame displaced by more has a wrong solution
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +40,66 @@ class Motion:
 def quadratic_terms(row: NDArray, column: NDArray) -> NDArray[np.float64]:
     """Return the terms (6,) or (6, N) of a quadratic in two variables."""
     return np.stack([np.ones_like(row), row, column, row**2, row * column, column**2])
+
+
+def frame_displacements(texts: Sequence[str], reference_text: str,
+                        box: Box) -> NDArray[np.float64]:
+    """Return the displacement quadratic (T, 2, 6) of frames; NaN without a usable WCS."""
+    row, column = _positions(box)
+    ra, dec = wcs.to_sky(reference_text, row, column)
+    center, scale = _frame_of(box)
+    terms = quadratic_terms((row - center[0]) / scale, (column - center[1]) / scale)
+    to_coefficients = np.linalg.pinv(terms.T)
+    return np.stack([_displacement(text, ra, dec, row, column) @ to_coefficients.T
+                     for text in texts])
+
+
+def _displacement(text: str, ra: NDArray, dec: NDArray, row: NDArray,
+                  column: NDArray) -> NDArray[np.float64]:
+    """Return row and column offsets (2, N) of positions in one frame; NaN if it has no WCS."""
+    nothing = np.full((2, len(row)), np.nan)
+    if not text.strip():
+        return nothing
+    try:
+        found = np.stack(wcs.to_pixels(text, ra, dec)) - np.stack([row, column])
+    except (ValueError, WcsError):
+        return nothing
+    wrong = ~np.all(np.isfinite(found)) or np.max(np.abs(found)) > _LARGEST_PX
+    return nothing if wrong else found
+
+
+def _positions(box: Box) -> tuple[NDArray, NDArray]:
+    row, column = np.meshgrid(np.linspace(box.row0, box.row1 - 1, _GRID_STEPS),
+                              np.linspace(box.column0, box.column1 - 1, _GRID_STEPS),
+                              indexing="ij")
+    return row.ravel(), column.ravel()
+
+
+def _frame_of(box: Box) -> tuple[NDArray[np.float64], float]:
+    """Return center and unit of the coordinates of the quadratics over a box."""
+    center = np.array([box.row0 + box.row1 - 1, box.column0 + box.column1 - 1]) / 2
+    return center, max(*box.shape, 2) / 2
+
+
+def fit_motion(coefficients: NDArray, time: NDArray, reference_index: int, box: Box,
+               jitter: NDArray | None = None) -> Motion:
+    """Fill the frames without world coordinates from their neighbors in time.
+
+    Parameters
+    ----------
+    coefficients : (T, 2, 6)
+        From `frame_displacements`; NaN where a frame has no usable WCS.
+    time : (T,)
+        In days; before the first and after the last known frame the displacement stays.
+    """
+    known = np.isfinite(coefficients).all(axis=(1, 2))
+    if not known.any():
+        filled = np.zeros_like(coefficients)
+    else:
+        flat = coefficients.reshape(len(time), -1)
+        filled = np.stack([np.interp(time, time[known], values[known]) for values in flat.T],
+                          axis=1).reshape(coefficients.shape)
+    center, scale = _frame_of(box)
+    if jitter is None:
+        jitter = np.full(len(time), np.nan)
+    return Motion(filled, center, np.float64(scale), ~known, np.int64(reference_index), jitter)

@@ -8,12 +8,17 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from photometry.core.pixels import Box
-
-# Standard error of a median relative to that of a mean, normal distribution: sqrt(pi / 2).
-MEDIAN_EFFICIENCY = 1.2533141373155
+from photometry.core.stats import MAD_TO_SIGMA
+from photometry.sky.interpolate import (
+    RingWeights,
+    add_radial,
+    node_weights,
+    radius,
+    ring_weights,
+)
+from photometry.sky.medians import clipped_medians
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,53 +61,176 @@ class BackgroundModel:
         return ring_weights(self.radii, self.axis, box)
 
 
-def node_weights(nodes: NDArray, positions: NDArray) -> NDArray[np.float64]:
-    """Return the weights (P, G) of node values in the spline at each position.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the background is measured."""
 
-    A natural cubic spline, continued by straight lines beyond the outer nodes: exact for a
-    plane up to the edge of the window, which lies half a cell outside.
-    """
-    if len(nodes) == 1:
-        return np.ones((len(positions), 1))
-    if len(nodes) == 2:
-        share = (positions - nodes[0]) / (nodes[1] - nodes[0])
-        return np.column_stack([1 - share, share])
-    spline = CubicSpline(nodes, np.eye(len(nodes)), bc_type="natural")
-    inside = np.clip(positions, nodes[0], nodes[-1])
-    return spline(inside) + (positions - inside)[:, None] * spline(inside, 1)
+    mesh_px: int = 32             # side of a cell of the mesh
+    clip_sigma: float = 3.0
+    passes: int = 3               # each fits what the one before left over
+    min_share: float = 0.05       # of a cell's pixels; with fewer it is filled from neighbors
+    radial_start_px: float = 2400.0   # from the optical axis; nearer there is no radial term
+    radial_step_px: float = 15.0
+    min_ring_pixels: int = 50
 
 
 @dataclass(frozen=True, slots=True)
-class RingWeights:
-    """Linear interpolation in radius for the pixels of a box beyond the first ring."""
+class Grid:
+    """The geometry of a fit: the same for all frames of a window."""
 
-    pixels: NDArray[np.int_]          # (P,) flat index in the box
-    lower: NDArray[np.int_]           # (P,) index of the ring below
-    weight_lower: NDArray[np.float64]     # (P,)
-    weight_upper: NDArray[np.float64]     # (P,)
-
-
-def radius(axis: NDArray, box: Box) -> NDArray[np.float64]:
-    """Return the distance (R, C), px, of each pixel from the optical axis."""
-    return np.hypot(box.rows[:, None] - axis[0], box.columns[None, :] - axis[1])
-
-
-def ring_weights(radii: NDArray, axis: NDArray, box: Box) -> RingWeights:
-    """Return how ring values add to the pixels of a box; constant beyond the last ring."""
-    if len(radii) < 2:
-        none = np.zeros(0)
-        return RingWeights(none.astype(int), none.astype(int), none, none)
-    distance = radius(axis, box).ravel()
-    pixels = np.flatnonzero(distance > radii[0])
-    distance = np.minimum(distance[pixels], radii[-1])
-    lower = np.clip(np.searchsorted(radii, distance, side="right") - 1, 0, len(radii) - 2)
-    upper = (distance - radii[lower]) / (radii[lower + 1] - radii[lower])
-    return RingWeights(pixels, lower, 1 - upper, upper)
+    shape: tuple[int, int]
+    cell: tuple[int, int]         # rows and columns of a cell; the last ones may be smaller
+    rows: NDArray[np.float64]     # (gy,) centers of the cells, science rows
+    columns: NDArray[np.float64]  # (gx,)
+    by_row: NDArray[np.float64]   # (R, gy) weights of the nodes
+    by_column: NDArray[np.float64]    # (C, gx)
+    axis: NDArray[np.float64]     # (2,) row and column of the optical axis
+    radii: NDArray[np.float64]    # (nr,) px; the first is the one of no radial light
+    ring_pixels: NDArray[np.int_]     # (nr, M) flat pixel numbers of each ring, -1 = none
+    rings: RingWeights
 
 
-def add_radial(cube: NDArray, profiles: NDArray, weights: RingWeights) -> None:
-    """Add ring values (T, nr) to the pixels of `cube` (T, R, C) in place."""
-    if len(weights.pixels) > 0:
-        flat = cube.reshape(len(cube), -1)
-        flat[:, weights.pixels] += (profiles[:, weights.lower] * weights.weight_lower
-                                    + profiles[:, weights.lower + 1] * weights.weight_upper)
+@dataclass(frozen=True, slots=True)
+class FrameBackground:
+    """The background of one frame on a grid; see `BackgroundModel`."""
+
+    mesh: NDArray[np.float64]         # (gy, gx)
+    mesh_err: NDArray[np.float64]
+    radial: NDArray[np.float64]       # (nr,)
+    radial_err: NDArray[np.float64]
+    sigma: NDArray[np.float64]        # (gy, gx) scatter of the pixels used, below the median
+
+
+def make_grid(box: Box, axis: tuple[float, float], settings: Settings) -> Grid:
+    """Lay cells and rings over a window whose camera's optical axis is at row, column `axis`."""
+    (cell_rows, rows), (cell_columns, columns) = (
+        _cells(first, length, settings.mesh_px)
+        for first, length in zip(box.offset, box.shape, strict=True))
+    position = np.array(axis, dtype=float)
+    radii, ring_pixels = _rings(radius(position, box).ravel(), settings)
+    return Grid(box.shape, (cell_rows, cell_columns), rows, columns,
+                node_weights(rows, box.rows), node_weights(columns, box.columns), position,
+                radii, ring_pixels, ring_weights(radii, position, box))
+
+
+def _cells(first: int, length: int, mesh_px: int) -> tuple[int, NDArray[np.float64]]:
+    """Return the size of nearly equal cells along one axis, and their centers."""
+    size = -(-length // max(1, round(length / mesh_px)))
+    starts = np.arange(0, length, size)
+    stops = np.minimum(starts + size, length)
+    return size, first + 0.5 * (starts + stops - 1)
+
+
+def _rings(distance: NDArray, settings: Settings) -> tuple[NDArray, NDArray]:
+    """Return radii and pixels of the rings with enough pixels; none if fewer than three."""
+    ring = np.floor((distance - settings.radial_start_px) / settings.radial_step_px).astype(int)
+    ring += 1                         # ring 0 lies just inside the start and stays at zero
+    members = [np.flatnonzero(ring == number) for number in range(max(ring.max(), 0) + 1)]
+    kept = [n for n, pixels in enumerate(members) if len(pixels) >= settings.min_ring_pixels]
+    if len(kept) < 3:
+        return np.zeros(0), np.zeros((0, 0), dtype=int)
+    table = np.full((len(kept), max(len(members[n]) for n in kept)), -1)
+    for line, number in zip(table, kept, strict=True):
+        line[:len(members[number])] = members[number]
+    return settings.radial_start_px + (np.array(kept) - 0.5) * settings.radial_step_px, table
+
+
+def fit_background(image: NDArray, used: NDArray[np.bool_], grid: Grid,
+                   settings: Settings) -> FrameBackground:
+    """Measure the background of one frame.
+
+    Every pass measures what the passes before left over, because the median of a cell belongs
+    to the middle of its used pixels, not to the middle of the cell.
+
+    Parameters
+    ----------
+    image : (R, C)
+        e-/s; NaN is ignored.
+    used : (R, C)
+        True where the pixel may be used: no star, no defect.
+    """
+    left = np.where(used, image, np.nan).astype(np.float32)
+    mesh, radial = np.zeros((len(grid.rows), len(grid.columns))), np.zeros(len(grid.radii))
+    radial_err = np.zeros(len(grid.radii))
+    for _ in range(settings.passes):
+        if len(radial) > 0:
+            step, radial_err = _ring_medians(left, grid, settings)
+            radial += step
+            _add_profile(left, -step, grid)
+        step, mesh_err, sigma = _cell_medians(left, grid, settings)
+        mesh += step
+        left -= (grid.by_row @ step @ grid.by_column.T).astype(np.float32)
+    return FrameBackground(mesh, mesh_err, radial, radial_err, sigma)
+
+
+def full_model(frame: FrameBackground, grid: Grid) -> NDArray[np.float32]:
+    """Return the background (R, C) of one frame over its whole window."""
+    image = (grid.by_row @ frame.mesh @ grid.by_column.T).astype(np.float32)
+    if len(frame.radial) > 0:
+        _add_profile(image, frame.radial, grid)
+    return image
+
+
+def _add_profile(image: NDArray, profile: NDArray, grid: Grid) -> None:
+    add_radial(image[None], profile[None], grid.rings)
+
+
+def blocks(image: NDArray, cell: tuple[int, int]) -> NDArray:
+    """Return the pixels of each cell as rows (gy * gx, cell pixels), filled up with NaN."""
+    counts = [-(-length // size) for length, size in zip(image.shape, cell, strict=True)]
+    padded = np.pad(image, [(0, n * size - length) for n, size, length in
+                            zip(counts, cell, image.shape, strict=True)],
+                    constant_values=np.nan)
+    split = padded.reshape(counts[0], cell[0], counts[1], cell[1])
+    return split.swapaxes(1, 2).reshape(counts[0] * counts[1], cell[0] * cell[1])
+
+
+def _cell_medians(left: NDArray, grid: Grid,
+                  settings: Settings) -> tuple[NDArray, NDArray, NDArray]:
+    """Return median, its error and the pixel scatter (gy, gx) of the mesh's cells."""
+    shape = (len(grid.rows), len(grid.columns))
+    found = clipped_medians(blocks(left, grid.cell), settings.clip_sigma)
+    enough = found.count >= max(settings.min_share * grid.cell[0] * grid.cell[1], 3)
+    value, error, sigma = (np.where(enough, values, np.nan).reshape(shape)
+                           for values in (found.value, found.error, found.sigma))
+    return filled(value), _error_filled(value, error), filled(sigma)
+
+
+def filled(mesh: NDArray) -> NDArray[np.float64]:
+    """Fill NaN nodes with the mean of their neighbors, from the known ones outwards."""
+    mesh = mesh.copy()
+    if np.isnan(mesh).all():
+        return mesh
+    while np.isnan(mesh).any():
+        known = np.pad(np.isfinite(mesh).astype(float), 1)
+        values = np.pad(np.nan_to_num(mesh), 1)
+        count, total = (_sum_3x3(plane) for plane in (known, values))
+        new = np.isnan(mesh) & (count > 0)
+        mesh[new] = total[new] / count[new]
+    return mesh
+
+
+def _sum_3x3(padded: NDArray) -> NDArray:
+    in_rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return in_rows[:, :-2] + in_rows[:, 1:-1] + in_rows[:, 2:]
+
+
+def _error_filled(value: NDArray, error: NDArray) -> NDArray[np.float64]:
+    """Return errors in which a filled node also carries the scatter between neighbors."""
+    steps = np.concatenate([np.diff(value, axis=axis).ravel() for axis in (0, 1)])
+    steps = np.abs(steps[np.isfinite(steps)])
+    scatter = MAD_TO_SIGMA * np.median(steps) if len(steps) > 0 else 0.0
+    return np.where(np.isnan(value), np.hypot(filled(error), scatter), error)
+
+
+def _ring_medians(left: NDArray, grid: Grid, settings: Settings) -> tuple[NDArray, NDArray]:
+    """Return what the rings (nr,) have more than the innermost one, and its error."""
+    pixels = left.ravel()[grid.ring_pixels]
+    pixels[grid.ring_pixels < 0] = np.nan
+    found = clipped_medians(pixels, settings.clip_sigma)
+    known = found.count >= settings.min_ring_pixels
+    if not known.any():
+        return np.zeros(len(grid.radii)), np.zeros(len(grid.radii))
+    value, error = (np.interp(grid.radii, grid.radii[known], values[known])
+                    for values in (found.value, found.error))
+    return value - value[0], np.hypot(error, error[0]) * (np.arange(len(error)) > 0)

@@ -1,0 +1,169 @@
+"""Scratch files of a long job: plain arrays, each renamed when complete.
+
+An HDF5 file that was being written when its process was killed does not open again; these
+files do, so that the work goes on where it stopped.
+"""
+
+import os
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import DTypeLike, NDArray
+
+from photometry.core.errors import OutputError
+from photometry.io.atomic import output_error
+
+SUFFIX = ".scratch"
+_FINGERPRINT = "fingerprint"
+_READ_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """A folder beside a product that holds what has been computed so far."""
+
+    folder: Path
+
+    def start(self, fingerprint: str) -> bool:
+        """Open the folder for work of this fingerprint; tell whether earlier work is there.
+
+        Work of another fingerprint is thrown away.
+        """
+        with reporting(self.folder):
+            mark = self.folder / _FINGERPRINT
+            if mark.is_file() and mark.read_text() == fingerprint:
+                return True
+            self.remove()
+            self.folder.mkdir(parents=True)
+            with _renamed(mark) as part:
+                part.write_text(fingerprint)
+        return False
+
+    def remove(self) -> None:
+        """Delete the folder and all in it."""
+        with reporting(self.folder):
+            if self.folder.exists():
+                # The mark goes first: a folder half deleted must not pass for a good one.
+                (self.folder / _FINGERPRINT).unlink(missing_ok=True)
+                shutil.rmtree(self.folder)
+
+    def size(self) -> int:
+        """Return the bytes in use."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+    def has(self, name: str) -> bool:
+        """Tell whether arrays of this name are complete."""
+        return self._arrays_path(name).is_file()
+
+    def save(self, name: str, **arrays: NDArray) -> None:
+        """Write small arrays under one name."""
+        with reporting(self.folder), _renamed(self._arrays_path(name)) as part, \
+                part.open("wb") as file:
+            np.savez(file, **arrays)
+
+    def load(self, name: str) -> dict[str, NDArray]:
+        """Read small arrays."""
+        with np.load(self._arrays_path(name)) as stored:
+            return dict(stored)
+
+    @contextmanager
+    def stacks(self, names: Iterable[str], shape: tuple[int, int, int],
+               kinds: Iterable[DTypeLike]) -> Iterator["Stacks"]:
+        """Open files for images (T, R, C) that are written one frame after the other."""
+        paths = [self._stack_path(name) for name in names]
+        kinds = [np.dtype(kind) for kind in kinds]
+        with reporting(self.folder):
+            parts = [_part(path) for path in paths]
+            files = [part.open("wb") for part in parts]
+            try:
+                for file, kind in zip(files, kinds, strict=True):
+                    npy.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False,
+                                                      "shape": shape})
+                yield Stacks(files, kinds)
+            finally:
+                for file in files:
+                    file.close()
+            for part, path in zip(parts, paths, strict=True):
+                part.replace(path)
+
+    def stack(self, name: str) -> NDArray:
+        """Return a view of the file (T, R, C) written by `stacks`; reads what is looked at."""
+        return np.load(self._stack_path(name), mmap_mode="r")
+
+    def product(self, name: str) -> Path:
+        """Return a path in the folder for a product that is not yet complete."""
+        return self.folder / name
+
+    def _arrays_path(self, name: str) -> Path:
+        return self.folder / f"{name}.npz"
+
+    def _stack_path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """Open files that grow by one image each."""
+
+    files: list
+    kinds: list
+
+    def append(self, *images: NDArray) -> None:
+        """Write the next image of every file."""
+        for file, kind, image in zip(self.files, self.kinds, images, strict=True):
+            file.write(np.ascontiguousarray(image, kind).data)
+
+
+def scratch_beside(product: Path) -> Scratch:
+    """Return the scratch folder that belongs to a product."""
+    return Scratch(product.with_name(product.name + SUFFIX))
+
+
+@contextmanager
+def reporting(path: Path) -> Iterator[None]:
+    """Turn failures to write into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    part = _part(path)
+    yield part
+    part.replace(path)
+
+
+def checksum(path: Path) -> int:
+    """Return the CRC-32 of a file's bytes."""
+    value = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            value = zlib.crc32(chunk, value)
+    return value
+
+
+def require_free(path: Path, needed: int) -> None:
+    """Check that the disk of a (possibly not yet existing) path has room.
+
+    Raises
+    ------
+    OutputError
+        With the bytes that are there and those that are needed.
+    """
+    folder = next(parent for parent in (path, *path.parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(f"{path}: needs {needed / 1e9:.2f} GB of free disk, "
+                          f"there are {free / 1e9:.2f} GB")

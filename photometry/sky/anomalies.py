@@ -1,0 +1,138 @@
+"""Pixels that are not what they should be, frame by frame."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_propagation
+
+from photometry.core.flags import PixelFlag
+from photometry.core.ids import CcdId
+from photometry.core.pixels import Box
+from photometry.core.stats import MAD_TO_SIGMA
+from photometry.sky.background import blocks
+from photometry.sky.medians import clipped_medians
+from photometry.sky.starmask import expanded
+
+# A pixel holds about 2e5 electrons, filled once per 2 s exposure (TESS Instrument Handbook).
+FULL_WELL = 1.0e5                 # e-/s
+JUMP_CELL = (16, 16)              # rows and columns over which a jump is measured
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """When a pixel is called anomalous."""
+
+    saturation: float = 0.9       # of the full well: bleeding surely
+    bleed: float = 0.5            # of the full well: if in one column with a saturated pixel
+    jump_sigma: float = 10.0      # of a cell's own scatter in time
+    jump_floor: float = 2.0       # e-/s, smaller jumps are never flagged
+
+
+@dataclass(frozen=True, slots=True)
+class Exclude:
+    """A region that is not to be used in a stretch of time; None = any."""
+
+    reason: str
+    sector: int | None = None
+    camera: int | None = None
+    ccd: int | None = None
+    time_start: float = -np.inf   # BTJD at mid-exposure
+    time_stop: float = np.inf
+    columns: tuple[int, int] = (0, 10**6)     # first and last
+    rows: tuple[int, int] = (0, 10**6)
+
+    def applies(self, ccd: CcdId, time: float) -> bool:
+        """Tell whether a frame is concerned."""
+        return (self.sector in (None, ccd.sector) and self.camera in (None, ccd.camera)
+                and self.ccd in (None, ccd.ccd) and self.time_start <= time <= self.time_stop)
+
+
+def excluded(rules: Iterable[Exclude], ccd: CcdId, time: float, box: Box) -> NDArray[np.bool_]:
+    """Return the pixels (R, C) of a frame that some rule excludes."""
+    pixels = np.zeros(box.shape, dtype=bool)
+    for rule in rules:
+        if rule.applies(ccd, time):
+            pixels |= (((box.rows >= rule.rows[0]) & (box.rows <= rule.rows[1]))[:, None]
+                       & ((box.columns >= rule.columns[0]) & (box.columns <= rule.columns[1])))
+    return pixels
+
+
+def saturated(image: NDArray, settings: Settings) -> NDArray[np.bool_]:
+    """Return saturated pixels (R, C) with the bleed trails along their columns."""
+    with np.errstate(invalid="ignore"):
+        full = image >= settings.saturation * FULL_WELL
+        trail = image >= settings.bleed * FULL_WELL
+    columns = np.flatnonzero(full.any(axis=0))
+    along_column = np.array([[0, 1, 0]] * 3, dtype=bool)
+    full[:, columns] = binary_propagation(full[:, columns], along_column,
+                                          mask=trail[:, columns])
+    return full
+
+
+def frame_flags(image: NDArray, used: NDArray[np.bool_], exclude: NDArray[np.bool_],
+                straps: NDArray[np.bool_], settings: Settings) -> NDArray[np.uint8]:
+    """Return the flags (R, C) of one frame, all but background jumps.
+
+    Parameters
+    ----------
+    image : (R, C)
+    used : (R, C)
+        Pixels that the background was measured on.
+    exclude : (R, C)
+    straps : (C,)
+        Whether a column lies over a strap.
+    """
+    flags = np.zeros(image.shape, dtype=np.uint8)
+    for flag, where in ((PixelFlag.INVALID, ~np.isfinite(image)),
+                        (PixelFlag.NOT_USED_FOR_BACKGROUND, ~used),
+                        (PixelFlag.MANUAL_EXCLUDE, exclude),
+                        (PixelFlag.SATURATED, saturated(image, settings)),
+                        (PixelFlag.STRAP, straps[None, :])):
+        flags |= np.uint8(flag) * where
+    return flags
+
+
+def residual_cells(residual: NDArray, used: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the median (gy, gx) of sky pixels in cells; NaN where a cell has too few."""
+    sky = np.where(used, residual, np.nan).astype(np.float32)
+    found = clipped_medians(blocks(sky, JUMP_CELL), clip_sigma=5.0)
+    enough = found.count >= JUMP_CELL[0] * JUMP_CELL[1] // 20
+    shape = tuple(-(-length // size) for length, size in zip(sky.shape, JUMP_CELL, strict=True))
+    return np.where(enough, found.value, np.nan).reshape(shape).astype(np.float32)
+
+
+def background_jumps(cells: NDArray, good: NDArray[np.bool_],
+                     settings: Settings) -> NDArray[np.bool_]:
+    """Return where (T, ...) a cell departs from its usual residual.
+
+    Parameters
+    ----------
+    cells : (T, ...)
+        From `residual_cells`, of all frames.
+    good : (T,)
+        Frames that tell what is usual.
+    """
+    usual = _median(cells[good])
+    scatter = MAD_TO_SIGMA * _median(np.abs(cells[good] - usual))
+    with np.errstate(invalid="ignore"):
+        return np.abs(cells - usual) > np.maximum(settings.jump_sigma * scatter,
+                                                  settings.jump_floor)
+
+
+def _median(values: NDArray) -> NDArray:
+    """Return the median along the first axis, NaN ignored; NaN where there is none."""
+    ordered = np.sort(values, axis=0)
+    count = np.isfinite(ordered).sum(axis=0)
+    if len(ordered) == 0:
+        return np.full(values.shape[1:], np.nan)
+    low = np.maximum(count - 1, 0) // 2
+    high = np.maximum(count // 2, low)
+    pair = [np.take_along_axis(ordered, index[None], axis=0)[0] for index in (low, high)]
+    return np.where(count > 0, 0.5 * (pair[0] + pair[1]), np.nan)
+
+
+def jump_pixels(cells: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return flags of cells (..., gy, gx) for every pixel (..., R, C)."""
+    return expanded(cells, JUMP_CELL, shape)

@@ -1,0 +1,158 @@
+"""From scratch files, frame after frame, to the cube, pixel after pixel, in bounded memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry import __version__
+from photometry.core.flags import PixelFlag
+from photometry.core.progress import Progress
+from photometry.core.settings import fingerprint, to_toml
+from photometry.core.time import Cadences
+from photometry.io import cube
+from photometry.scene.jitter import fit_jitter
+from photometry.scene.motion import fit_motion
+from photometry.sky import anomalies
+from photometry.sky.background import BackgroundModel
+from photometry.stages.prepare_passes import Block, Choices, Job, grid_of
+from photometry.stages.prepare_plan import Frame, LeftOut, majority
+
+_COPIES = 3                       # planes in memory at once: read, stacked, being compressed
+
+
+def assemble(job: Job, blocks: Sequence[Block], head: tuple, max_bytes: float,
+             progress: Progress) -> None:
+    """Write the cube into the scratch folder.
+
+    Parameters
+    ----------
+    head
+        Observation, frames and provenance of `photometry.io.cube.creating`.
+    max_bytes
+        Memory that the planes may take; at least one row of chunks is needed.
+    """
+    observation, frames, _ = head
+    good = np.array([good for block in blocks for good in block.good])
+    jumps = _jumps(job, blocks, good)
+    with cube.creating(job.scratch.product("cube"), *head) as writer:
+        writer.write_image("sumimage", job.scratch.load("sum")["sumimage"])
+        writer.write_image("backgrounds_pixels_used", job.scratch.load("sky")["used"])
+        writer.write_group("background", _background(job, blocks).arrays())
+        writer.write_group("motion", _motion(job, blocks, good, observation.cadences.time,
+                                             frames.reference_index))
+        pieces = list(_pieces(len(good), job.box.shape, max_bytes))
+        for times, rows in progress(pieces, len(pieces), f"{job.ccd} writing the cube"):
+            writer.write_planes(times, rows, _planes(job, blocks, jumps, times, rows))
+
+
+def _pieces(n_frames: int, shape: tuple[int, int],
+            max_bytes: float) -> Iterator[tuple[slice, slice]]:
+    """Yield frames and rows of whole chunks that fit into memory together."""
+    rows = band_rows(min(n_frames, cube.CHUNK_FRAMES), shape, max_bytes)
+    for start in range(0, n_frames, cube.CHUNK_FRAMES):
+        for row in range(0, shape[0], rows):
+            yield (slice(start, min(start + cube.CHUNK_FRAMES, n_frames)),
+                   slice(row, min(row + rows, shape[0])))
+
+
+def band_rows(n_frames: int, shape: tuple[int, int], max_bytes: float) -> int:
+    """Return how many rows, whole chunks, to write at once."""
+    per_chunk = cube.CHUNK_PIXELS * n_frames * shape[1] * cube.BYTES_PER_PIXEL * _COPIES
+    return cube.CHUNK_PIXELS * max(1, int(max_bytes // per_chunk))
+
+
+def _planes(job: Job, blocks: Sequence[Block], jumps: NDArray, times: slice,
+            rows: slice) -> tuple[NDArray, NDArray, NDArray]:
+    """Read flux, error and flags (t, r, C) of some frames and rows."""
+    flux, error, flags = [], [], []
+    for block, start in zip(blocks, _starts(blocks), strict=True):
+        inside = slice(max(times.start - start, 0), max(times.stop - start, 0))
+        positions = list(block.positions[inside])
+        if positions:
+            flux.append(job.scratch.stack(block.named("flux"))[:, rows][positions])
+            error.append(job.scratch.stack(block.named("error"))[:, rows][positions])
+            flags.append(job.scratch.stack(block.named("flags"))[inside, rows])
+    planes = tuple(np.concatenate(listed) for listed in (flux, error, flags))
+    shape = job.box.shape
+    # The cells of a jump are coarser than the chunks' rows: expand those of this band only.
+    for frame, cells in enumerate(jumps[times]):
+        if cells.any():
+            planes[2][frame] |= (np.uint8(PixelFlag.BACKGROUND_JUMP)
+                                 * anomalies.jump_pixels(cells, shape)[rows])
+    return planes
+
+
+def _starts(blocks: Sequence[Block]) -> list[int]:
+    """Return the index of each block's first frame among all frames."""
+    return list(accumulate((len(block.frames) for block in blocks), initial=0))[:-1]
+
+
+def _jumps(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the cells (T, gy, gx) in which the background jumped, row by row of cells."""
+    stacks = [job.scratch.stack(block.named("cells")) for block in blocks]
+    return np.stack([
+        anomalies.background_jumps(np.concatenate([stack[:, row] for stack in stacks]), good,
+                                   job.choices.anomalies)
+        for row in range(stacks[0].shape[1])], axis=1)
+
+
+def _collected(job: Job, blocks: Sequence[Block], keys: Sequence[str]) -> dict[str, NDArray]:
+    """Join what the blocks' background passes found."""
+    parts: dict[str, list] = {key: [] for key in keys}
+    for block in blocks:
+        stored = job.scratch.load(block.named("background"))
+        for key in keys:
+            parts[key].append(stored[key])
+    return {key: np.concatenate(listed) for key, listed in parts.items()}
+
+
+def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
+    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
+    found = _collected(job, blocks, ("mesh", "mesh_err", "radial", "radial_err"))
+    return BackgroundModel(rows=grid.rows, columns=grid.columns, radii=grid.radii,
+                           axis=grid.axis,
+                           **{key: values.astype(np.float32) for key, values in found.items()})
+
+
+def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_], time: NDArray,
+            reference_index: int) -> dict[str, NDArray]:
+    found = _collected(job, blocks, ("coefficients", "widths"))
+    rms = fit_jitter(found["widths"], job.scratch.load("sky")["beacon_response"], good)
+    return fit_motion(found["coefficients"], time, reference_index, job.box, rms).arrays()
+
+
+def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,
+            reference_index: int, left_out: tuple[LeftOut, ...], mark: str) -> tuple:
+    """Return observation, frames and provenance of a cube.
+
+    Parameters
+    ----------
+    mark
+        Fingerprint of settings and input.
+    """
+    headers = [frame.header for frame in frames]
+    names = tuple(frame.path.name for frame in frames)
+    cadences = Cadences(
+        time=np.array([header.time for header in headers]),
+        timecorr=np.array([header.timecorr for header in headers]),
+        cadenceno=np.array([header.cadenceno for header in headers], dtype=np.int64),
+        quality=np.asarray(quality, dtype=np.int32),
+        exposure_s=np.array([header.exposure_s for header in headers], dtype=float))
+    usual = {name: majority(frames, name)
+             for name in ("data_rel", "procver", "readout", "background_applied")}
+    observation = cube.Observation(
+        ccd=job.ccd, origin=headers[0].origin, box=job.box, cadence_s=headers[0].cadence_s,
+        cadences=cadences, time_start=np.array([header.time_start for header in headers]),
+        time_stop=np.array([header.time_stop for header in headers]), **usual)
+    provenance = cube.Provenance(__version__, to_toml(sections(job.choices)), mark,
+                                 fingerprint(names, [int(value) for value in crc32]), left_out)
+    return observation, cube.Frames(names, crc32, tuple(header.wcs_text for header in headers),
+                                    reference_index), provenance
+
+
+def sections(choices: Choices) -> dict[str, object]:
+    """Return the groups of settings by the names they have in a settings file."""
+    return {name: getattr(choices, name) for name in asdict(choices)}

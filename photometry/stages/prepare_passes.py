@@ -1,0 +1,193 @@
+"""The passes over the frames of one cube: each takes a block of frames and leaves scratch files.
+
+read -> (mean image, sky pixels) -> background -> (sum image) -> flags. A block that has its
+files is not done again, so that an interrupted run goes on where it stopped. Blocks are
+independent: the result does not depend on who works on them, or in which order.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.errors import InputError
+from photometry.core.ids import CcdId
+from photometry.core.pixels import Box
+from photometry.io.facts import read_facts
+from photometry.io.ffi import read_ffi
+from photometry.io.scratch import Scratch, checksum
+from photometry.scene import detector, jitter
+from photometry.scene.motion import frame_displacements
+from photometry.sky import anomalies, background
+from photometry.sky.anomalies import Settings as AnomalySettings
+from photometry.sky.background import Settings as BackgroundSettings
+from photometry.sky.interpolate import optical_axis
+from photometry.sky.starmask import Settings as StarSettings
+from photometry.stages.prepare_plan import Frame
+
+BLOCK_FRAMES = 16                 # divides the depth of the cube's chunks
+LEVEL_STEP = 8                    # every so many pixels tell how bright a frame is
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How frames are chosen for the mean image and what serves to measure jitter."""
+
+    mean_frames: int = 64         # of the darker half of the good frames
+    beacon_faintest: float = 300.0    # e-/s, brightest pixel
+    beacon_brightest: float = 30000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """All settings of the stage."""
+
+    prepare: Settings = field(default_factory=Settings)
+    background: BackgroundSettings = field(default_factory=BackgroundSettings)
+    stars: StarSettings = field(default_factory=StarSettings)
+    anomalies: AnomalySettings = field(default_factory=AnomalySettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every block of one cube needs to know."""
+
+    scratch: Scratch
+    ccd: CcdId
+    box: Box
+    choices: Choices
+    wcs_text: str = ""            # of the reference frame
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some consecutive frames."""
+
+    number: int
+    frames: tuple[Frame, ...]
+    positions: tuple[int, ...]    # of the frames in the block's image files
+    good: tuple[bool, ...]
+
+    def named(self, kind: str) -> str:
+        """Return the name of one kind of scratch file."""
+        return f"{kind}-{self.number:05d}"
+
+
+@lru_cache(maxsize=1)
+def grid_of(box: Box, ccd: int, settings: BackgroundSettings) -> background.Grid:
+    """Return the geometry of the background fit, computed once per process."""
+    return background.make_grid(box, optical_axis(ccd), settings)
+
+
+@lru_cache(maxsize=1)
+def exclude_rules() -> tuple[anomalies.Exclude, ...]:
+    """Return the manual excludes that come with the program."""
+    return tuple(anomalies.Exclude(**{key: tuple(value) if isinstance(value, list) else value
+                                      for key, value in rule.items()})
+                 for rule in read_facts("exclude")["exclude"])
+
+
+def excluded_pixels(job: Job, frame: Frame) -> NDArray[np.bool_]:
+    """Return the pixels (R, C) of a frame that are manually excluded."""
+    return anomalies.excluded(exclude_rules(), job.ccd, frame.header.time, job.box)
+
+
+def read_block(job: Job, block: Block) -> None:
+    """Copy the images of a block to scratch; an unreadable one leaves NaN and its reason."""
+    name = block.named("read")
+    if job.scratch.has(name):
+        return
+    reasons, sums, levels = [], [], []
+    shape = (len(block.frames), *job.box.shape)
+    with job.scratch.stacks([block.named("flux"), block.named("error")], shape,
+                            [np.float32, np.float32]) as stacks:
+        for frame in block.frames:
+            image, error, reason = _read_frame(job, frame)
+            stacks.append(image, error)
+            reasons.append(reason)
+            sums.append(0 if reason else checksum(frame.path))
+            levels.append(_level(image))
+    job.scratch.save(name, reasons=np.array(reasons), crc32=np.array(sums, dtype=np.uint32),
+                     levels=np.array(levels))
+
+
+def _read_frame(job: Job, frame: Frame) -> tuple[NDArray, NDArray, str]:
+    """Return image, error, and "" or why the frame cannot be used."""
+    nothing = np.full(job.box.shape, np.nan, dtype=np.float32)
+    try:
+        ffi = read_ffi(frame.path)
+    except InputError as error:
+        return nothing, nothing, error.problem
+    if ffi.header != frame.header:
+        return nothing, nothing, "changed while it was being read"
+    return ffi.image, ffi.error, ""
+
+
+def _level(image: NDArray) -> float:
+    """Return the median of a sparse sample of pixels; NaN only if the frame has no value."""
+    sample = image[::LEVEL_STEP, ::LEVEL_STEP]
+    sample = sample[np.isfinite(sample)]
+    if len(sample) == 0:
+        sample = image[np.isfinite(image)]
+    return float(np.median(sample)) if len(sample) > 0 else np.nan
+
+
+def images(job: Job, block: Block) -> Iterator[tuple[Frame, NDArray, NDArray[np.bool_], bool]]:
+    """Yield frame, flux (R, C), manually excluded pixels and whether the frame is good."""
+    flux = job.scratch.stack(block.named("flux"))
+    for frame, position, good in zip(block.frames, block.positions, block.good, strict=True):
+        yield frame, np.array(flux[position]), excluded_pixels(job, frame), good
+
+
+def background_block(job: Job, block: Block) -> None:
+    """Measure background, sum of good frames, widths of beacons and motion of a block."""
+    name = block.named("background")
+    if job.scratch.has(name):
+        return
+    sky = job.scratch.load("sky")
+    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
+    total, count = np.zeros(job.box.shape), np.zeros(job.box.shape, dtype=np.int32)
+    fits, widths = [], []
+    for _, image, exclude, good in images(job, block):
+        fit = background.fit_background(image, sky["used"] & ~exclude, grid,
+                                        job.choices.background)
+        fits.append(fit)
+        image -= background.full_model(fit, grid)
+        widths.append(jitter.widths(jitter.cut(image, sky["beacon_row"], sky["beacon_column"])))
+        if good:
+            counted = np.isfinite(image) & ~exclude
+            np.add(total, image, out=total, where=counted)
+            count += counted
+    coefficients = frame_displacements([frame.header.wcs_text for frame in block.frames],
+                                       job.wcs_text, job.box)
+    job.scratch.save(name, total=total, count=count, widths=np.array(widths),
+                     coefficients=coefficients,
+                     **{key: np.array([getattr(fit, key) for fit in fits])
+                        for key in ("mesh", "mesh_err", "radial", "radial_err")})
+
+
+def flags_block(job: Job, block: Block) -> None:
+    """Flag the pixels of a block and measure what the background left over."""
+    name = block.named("flags")
+    if job.scratch.has(block.named("flagged")):
+        return
+    used, mean = job.scratch.load("sky")["used"], job.scratch.load("sum")["sumimage"]
+    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
+    stored = job.scratch.load(block.named("background"))
+    straps, cells = np.isin(job.box.columns, detector.strap_columns()), []
+    shape = (len(block.frames), *job.box.shape)
+    with job.scratch.stacks([name], shape, [np.uint8]) as stacks:
+        for index, (_, image, exclude, _) in enumerate(images(job, block)):
+            sky = used & ~exclude & np.isfinite(image)
+            stacks.append(anomalies.frame_flags(image, sky, exclude, straps,
+                                                job.choices.anomalies))
+            model = background.full_model(background.FrameBackground(
+                *(stored[key][index] for key in ("mesh", "mesh_err", "radial", "radial_err")),
+                sigma=stored["mesh_err"][index]), grid)
+            cells.append(anomalies.residual_cells(image - model - mean, sky))
+    with job.scratch.stacks([block.named("cells")], (len(cells), *cells[0].shape),
+                            [np.float32]) as stacks:
+        stacks.append(np.array(cells))
+    job.scratch.save(block.named("flagged"))

@@ -1,0 +1,163 @@
+"""Which images go into which cube."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from photometry.core.errors import InputError, UsageError
+from photometry.core.ffi import FfiHeader
+from photometry.core.ids import CcdId, Select
+from photometry.core.pixels import Box
+from photometry.core.progress import Progress, silent
+from photometry.core.time import SECONDS_PER_DAY
+from photometry.io.ffi import read_header
+from photometry.io.layout import find_ffis
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image on disk."""
+
+    path: Path
+    header: FfiHeader
+
+
+LeftOut = tuple[str, str]         # file name and reason
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The images of one cube, in order of time, and those that cannot be used."""
+
+    ccd: CcdId
+    cadence_s: int
+    origin: str
+    box: Box
+    frames: tuple[Frame, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        box = self.box
+        return (f"{self.cadence_s} s {self.origin} rows {box.row0}-{box.row1 - 1} columns "
+                f"{box.column0}-{box.column1 - 1} ({len(self.frames)} frames)")
+
+
+def plan(folder: Path, select: Select, origin: str | None = None,
+         progress: Progress = silent) -> list[Group]:
+    """Read the headers of the images below a folder and group them into cubes.
+
+    Raises
+    ------
+    InputError
+        When there is no folder, no image, or none of a CCD's images can be read.
+    UsageError
+        When nothing is selected, or a CCD has images of more than one cadence, window or origin.
+    """
+    if not folder.is_dir():
+        raise InputError(folder, "there is no such folder")
+    found = find_ffis(folder)
+    if not found:
+        raise InputError(folder, "holds no calibrated full-frame images (*_ffic.fits[.gz])")
+    found = [item for item in found if select.matches_ccd(item[0])]
+    frames, unreadable = _read_headers(progress(found, len(found), "reading headers"))
+    frames = [frame for frame in frames if _is_wanted(frame.header, select, origin)]
+    if not frames and unreadable:
+        _, path, reason = unreadable[0]
+        raise InputError(path, f"{reason}; none of {len(unreadable)} images can be read")
+    if not frames:
+        raise UsageError(f"{folder}: no image matches the selection")
+    return _one_per_ccd(_grouped(frames, unreadable), unreadable)
+
+
+def _read_headers(found: Iterable[tuple[CcdId, Path]]
+                  ) -> tuple[list[Frame], list[tuple[CcdId, Path, str]]]:
+    """Return the frames, and those left out with CCD, path and reason."""
+    frames, unreadable = [], []
+    for ccd, path in found:
+        try:
+            header = read_header(path)
+        except InputError as error:
+            unreadable.append((ccd, path, error.problem))
+            continue
+        if header.ccd != ccd:
+            unreadable.append((ccd, path, f"its header says {header.ccd}, its name {ccd}"))
+        else:
+            frames.append(Frame(path, header))
+    return frames, unreadable
+
+
+def _is_wanted(header: FfiHeader, select: Select, origin: str | None) -> bool:
+    return ((not select.cadences or header.cadence_s in select.cadences)
+            and origin in (None, header.origin))
+
+
+def _grouped(frames: list[Frame], unreadable: list[tuple[CcdId, Path, str]]) -> list[Group]:
+    members: dict[tuple, list[Frame]] = {}
+    for frame in frames:
+        header = frame.header
+        key = (header.ccd, header.cadence_s, header.origin, header.box)
+        members.setdefault(key, []).append(frame)
+    groups = []
+    for key, listed in members.items():
+        kept, duplicates = without_duplicates(listed)
+        left_out = [(path.name, reason) for ccd, path, reason in unreadable if ccd == key[0]]
+        groups.append(Group(*key, frames=kept, left_out=(*left_out, *duplicates),
+                            warnings=odd_ones(kept)))
+    return groups
+
+
+def _one_per_ccd(groups: list[Group],
+                 unreadable: list[tuple[CcdId, Path, str]]) -> list[Group]:
+    """Check that each CCD has one group, and sort the groups."""
+    by_ccd: dict[CcdId, list[Group]] = {}
+    for group in groups:
+        by_ccd.setdefault(group.ccd, []).append(group)
+    for ccd, listed in by_ccd.items():
+        if len(listed) > 1:
+            raise UsageError(f"{ccd} has images of more than one kind: "
+                             f"{'; '.join(map(str, listed))}; choose with --cadence or "
+                             "--origin, or keep windows in separate folders")
+    for ccd, path, reason in unreadable:
+        if ccd not in by_ccd:
+            raise InputError(path, f"{reason}; no image of {ccd} can be read")
+    return [by_ccd[ccd][0] for ccd in sorted(by_ccd)]
+
+
+def without_duplicates(frames: list[Frame]) -> tuple[tuple[Frame, ...], list[LeftOut]]:
+    """Return frames in order of time, of the same cadence only the first by file name."""
+    first: dict[int, Frame] = {}
+    left_out = []
+    for frame in sorted(frames, key=lambda frame: (frame.path.name, frame.path)):
+        kept = first.setdefault(frame.header.cadenceno, frame)
+        if kept is not frame:
+            left_out.append((frame.path.name, f"same cadence {frame.header.cadenceno} as "
+                                              f"{kept.path.name}"))
+    in_time: list[Frame] = []
+    for frame in sorted(first.values(), key=lambda frame: (frame.header.time, frame.path.name)):
+        apart = 0.5 * frame.header.cadence_s / SECONDS_PER_DAY
+        if in_time and frame.header.time - in_time[-1].header.time < apart:
+            kept, dropped = sorted((in_time.pop(), frame), key=lambda frame: frame.path.name)
+            left_out.append((dropped.path.name, f"same time as {kept.path.name}"))
+            frame = kept
+        in_time.append(frame)
+    return tuple(in_time), left_out
+
+
+def odd_ones(frames: Iterable[Frame]) -> tuple[str, ...]:
+    """Describe the frames whose headers differ from the majority's in what should be constant."""
+    frames = tuple(frames)
+    warnings = []
+    for name in ("data_rel", "procver", "readout", "background_applied"):
+        usual = majority(frames, name)
+        odd = [frame.path.name for frame in frames if getattr(frame.header, name) != usual]
+        if odd:
+            warnings.append(f"{len(odd)} of {len(frames)} frames have another {name} than "
+                            f"{usual}: {', '.join(odd[:3])}{' ...' if len(odd) > 3 else ''}")
+    return tuple(warnings)
+
+
+def majority(frames: Iterable[Frame], name: str) -> object:
+    """Return the most common value of a header field; of equally common ones the first."""
+    return Counter(getattr(frame.header, name) for frame in frames).most_common(1)[0][0]
