@@ -10,6 +10,8 @@ from photometry.core.ids import CcdId
 
 TODO_NAME = "todo.sqlite"
 CATALOGS_FOLDER = "catalogs"          # local star lists, looked up when no source is named
+TRUTH_FOLDER = "truth"                # what simulated images were made from
+FFI_FOLDER = "ffi"                    # where simulated images go; real ones may lie anywhere
 _FFI = re.compile(r"tess\d+-s(\d{4})-([1-4])-([1-4])-\d{4}-[a-z]_ffic\.fits(\.gz)?$")
 _TPF = re.compile(r"tess\d+-s(\d{4})-(\d{16,})-\d{4}-[a-z]_(?:fast-|a_fast-)?tp\.fits(\.gz)?$")
 _CUBE = re.compile(r"sector(\d{3,})_camera([1-4])_ccd([1-4])\.hdf5$")
@@ -59,6 +61,18 @@ def tpf_name(starid: int, sector: int, start_utc: str, scconfig: int, fast: bool
     """Return the mission's file name of a target pixel file."""
     kind = "a_fast-tp" if fast else "s_tp"
     return f"tess{start_utc}-s{sector:04d}-{starid:016d}-{scconfig:04d}-{kind}.fits.gz"
+
+
+def truth_path(folder: Path, ccd: CcdId) -> Path:
+    """Return where the truth of a simulated CCD is."""
+    return (folder / TRUTH_FOLDER
+            / f"truth_sector{ccd.sector:03d}_camera{ccd.camera}_ccd{ccd.ccd}.hdf5")
+
+
+def star_list_path(folder: Path, ccd: CcdId) -> Path:
+    """Return where the star list that goes with a simulated CCD is."""
+    return (folder / CATALOGS_FOLDER
+            / f"stars_sector{ccd.sector:03d}_camera{ccd.camera}_ccd{ccd.ccd}.csv")
 
 
 def _walk(folder: Path) -> Iterator[Path]:
