@@ -12,6 +12,7 @@ from photometry.core.stats import nan_mean
 from photometry.methods._scene import Scene
 
 SAMPLED_CADENCES = 16             # enough for a typical error per pixel
+FLUX_TOLERANCE = 0.01             # error of the mean flux as bad as the noise
 COMMON_PIXELS = 9                 # aperture for which the shared error is asked once
 
 
@@ -21,7 +22,7 @@ class Rules:
 
     min_pixels: int
     noise_margin: float               # more noise than the least allowed, to hold more light
-    fraction_goal: float              # of the target's light worth that noise
+    fraction_goal: float              # of the target's light within reach, worth that noise
     neighbour_error: float            # relative error of the light of neighbours
 
 
@@ -42,7 +43,7 @@ class Choice:
     pixels: NDArray[np.int_]          # number in each candidate
     noise: NDArray[np.float64]        # expected relative scatter of one cadence
     fraction: NDArray[np.float64]     # of the target's light
-    least: int                        # index of the candidate with least noise
+    least: int                        # index of the cheapest candidate
     chosen: int
 
     def explain(self) -> Note:
@@ -50,7 +51,7 @@ class Choice:
         def told(index: int) -> str:
             return (f"{self.pixels[index]} pixels: noise {1e6 * self.noise[index]:.0f} ppm, "
                     f"{self.fraction[index]:.3f} of the light")
-        return Note("candidates", f"{len(self.pixels)} apertures; least noise with "
+        return Note("candidates", f"{len(self.pixels)} apertures; cheapest with "
                                   f"{told(self.least)}; chosen {told(self.chosen)}")
 
 
@@ -85,8 +86,9 @@ def choose(scene: Scene, noise: PixelNoise, allowed: NDArray[np.bool_],
            forced: NDArray[np.bool_], rules: Rules) -> Choice:
     """Return the best of the apertures that grow in order of expected signal over variance.
 
-    Least noise decides first. Then the aperture grows until it holds `fraction_goal` of the
-    target's light, as far as the noise stays within `noise_margin` of the least.
+    An aperture costs its noise, and more when the error of the neighbours' light in it spoils
+    the mean flux. Of those that cost up to `noise_margin` more than the cheapest it is the
+    smallest that holds `fraction_goal` of the target's light within reach, or else the largest.
 
     Parameters
     ----------
@@ -98,13 +100,12 @@ def choose(scene: Scene, noise: PixelNoise, allowed: NDArray[np.bool_],
     share, variance, others = sums[:3]
     count = np.arange(1, len(order) + 1)
     moving = np.einsum("in,ij,jn->n", sums[3:], noise.motion, sums[3:])
-    total = (variance + (count * noise.common) ** 2 + moving
-             + (rules.neighbour_error * others) ** 2)
+    total = variance + (count * noise.common) ** 2 + moving
     signal = scene.target_flux * np.maximum(share, 1e-9)
     relative = np.sqrt(np.maximum(total, 0.0)) / signal
+    cost = relative * np.hypot(1.0, rules.neighbour_error * others / signal / FLUX_TOLERANCE)
     start = min(max(rules.min_pixels, int(forced.sum())), len(order)) - 1
-    least = start + int(np.argmin(relative[start:]))
-    chosen = _enlarge(relative, share, least, rules)
+    least, chosen = _compare(cost, share, start, rules)
     mask = np.zeros(allowed.shape, dtype=bool)
     mask.flat[order[:chosen + 1]] = True
     return Choice(mask, count, relative, share, least, chosen)
@@ -126,8 +127,9 @@ def _terms(scene: Scene, noise: PixelNoise) -> NDArray[np.float64]:
     return np.stack([scene.share, np.nan_to_num(noise.variance), scene.others, *gradient])
 
 
-def _enlarge(relative: NDArray, share: NDArray, least: int, rules: Rules) -> int:
-    """Return the index of the aperture that meets the goal or the limit of noise."""
-    enough = max(least, int(np.searchsorted(share, rules.fraction_goal)))
-    quiet = relative[least:enough + 1] <= (1.0 + rules.noise_margin) * relative[least]
-    return least + int(np.flatnonzero(quiet)[-1])
+def _compare(cost: NDArray, share: NDArray, start: int, rules: Rules) -> tuple[int, int]:
+    """Return the indices of the cheapest aperture and of the one to take."""
+    least = start + int(np.argmin(cost[start:]))
+    cheap = start + np.flatnonzero(cost[start:] <= (1.0 + rules.noise_margin) * cost[least])
+    enough = cheap[share[cheap] >= rules.fraction_goal * share[-1]]
+    return least, int(enough[0] if len(enough) else cheap[-1])

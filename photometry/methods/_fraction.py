@@ -15,8 +15,8 @@ from photometry.core.stamp import Stamp
 from photometry.methods._choice import PixelNoise
 from photometry.methods._scene import Scene
 
-LARGE_PX = 4.5                    # radius of the large aperture
-BROADENING_PX = 0.3               # changes widths by as much as the model may be wrong
+LARGE_PX = (3.5, 4.5, 5.5, 7.0)   # radii of large apertures; the best one is used
+BROADENING_PX = 0.5               # changes widths by as much as the model may be wrong
 SKY_ERROR = 0.1                   # e-/s per pixel in the mean image, at least
 BELIEVABLE = 3.0                  # sigmas of the model that the data may move the share
 
@@ -38,21 +38,25 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
     relative error of the light of neighbours.
     """
     box, target = stamp.pixels.box, stamp.target
-    distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
-    large = small | (allowed & (distance <= LARGE_PX))
     shift = scene.share - stamp.prf(box, target.row, target.column, broadening=BROADENING_PX)
-    model, error = scene.share[small].sum(), abs(shift[small].sum())
+    model, error = float(scene.share[small].sum()), float(abs(shift[small].sum()))
     light = stamp.pixels.sumimage - scene.others
-    whole, part = light[large].sum(), light[small].sum()
-    if not (error > 0 and whole > 0 and 0 < part <= whole and large.sum() > small.sum()):
-        return Fraction(float(model), float(model), 0.0)
-    ratio = part / whole
-    measured = ratio * scene.share[large].sum()
-    lost = _light_error(stamp, scene, noise, large & ~small, allowed & ~large, neighbour_error)
-    measured_error = np.hypot(shift[large].sum(), lost / whole) * ratio
-    weight = error**2 / (error**2 + measured_error**2)
-    moved = np.clip(weight * (measured - model), -BELIEVABLE * error, BELIEVABLE * error)
-    return Fraction(float(min(model + moved, 1.0)), float(model), float(weight))
+    part = float(light[small].sum())
+    distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
+    best, best_error = model, np.inf
+    for radius in LARGE_PX:
+        large = small | (allowed & (distance <= radius))
+        whole = float(light[large].sum())
+        if large.sum() == small.sum() or not 0 < part <= whole:
+            continue
+        lost = _light_error(stamp, scene, noise, large & ~small, allowed & ~large,
+                            neighbour_error)
+        measured_error = np.hypot(shift[large].sum(), lost / whole) * part / whole
+        if measured_error < best_error:
+            best, best_error = part / whole * float(scene.share[large].sum()), measured_error
+    weight = error**2 / (error**2 + best_error**2) if error > 0 else 0.0
+    moved = np.clip(weight * (best - model), -BELIEVABLE * error, BELIEVABLE * error)
+    return Fraction(float(min(model + moved, 1.0)), model, float(weight))
 
 
 def _light_error(stamp: Stamp, scene: Scene, noise: PixelNoise, ring: NDArray[np.bool_],

@@ -65,7 +65,7 @@ def _place(stamp: Stamp) -> tuple[float, float]:
 
 def _under(labels: NDArray, place: tuple[float, float], share: NDArray) -> NDArray[np.bool_]:
     """Return the segment under a position, or the one beside it with most of the star's light."""
-    row, column = (round(value) for value in place)
+    row, column = (int(np.floor(value + 0.5)) for value in place)
     label = labels[row, column]
     if label == 0:
         window = np.zeros(labels.shape, dtype=bool)
@@ -79,10 +79,9 @@ def _under(labels: NDArray, place: tuple[float, float], share: NDArray) -> NDArr
 def stars_in(stars: Stars, box: Box, mask: NDArray[np.bool_]) -> NDArray[np.int_]:
     """Return the indices of the stars whose central pixel is in a mask."""
     inside = np.flatnonzero(box.contains(stars.row, stars.column))
-    rows = np.rint(stars.row[inside]).astype(int) - box.row0
-    columns = np.rint(stars.column[inside]).astype(int) - box.column0
-    rows, columns = np.minimum(rows, mask.shape[0] - 1), np.minimum(columns, mask.shape[1] - 1)
-    return inside[mask[np.maximum(rows, 0), np.maximum(columns, 0)]]
+    rows = np.floor(stars.row[inside] + 0.5).astype(int) - box.row0
+    columns = np.floor(stars.column[inside] + 0.5).astype(int) - box.column0
+    return inside[mask[rows, columns]]
 
 
 def _combined_tmag(stamp: Stamp, mask: NDArray[np.bool_]) -> float:

@@ -28,6 +28,7 @@ NO_CADENCES = "no good cadences"
 NO_PIXELS = "no valid pixels at the target"
 MINIMUM = "minimum_aperture"
 EDGE_FLUX = "light of a bright star lost over the edge"
+TARGET_RADIUS_PX = 1.5            # some valid pixel must be this near the target
 MINIMUM_RADIUS_PX = 3.0           # a minimum aperture looks no farther for pixels
 
 
@@ -40,8 +41,8 @@ class Settings:
     blur: float = 0.5                 # pixels, before peaks are looked for
     watershed: bool = True            # divide clusters among the stars in them
     noise_margin: float = 0.15        # more noise than the least allowed, to hold more light
-    fraction_goal: float = 0.92       # of the target's light worth that noise
-    neighbour_error: float = 0.03     # relative error of the light of neighbours
+    fraction_goal: float = 0.97       # of the target's light in free pixels, worth that noise
+    neighbour_error: float = 0.1      # relative error of the light of neighbours
     overflow: bool = True             # follow the columns into which saturated stars bleed
     saturation_tmag: float = 7.0      # stars in one basin together brighter than this overflow
     halo_tmag: float = 6.0            # stars brighter than this may be left to the halo method
@@ -100,7 +101,7 @@ def find_problem(stamp: Stamp, usable: NDArray[np.bool_], n_good: int) -> str | 
         return OUTSIDE
     if n_good == 0:
         return NO_CADENCES
-    near = _distance(stamp) <= MINIMUM_RADIUS_PX
+    near = _distance(stamp) <= TARGET_RADIUS_PX
     return None if (usable & near).any() else NO_PIXELS
 
 
