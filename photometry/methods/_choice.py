@@ -82,7 +82,7 @@ def _common_sigma(stamp: Stamp) -> float:
     return float(np.sqrt(variance)) if np.isfinite(variance) else 0.0
 
 
-def choose(scene: Scene, noise: PixelNoise, allowed: NDArray[np.bool_],
+def choose(scene: Scene, noise: PixelNoise, image: NDArray, allowed: NDArray[np.bool_],
            forced: NDArray[np.bool_], rules: Rules) -> Choice:
     """Return the best of the apertures that grow in order of expected signal over variance.
 
@@ -92,11 +92,13 @@ def choose(scene: Scene, noise: PixelNoise, allowed: NDArray[np.bool_],
 
     Parameters
     ----------
+    image : (R, C)
+        Mean image, e-/s, whose gradient tells what motion does.
     allowed, forced : (R, C)
         Pixels that may be used, and those that must be (the trails of saturated stars).
     """
     order = _order(scene, noise, allowed, forced)
-    sums = np.cumsum(_terms(scene, noise).reshape(5, -1)[:, order], axis=1)
+    sums = np.cumsum(_terms(scene, noise, image).reshape(5, -1)[:, order], axis=1)
     share, variance, others = sums[:3]
     count = np.arange(1, len(order) + 1)
     moving = np.einsum("in,ij,jn->n", sums[3:], noise.motion, sums[3:])
@@ -119,9 +121,9 @@ def _order(scene: Scene, noise: PixelNoise, allowed: NDArray, forced: NDArray) -
     return candidates[np.argsort(-rank.flat[candidates], kind="stable")]
 
 
-def _terms(scene: Scene, noise: PixelNoise) -> NDArray[np.float64]:
+def _terms(scene: Scene, noise: PixelNoise, image: NDArray) -> NDArray[np.float64]:
     """Return what adds up over pixels: share, variance, others' light, light gained by motion."""
-    light = scene.light
+    light = np.where(np.isfinite(image), image, scene.light)
     gradient = [np.gradient(light, axis=axis) if light.shape[axis] > 1 else np.zeros_like(light)
                 for axis in (0, 1)]
     return np.stack([scene.share, np.nan_to_num(noise.variance), scene.others, *gradient])

@@ -17,6 +17,7 @@ from photometry.methods._scene import Scene
 
 LARGE_PX = (3.5, 4.5, 5.5, 7.0)   # radii of large apertures; the best one is used
 BROADENING_PX = 0.5               # changes widths by as much as the model may be wrong
+WING_ERROR = 0.3                  # relative error of the light outside an aperture
 SKY_ERROR = 0.1                   # e-/s per pixel in the mean image, at least
 BELIEVABLE = 3.0                  # sigmas of the model that the data may move the share
 
@@ -38,8 +39,8 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
     relative error of the light of neighbours.
     """
     box, target = stamp.pixels.box, stamp.target
-    shift = scene.share - stamp.prf(box, target.row, target.column, broadening=BROADENING_PX)
-    model, error = float(scene.share[small].sum()), float(abs(shift[small].sum()))
+    broad = stamp.prf(box, target.row, target.column, broadening=BROADENING_PX)
+    model, error = _modelled(scene.share, broad, small)
     light = stamp.pixels.sumimage - scene.others
     part = float(light[small].sum())
     distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
@@ -51,12 +52,19 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
             continue
         lost = _light_error(stamp, scene, noise, large & ~small, allowed & ~large,
                             neighbour_error)
-        measured_error = np.hypot(shift[large].sum(), lost / whole) * part / whole
+        share, share_error = _modelled(scene.share, broad, large)
+        measured_error = np.hypot(share_error, share * lost / whole) * part / whole
         if measured_error < best_error:
-            best, best_error = part / whole * float(scene.share[large].sum()), measured_error
+            best, best_error = part / whole * share, measured_error
     weight = error**2 / (error**2 + best_error**2) if error > 0 else 0.0
     moved = np.clip(weight * (best - model), -BELIEVABLE * error, BELIEVABLE * error)
     return Fraction(float(min(model + moved, 1.0)), model, float(weight))
+
+
+def _modelled(share: NDArray, broad: NDArray, mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the share in a mask and its error, from the width and from the wings outside."""
+    inside = float(share[mask].sum())
+    return inside, abs(inside - float(broad[mask].sum())) + WING_ERROR * max(1.0 - inside, 0.0)
 
 
 def _light_error(stamp: Stamp, scene: Scene, noise: PixelNoise, ring: NDArray[np.bool_],

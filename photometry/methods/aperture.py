@@ -65,7 +65,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     allowed = usable & ~segment.claimed
     decisions, choice = segment.decisions, None
     if segment.mask.any():
-        choice = choose(scene, noise, allowed, segment.trails, _rules(settings))
+        choice = choose(scene, noise, stamp.pixels.sumimage, allowed, segment.trails,
+                        _rules(settings))
         decisions = (*decisions, choice.explain())
     mask, notes = find_aperture(stamp, choice, usable, settings.min_pixels)
     if mask.sum() < settings.min_pixels:
