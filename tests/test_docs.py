@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from photometry.core.outcome import Grow, Measurement
+from photometry.io.lightcurve_cards import COLUMNS
 from tests.factories import make_stamp
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +25,11 @@ VARIABLES = {"TESSPHOT_INPUT", "TESSPHOT_OUTPUT"}
 def blocks(page, language):
     """Return the fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def prose(page):
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def shell_lines():
@@ -89,8 +95,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_named_exist(page):
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    named = set(re.findall(r"`((?:photometry|tests|benchmarks|docs)/[\w/.-]+)`", text))
+    named = set(re.findall(r"`((?:photometry|tests|benchmarks|docs)/[\w/.-]+)`", prose(page)))
     imagined = {name for name in named if "circle" in name}     # the example of the how-to
     assert [name for name in sorted(named - imagined) if not (ROOT / name).exists()] == []
 
@@ -100,6 +105,25 @@ def test_every_decision_is_listed():
     for page in sorted(ROOT.glob("docs/adr/*.md")):
         status = re.search(r"^Status: (\w+)$", page.read_text(), re.MULTILINE)[1]
         assert re.search(rf"\(adr/{page.name}\).*\| {status} \|", index), page.name
+
+
+def documented():
+    """Return the names in code type on the page about files."""
+    return set(re.findall(r"`([^`]+)`", prose(ROOT / "docs/data-model.md")))
+
+
+def test_every_column_of_a_light_curve_is_documented():
+    assert [column.name for column in COLUMNS if column.name not in documented()] == []
+
+
+@pytest.mark.parametrize("table", ["todolist", "diagnostics", "photometry_skipped"])
+def test_every_column_of_the_todo_list_is_documented(table):
+    statements = (ROOT / "photometry/io/todo.sql").read_text()
+    (body,) = re.findall(rf"CREATE TABLE (?:IF NOT EXISTS )?{table} \((.*?)^\);", statements,
+                         re.MULTILINE | re.DOTALL)
+    columns = re.findall(r"^ +([a-z_]+) [A-Z]", body, re.MULTILINE)
+    ours = {"worker_wait_time"}                        # kept for programs that expect it
+    assert set(columns) - ours - documented() == set()
 
 
 @pytest.fixture
