@@ -33,7 +33,7 @@ def main() -> int:
         exit_code = run(command, environment)
         if exit_code:
             return exit_code
-    print_where(folder, output, time.monotonic() - start)
+    print_where(output, time.monotonic() - start)
     return 0
 
 
@@ -87,15 +87,19 @@ def run(command: list[str], environment: dict[str, str]) -> int:
     return subprocess.run(argv, env=os.environ | environment, check=False).returncode
 
 
-def print_where(folder: Path, output: Path, elapsed_s: float) -> None:
+def print_where(output: Path, elapsed_s: float) -> None:
     """Say where the results are and how to open one."""
-    example = min(output.rglob("*_lc.fits.gz"))
-    print(f"\nDone in {elapsed_s:.0f} s. Everything is in {folder}; look at:")
-    print(f"  light curves      {output} ({sum(1 for _ in output.rglob('*_lc.fits.gz'))} files)")
-    print("\nOpen one in Python (flux_raw, because FLUX_CORR is empty until the light curve is "
-          "corrected):")
-    print("  import lightkurve as lk")
-    print(f'  lk.read("{example}", flux_column="flux_raw").plot()')
+    lightcurves = sorted(output.rglob("*_lc.fits.gz"))
+    print(f"\nDone in {elapsed_s:.0f} s; the table above compares scatter with the noise floor. "
+          "Look at:")
+    print(f"  summary        {output / 'summary.html'}")
+    for figure in sorted(output.rglob("*.png")):
+        print(f"  figure         {figure}")
+    print(f"  light curves   {output} ({len(lightcurves)} files), for example in Python:")
+    print("    import lightkurve as lk")
+    print(f'    lk.read("{lightcurves[0]}", flux_column="flux_raw").plot()')
+    print("  flux_raw, because lightkurve would take FLUX_CORR, which is empty (all NaN) until "
+          "light curves are corrected.")
 
 
 if __name__ == "__main__":
