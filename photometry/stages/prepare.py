@@ -90,6 +90,8 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, wo
     UsageError
         When a cube of other images or settings is there and `overwrite` is not set.
     """
+    if not group.frames:
+        raise _unusable(group.left_out)
     choices = choices or Choices()
     mark = _fingerprint(group, choices)
     if not overwrite and cube_path.exists():
@@ -202,8 +204,7 @@ def _quality(frames: Sequence[Frame], levels: NDArray,
              left_out: tuple[LeftOut, ...]) -> tuple[NDArray, NDArray[np.bool_]]:
     """Return quality bits and which frames are good; a frame without values is excluded."""
     if not frames:
-        name, reason = left_out[-1]
-        raise InputError(name, f"{reason}; none of {len(left_out)} images can be read")
+        raise _unusable(left_out)
     empty = np.isnan(levels)
     quality = np.array([frame.header.quality for frame in frames])
     quality[empty] |= CadenceFlag.MANUAL_EXCLUDE
@@ -214,6 +215,11 @@ def _quality(frames: Sequence[Frame], levels: NDArray,
         logger.warning("no frame has good quality: the sum image is made from all of them")
         good = ~empty
     return quality, good
+
+
+def _unusable(left_out: tuple[LeftOut, ...]) -> InputError:
+    name, reason = left_out[-1]
+    return InputError(name, f"{reason}; none of {len(left_out)} images can be read")
 
 
 def reference_frame(frames: Sequence[Frame], good: NDArray[np.bool_]) -> int:

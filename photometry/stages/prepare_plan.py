@@ -28,7 +28,10 @@ LeftOut = tuple[str, str]         # file name and reason
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The images of one cube, in order of time, and those that cannot be used."""
+    """The images of one cube, in order of time, and those that cannot be used.
+
+    A CCD none of whose images can be read has a group without frames.
+    """
 
     ccd: CcdId
     cadence_s: int
@@ -51,7 +54,7 @@ def plan(folder: Path, select: Select, origin: str | None = None,
     Raises
     ------
     InputError
-        When there is no folder, no image, or none of a CCD's images can be read.
+        When there is no folder, no image, or none that can be read.
     UsageError
         When nothing is selected, or a CCD has images of more than one cadence, window or origin.
     """
@@ -120,8 +123,10 @@ def _one_per_ccd(groups: list[Group],
                              f"{'; '.join(map(str, listed))}; choose with --cadence or "
                              "--origin, or keep windows in separate folders")
     for ccd, path, reason in unreadable:
-        if ccd not in by_ccd:
-            raise InputError(path, f"{reason}; no image of {ccd} can be read")
+        if ccd not in by_ccd or not by_ccd[ccd][0].frames:
+            before = by_ccd[ccd][0].left_out if ccd in by_ccd else ()
+            by_ccd[ccd] = [Group(ccd, 0, "", Box(0, 0, 0, 0), (), (*before,
+                                                                  (path.name, reason)))]
     return [by_ccd[ccd][0] for ccd in sorted(by_ccd)]
 
 

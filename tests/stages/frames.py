@@ -1,0 +1,79 @@
+"""Small calibrated images on disk for the tests of `prepare`."""
+
+from dataclasses import replace
+
+import numpy as np
+from astropy.io import fits
+
+from photometry.core.ffi import Ffi, FfiHeader, Readout
+from photometry.core.ids import CcdId
+from photometry.core.pixels import Box
+from photometry.io.ffi import write_ffi
+from photometry.io.ffi_cards import Extras
+from photometry.io.layout import ffi_name
+from tests.factories import MixturePrf
+
+CCD = CcdId(7, 2, 3)
+BOX = Box(640, 690, 900, 973)
+CADENCE_S = 1800
+START = 1491.6
+STARS = ((655.2, 915.3, 9000.0), (670.6, 950.4, 4000.0), (660.1, 935.0, 2500.0),
+         (681.0, 921.7, 6000.0))
+
+
+def wcs_text(row_shift=0.0, column_shift=0.0, angle_deg=0.0):
+    """Return a TAN-SIP solution whose reference pixel is moved and which is turned about it."""
+    angle, scale = np.radians(30.0 + angle_deg), 21.0 / 3600
+    cards = {"WCSAXES": 2, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP",
+             "CRVAL1": 120.0, "CRVAL2": -45.0, "CRPIX1": 931.0 + column_shift,
+             "CRPIX2": 661.0 + row_shift,
+             "CD1_1": -scale * np.cos(angle), "CD1_2": scale * np.sin(angle),
+             "CD2_1": scale * np.sin(angle), "CD2_2": scale * np.cos(angle),
+             "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1.9e-5, "A_1_1": -1.6e-5, "B_0_2": -2.1e-5,
+             "B_1_1": 1.2e-5, "RADESYS": "ICRS"}
+    return fits.Header(cards.items()).tostring(endcard=False, padding=False)
+
+
+def header(number, **changes):
+    """Return the header of frame `number`."""
+    start = START + number * CADENCE_S / 86400
+    read = Readout((5.2, 5.2, 5.2, 5.2), (9.0, 9.0, 9.0, 9.0), 900, 720, True, 10)
+    usual = FfiHeader(
+        ccd=CCD, origin="SPOC", box=BOX, time_start=start, time_stop=start + 0.0208,
+        timecorr=0.003, cadenceno=12000 + number, quality=0, exposure_s=1425.6,
+        cadence_s=CADENCE_S, readout=read, data_rel=9, procver="spoc-4.0",
+        background_applied=False, wcs_text=wcs_text(0.01 * number, -0.02 * number))
+    return replace(usual, **changes)
+
+
+def sky(box=BOX, number=0):
+    """Return the true background of a frame: a plane that brightens with time."""
+    row, column = np.meshgrid(box.rows - 640, box.columns - 900, indexing="ij")
+    return 100.0 + 3.0 * number + 0.4 * row - 0.3 * column
+
+
+def make_ffi(number=0, seed=1, **changes):
+    """Return one frame: stars that move with the WCS, sky, noise."""
+    head = header(number, **changes)
+    light = sky(head.box, number)
+    for row, column, flux in STARS:
+        light = light + flux * MixturePrf()(head.box, row + 0.01 * number,
+                                            column - 0.02 * number)
+    rng = np.random.default_rng([seed, number])
+    error = np.sqrt(np.maximum(light, 1) / head.exposure_s + 0.03).astype(np.float32)
+    image = (light + error * rng.normal(size=light.shape)).astype(np.float32)
+    return Ffi(head, image, error)
+
+
+def write(folder, ffi, number, gzip=False, stamp=None):
+    """Write a frame under the mission's name; return its path."""
+    stamp = stamp or f"2019007{number:06d}"
+    path = folder / ffi_name(ffi.header.ccd, stamp, 131, gzip=gzip)
+    write_ffi(path, ffi, Extras())
+    return path
+
+
+def write_window(folder, n_frames=6, **changes):
+    """Write frames 0 to n-1; return their paths."""
+    return [write(folder, make_ffi(number, **changes), number, gzip=number % 2 == 1)
+            for number in range(n_frames)]

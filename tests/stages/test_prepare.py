@@ -1,0 +1,351 @@
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from photometry.core.errors import InputError, OutputError, UsageError
+from photometry.core.flags import CadenceFlag, PixelFlag
+from photometry.core.ids import Select
+from photometry.core.pixels import Box
+from photometry.io.cube import CHUNK_PIXELS, Cube
+from photometry.scene.motion import Motion
+from photometry.sky.background import BackgroundModel
+from photometry.stages import prepare, prepare_assembly, prepare_passes, prepare_sky
+from tests.stages.frames import BOX, make_ffi, sky, wcs_text, write, write_window
+
+N = 20                            # more than one block of 16
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory):
+    """A folder of frames with a dump in frame 4, an empty frame 7 and an odd one."""
+    folder = tmp_path_factory.mktemp("window")
+    write_window(folder, N)
+    dump = make_ffi(4, quality=int(CadenceFlag.DESATURATION))
+    write(folder, replace(dump, image=dump.image + 500), 4)
+    blank = make_ffi(7)
+    write(folder, replace(blank, image=np.full_like(blank.image, np.nan)), 7, gzip=True)
+    write(folder, make_ffi(11, wcs_text=""), 11, gzip=True)
+    return folder
+
+
+def build(folder, path, **options):
+    group, = prepare.plan(folder, Select())
+    return prepare.prepare(group, path, **options)
+
+
+@pytest.fixture(scope="module")
+def made(window, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cube") / "cube.hdf5"
+    report = build(window, path)
+    return path, report
+
+
+def content(path):
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]})
+                        if isinstance(item, h5py.Dataset) else None)
+        found.update({f"@{name}": value for name, value in file.attrs.items()})
+    return found
+
+
+def assert_same(one, two):
+    first, second = content(one), content(two)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def test_flux_is_what_the_images_hold(made):
+    path, report = made
+    assert (report.n_frames, report.left_out, report.warnings) == (N, (), ())
+    assert list(path.parent.iterdir()) == [path]
+    with Cube(path) as cube:
+        flux, flux_err, _ = cube.read(BOX)
+        for number in (0, 5, 19):
+            ffi = make_ffi(number)
+            np.testing.assert_array_equal(flux[number], ffi.image)
+            np.testing.assert_allclose(flux_err[number], ffi.error, rtol=1e-6)
+        assert cube.image_names[1].endswith("-0131-s_ffic.fits.gz")
+
+
+def test_time_and_quality_come_from_the_headers(made):
+    with Cube(made[0]) as cube:
+        assert cube.cadences.cadenceno.tolist() == list(range(12000, 12000 + N))
+        assert cube.cadences.quality[4] == CadenceFlag.DESATURATION
+        assert cube.cadences.quality[7] == CadenceFlag.MANUAL_EXCLUDE
+        assert np.count_nonzero(cube.cadences.quality) == 2
+        assert cube.cadences.time[3] == make_ffi(3).header.time
+        assert cube.reference_index in (9, 10)
+        assert cube.frame_wcs(11) == ""
+        assert cube.wcs_text == make_ffi(cube.reference_index).header.wcs_text
+
+
+def test_background_model_is_the_sky(made):
+    with Cube(made[0]) as cube:
+        model = BackgroundModel(**cube.background_arrays())
+        found = model.evaluate(BOX)
+        assert np.isnan(found[7]).all()
+        for number in (0, 12, 19):
+            off = found[number] - sky(number=number)
+            assert abs(np.mean(off)) < 0.3
+            assert np.sqrt(np.mean(off**2)) < 0.6
+        assert np.all((model.error(BOX)[0] > 0) & (model.error(BOX)[0] < 2))
+        assert cube.used_for_background(BOX).mean() > 0.3
+
+
+def test_sum_image_is_the_mean_of_good_frames_without_sky(made):
+    with Cube(made[0]) as cube:
+        flux = cube.read(BOX)[0].astype(float)
+        model = BackgroundModel(**cube.background_arrays()).evaluate(BOX)
+        good = cube.cadences.quality == 0
+        np.testing.assert_allclose(cube.sumimage(BOX), (flux - model)[good].mean(axis=0),
+                                   atol=2e-4)
+        part = Box(650, 660, 910, 921)
+        np.testing.assert_array_equal(cube.sumimage(part), cube.sumimage(BOX)[10:20, 10:21])
+
+
+def test_motion_follows_the_wcs_also_where_it_is_missing(made):
+    with Cube(made[0]) as cube:
+        motion = Motion(**cube.motion_arrays())
+    drift = motion.drift(660.0, 930.0)
+    steps = np.arange(N) - motion.reference_index
+    np.testing.assert_allclose(drift, np.column_stack([0.01 * steps, -0.02 * steps]), atol=1e-3)
+    assert motion.interpolated.tolist() == [number == 11 for number in range(N)]
+    assert np.isnan(motion.jitter[7]) and np.nanmax(motion.jitter) < 0.15
+
+
+def test_pixel_flags(made):
+    with Cube(made[0]) as cube:
+        flags = cube.read(BOX)[2]
+        used = cube.used_for_background(BOX)
+    assert np.all(flags[7] & PixelFlag.INVALID)
+    assert not np.any(np.delete(flags, 7, axis=0) & PixelFlag.INVALID)
+    np.testing.assert_array_equal(flags[0] & PixelFlag.NOT_USED_FOR_BACKGROUND == 0, used)
+    straps = np.flatnonzero(np.all(flags[3] & PixelFlag.STRAP, axis=0)) + BOX.column0
+    assert straps.tolist() == [972]            # 973 is the first column outside
+    assert not np.any(flags & PixelFlag.BACKGROUND_JUMP)
+
+
+def test_a_local_glow_is_flagged_as_a_jump(tmp_path):
+    write_window(tmp_path, 8)
+    ffi = make_ffi(5)
+    image = ffi.image.copy()
+    image[16:32, 32:48] += 300
+    write(tmp_path, replace(ffi, image=image), 5, gzip=True)
+    build(tmp_path, tmp_path / "cube.hdf5")
+    with Cube(tmp_path / "cube.hdf5") as cube:
+        jumped = cube.read(BOX)[2] & PixelFlag.BACKGROUND_JUMP != 0
+    assert jumped[5, 20, 36]
+    assert not np.delete(jumped, 5, axis=0).any()
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_number_of_workers_gives_the_same_bytes(window, made, tmp_path, workers):
+    build(window, tmp_path / "cube.hdf5", workers=workers)
+    assert (tmp_path / "cube.hdf5").read_bytes() == made[0].read_bytes()
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+STEPS = [(prepare_passes, "read_ffi", 18), (prepare_passes, "checksum", 1),
+         (prepare_sky, "choose_beacons", 1),
+         (prepare_passes, "frame_displacements", 2), (prepare_sky, "_ratio", 2),
+         (prepare_passes.anomalies, "residual_cells", 17),
+         (prepare_assembly, "_planes", 1), (prepare_assembly, "_jumps", 1)]
+
+
+@pytest.mark.parametrize(("module", "name", "call"), STEPS, ids=[step[1] for step in STEPS])
+def test_an_interrupted_run_goes_on_to_the_same_cube(window, made, tmp_path, monkeypatch,
+                                                     module, name, call):
+    path, calls = tmp_path / "cube.hdf5", []
+    original = getattr(module, name)
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) >= call:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, counted)
+        with pytest.raises(KeyboardInterrupt):
+            build(window, path)
+    assert not path.exists()
+    read = []
+    with monkeypatch.context() as patch:
+        reader = prepare_passes.read_ffi
+        patch.setattr(prepare_passes, "read_ffi", lambda p: read.append(p) or reader(p))
+        build(window, path)
+    assert path.read_bytes() == made[0].read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+    if name not in ("read_ffi", "checksum"):
+        assert not read                     # each image is read once
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from photometry.core.ids import Select
+from photometry.stages import prepare, prepare_assembly
+write, calls = prepare_assembly._planes, []
+def killed(*args):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(*args)
+prepare_assembly._planes = killed
+group, = prepare.plan(Path(sys.argv[1]), Select())
+prepare.prepare(group, Path(sys.argv[2]), max_memory_gb=0.25)
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_cube(window, made, tmp_path):
+    path = tmp_path / "cube.hdf5"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(window), str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not path.exists() and (tmp_path / "cube.hdf5.scratch" / "cube").exists()
+    build(window, path)
+    assert_same(path, made[0])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_scratch_of_other_settings_is_not_used(window, made, tmp_path, monkeypatch):
+    path = tmp_path / "cube.hdf5"
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "assemble", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build(window, path, choices=prepare.Choices(
+                background=prepare_passes.BackgroundSettings(mesh_px=16)))
+    build(window, path)
+    assert_same(path, made[0])
+
+
+def test_a_complete_cube_is_left_alone(window, made, monkeypatch):
+    path = made[0]
+    before = path.stat().st_mtime_ns
+    report = build(window, path)
+    assert report.was_complete and report.n_frames == N
+    assert path.stat().st_mtime_ns == before
+    coarse = prepare.Choices(background=prepare_passes.BackgroundSettings(mesh_px=16))
+    with pytest.raises(UsageError, match="--overwrite"):
+        build(window, path, choices=coarse)
+
+
+def test_overwrite_replaces(window, tmp_path):
+    path = tmp_path / "cube.hdf5"
+    path.write_text("something else")
+    with pytest.raises(InputError, match="not a readable HDF5"):
+        build(window, path)
+    assert not build(window, path, overwrite=True).was_complete
+    with Cube(path) as cube:
+        assert len(cube.cadences) == N
+
+
+def test_truncated_images_are_left_out_by_name(tmp_path):
+    paths = write_window(tmp_path, 5)
+    paths[2].write_bytes(paths[2].read_bytes()[:-9000])
+    report = build(tmp_path, tmp_path / "cube.hdf5")
+    assert [name for name, _ in report.left_out] == [paths[2].name]
+    assert "truncated" in report.left_out[0][1]
+    with Cube(tmp_path / "cube.hdf5") as cube:
+        assert cube.cadences.cadenceno.tolist() == [12000, 12001, 12003, 12004]
+        np.testing.assert_array_equal(cube.read(BOX)[0][2], make_ffi(3).image)
+        assert cube.provenance.left_out == report.left_out
+    assert build(tmp_path, tmp_path / "cube.hdf5").left_out == report.left_out
+
+
+def test_no_usable_image_at_all(tmp_path):
+    paths = write_window(tmp_path, 2)
+    for path in paths[:1]:
+        path.write_bytes(path.read_bytes()[:-9000])
+    blank = make_ffi(1)
+    write(tmp_path, replace(blank, image=np.full_like(blank.image, np.nan)), 1, gzip=True)
+    with pytest.raises(InputError, match="none of 1 images has a finite pixel"):
+        build(tmp_path, tmp_path / "cube.hdf5")
+    paths[1].unlink()
+    with pytest.raises(InputError, match="none of 1 images can be read"):
+        build(tmp_path, tmp_path / "cube.hdf5")
+    assert not (tmp_path / "cube.hdf5").exists()
+
+
+def test_no_world_coordinates_at_all(tmp_path):
+    write_window(tmp_path, 2, wcs_text="")
+    with pytest.raises(InputError, match="world coordinates"):
+        build(tmp_path, tmp_path / "cube.hdf5")
+
+
+def test_all_frames_of_bad_quality_still_make_a_cube(tmp_path, caplog):
+    write_window(tmp_path, 3, quality=int(CadenceFlag.COARSE_POINT))
+    build(tmp_path, tmp_path / "cube.hdf5")
+    assert "no frame has good quality" in caplog.text
+    with Cube(tmp_path / "cube.hdf5") as cube:
+        assert np.isfinite(cube.sumimage(BOX)).all()
+
+
+def test_one_frame_is_enough(tmp_path):
+    write_window(tmp_path, 1)
+    build(tmp_path, tmp_path / "cube.hdf5")
+    with Cube(tmp_path / "cube.hdf5") as cube:
+        assert cube.read(BOX)[0].shape == (1, *BOX.shape)
+        assert cube.wcs_text == wcs_text()
+
+
+def test_disk_is_checked_first(window, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(OutputError, match="GB of free disk"):
+        build(window, tmp_path / "cube.hdf5")
+
+
+def test_a_folder_that_cannot_be_written(window, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        build(window, Path(tmp_path / "file" / "cube.hdf5"))
+
+
+def test_requirements_grow_with_workers(window):
+    group, = prepare.plan(window, Select())
+    disk, memory = prepare.requirements(group)
+    assert disk > 18 * N * BOX.shape[0] * BOX.shape[1]
+    assert prepare.requirements(group, 3)[1] > memory
+    assert prepare._affordable(group, 8, max_memory_gb=1e-9 * memory + 0.6) == 2
+
+
+def test_bands_are_whole_chunks_within_memory():
+    shape = (2048, 2000)
+    for limit in (1e8, 1e9, 4e9):
+        rows = prepare_assembly.band_rows(512, shape, limit)
+        assert rows % CHUNK_PIXELS == 0
+        assert rows == CHUNK_PIXELS or rows * 512 * 2000 * 9 * 3 <= limit
+    pieces = list(prepare_assembly._pieces(1100, (50, 70), 1e6))
+    covered = np.zeros((1100, 50), dtype=int)
+    for frames, rows in pieces:
+        assert frames.start % 512 == 0 and rows.start % CHUNK_PIXELS == 0
+        covered[frames, rows] += 1
+    assert (covered == 1).all()
+
+
+def test_the_real_corner_becomes_a_cube(realdata, tmp_path):
+    name = "tess2018206192942-s0001-1-4-0120-s_ffic"
+    source = realdata / "pixels" / f"{name}.corner128x173.fits"
+    shutil.copy(source, tmp_path / f"{name}.fits")
+    build(tmp_path, tmp_path / "cube.hdf5")
+    with Cube(tmp_path / "cube.hdf5") as cube:
+        assert cube.box == Box(0, 128, 0, 129)
+        _, flux_err, flags = cube.read(cube.box)
+        assert np.isfinite(flux_err[..., :84]).all() and np.isnan(flux_err[..., 84:]).all()
+        background = BackgroundModel(**cube.background_arrays()).evaluate(cube.box)
+        assert np.all((background > 130) & (background < 160))     # by eye: about 144
+        sumimage = cube.sumimage(cube.box)
+        assert abs(np.median(sumimage[cube.used_for_background(cube.box)])) < 1
+        assert np.all(flags[0][:, 76:78] & PixelFlag.STRAP)
