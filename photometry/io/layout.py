@@ -15,6 +15,8 @@ FFI_FOLDER = "ffi"                    # where simulated images go; real ones may
 _FFI = re.compile(r"tess\d+-s(\d{4})-([1-4])-([1-4])-\d{4}-[a-z]_ffic\.fits(\.gz)?$")
 _TPF = re.compile(r"tess\d+-s(\d{4})-(\d{16,})-\d{4}-[a-z]_(?:fast-|a_fast-)?tp\.fits(\.gz)?$")
 _CUBE = re.compile(r"sector(\d{3,})_camera([1-4])_ccd([1-4])\.hdf5$")
+_LIGHTCURVE = re.compile(
+    r"tess(\d{11,})-s\d{3,}-[1-4]-[1-4]-c\d+-dr\d+-v\d+-tasoc_lc\.fits(\.gz)?$")
 _CATALOG = re.compile(r"catalog_sector(\d{3,})_camera([1-4])_ccd([1-4])\.sqlite$")
 
 
@@ -109,3 +111,9 @@ def find_catalogs(folder: Path) -> list[tuple[CcdId, Path]]:
     """Return the star catalogs in a folder."""
     found = ((_CATALOG.match(path.name), path) for path in sorted(folder.iterdir()))
     return [(_ccd(match), path) for match, path in found if match]
+
+
+def find_lightcurves(output: Path) -> list[tuple[int, Path]]:
+    """Return TIC number and path of the light curves below a folder."""
+    found = ((_LIGHTCURVE.match(path.name), path) for path in _walk(output))
+    return [(int(match[1]), path) for match, path in found if match]
