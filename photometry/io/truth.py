@@ -71,10 +71,8 @@ def write_truth(path: Path, truth: Truth) -> None:
         file.attrs["settings"] = json.dumps(dict(truth.settings), sort_keys=True)
         for group in _GROUPS:
             for name, values in getattr(truth, group).items():
-                values = np.asarray(values)
-                kind = h5py.string_dtype() if values.dtype.kind in "UO" else values.dtype
-                file.create_dataset(f"{group}/{name}", data=values, dtype=kind,
-                                    track_times=False)
+                values = values.astype("S") if values.dtype.kind == "U" else values
+                file.create_dataset(f"{group}/{name}", data=values, track_times=False)
 
 
 def read_truth(path: Path) -> Truth:
@@ -99,4 +97,5 @@ def read_truth(path: Path) -> Truth:
 
 
 def _values(dataset: h5py.Dataset) -> NDArray:
-    return dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()]
+    values = dataset[()]
+    return values.astype(str) if values.dtype.kind == "S" else values

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from photometry.core.pixels import Box
+from photometry.core.pixels import SCIENCE_SIZE, Box
+from photometry.scene import wcs
 from photometry.scene.detector import strap_profile
 
 EFFECTIVE_AREA_CM2 = 69.0
@@ -25,6 +26,7 @@ STRAP_STARS = 0.003
 GLOW_SCALE_PX = 184.0             # e-folding of the glow towards the far corner of the field
 PATCH_SIGMA_PX = (260.0, 420.0)   # rows, columns
 CORNER_DISTANCE_PX = 2900.0       # from the optical axis
+_MIDDLE = 0.5 * (SCIENCE_SIZE - 1)
 
 
 def ecliptic_latitude(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
@@ -39,6 +41,15 @@ def zodiacal_light(latitude: ArrayLike) -> NDArray[np.float64]:
     magnitude = 23.345 - 1.148 * ((np.abs(latitude) - 90.0) / 90.0) ** 2
     photons = 2.39e-3 * 10.0 ** (-0.4 * (magnitude - 22.8))
     return photons * EFFECTIVE_AREA_CM2 * PIXEL_ARCSEC**2
+
+
+def zodiacal_plane(wcs_text: str) -> NDArray[np.float64]:
+    """Return the zodiacal light at the middle of a CCD and its slope per row and column."""
+    end = SCIENCE_SIZE - 1
+    row = np.array([_MIDDLE, 0, end, _MIDDLE, _MIDDLE])
+    column = np.array([_MIDDLE, _MIDDLE, _MIDDLE, 0, end])
+    light = zodiacal_light(ecliptic_latitude(*wcs.to_sky(wcs_text, row, column)))
+    return np.array([light[0], (light[2] - light[1]) / end, (light[4] - light[3]) / end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +72,9 @@ class Sky:
     def evaluate(self, index: int, box: Box) -> NDArray[np.float64]:
         """Return the background (R, C), e-/s, of frame `index`."""
         row, column = box.rows[:, None].astype(float), box.columns[None, :].astype(float)
-        middle = 1023.5
-        zodiacal = (self.zodiacal[0] + self.zodiacal[1] * (row - middle)
-                    + self.zodiacal[2] * (column - middle))
-        scattered = self.level[index] * (1 + self.slope[0] * (row - middle)
-                                         + self.slope[1] * (column - middle))
+        up, right = row - _MIDDLE, column - _MIDDLE
+        zodiacal = self.zodiacal[0] + self.zodiacal[1] * up + self.zodiacal[2] * right
+        scattered = self.level[index] * (1 + self.slope[0] * up + self.slope[1] * right)
         if self.patch[index] > 0:
             at, (high, wide) = self.patch_position[index], PATCH_SIGMA_PX
             scattered = scattered + self.patch[index] * (

@@ -1,6 +1,6 @@
 """Random stars with a realistic distribution of brightness, color and proper motion."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ MARGIN_PX = 20                    # stars around the box shine into it
 CROWDING = 5.0                    # times as many stars
 CLUSTERED_SHARE = 0.35            # of a crowded field's stars
 CLUSTER_SIZE = 0.12               # of the box
-FIRST_STARID = 100_000_000
+LIST_ERROR_MAG = (0.1, 0.5)
+FIRST_STARID = 10_000_000         # stars of one CCD share the leading digits
 POSITION_DECIMALS = 9             # of a degree, as catalogs are written
 MOTION_SCALE_MAS = 12.0           # per year, typical of Tmag 12
 HIGH_MOTION_MAS = 400.0
@@ -79,6 +80,23 @@ def draw_stars(box: Box, wcs_text: str, years: float, n_stars: int, crowded: boo
                      pm_ra, pm_dec, teff).select(order)
     drawn.starid[:] = first_starid + rng.permutation(total)
     return drawn
+
+
+def listed(stars: StarList, wrong: float, missing: float, rng: np.random.Generator) -> StarList:
+    """Return the stars as an imperfect catalog has them, in order of identifier.
+
+    Parameters
+    ----------
+    wrong
+        Share of stars whose magnitude is off by 0.1 to 0.5, either way.
+    missing
+        Share of stars left out.
+    """
+    error = rng.uniform(*LIST_ERROR_MAG, len(stars)) * rng.choice([-1, 1], len(stars))
+    is_wrong, is_there = rng.random(len(stars)) < wrong, rng.random(len(stars)) >= missing
+    tmag = np.where(is_wrong, stars.tmag + error, stars.tmag).round(4)
+    kept = replace(stars, tmag=tmag).select(is_there)
+    return kept.select(np.argsort(kept.starid))
 
 
 def _positions(box: Box, total: int, crowded: bool,

@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 KINDS = ("transit", "eclipse", "pulsation")
+HOST_TMAG = (7.5, 13.0)           # of stars made variable
+HOST_SHARE = 0.3                  # of the stars in that range
+HOSTS_AT_LEAST = 9
 _SUBSAMPLES = 15                  # per exposure
 _HOUR = 1 / 24
 
@@ -72,6 +75,14 @@ def _phase_time(star: Variable, time: NDArray) -> NDArray[np.float64]:
 def _covered(star: Variable, distance: NDArray) -> NDArray[np.float64]:
     """Return 1 between second and third contact, 0 outside first and last, linear between."""
     return np.clip((1 - distance) / (2 * star.ingress), 0.0, 1.0)
+
+
+def choose_hosts(tmag: NDArray, allowed: NDArray, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return which stars (V,) are made variable, brightest first: unsaturated, not too faint."""
+    fit = np.flatnonzero(allowed & (tmag > HOST_TMAG[0]) & (tmag < HOST_TMAG[1]))
+    count = min(len(fit), max(HOSTS_AT_LEAST, round(HOST_SHARE * len(fit))))
+    chosen = rng.choice(fit, count, replace=False)
+    return chosen[np.argsort(tmag[chosen], kind="stable")].astype(np.int64)
 
 
 def draw(kind: str, begin: float, end: float, rng: np.random.Generator) -> Variable:
