@@ -98,10 +98,10 @@ def choose(scene: Scene, noise: PixelNoise, image: NDArray, allowed: NDArray[np.
         Pixels that may be used, and those that must be (the trails of saturated stars).
     """
     order = _order(scene, noise, allowed, forced)
-    sums = np.cumsum(_terms(scene, noise, image).reshape(5, -1)[:, order], axis=1)
+    sums = np.cumsum(_terms(scene, noise, image).reshape(9, -1)[:, order], axis=1)
     share, variance, others = sums[:3]
     count = np.arange(1, len(order) + 1)
-    moving = np.einsum("in,ij,jn->n", sums[3:], noise.motion, sums[3:])
+    moving = _moving_variance(sums[3:5], sums[5:], noise.motion)
     total = variance + (count * noise.common) ** 2 + moving
     signal = scene.target_flux * np.maximum(share, 1e-9)
     relative = np.sqrt(np.maximum(total, 0.0)) / signal
@@ -122,11 +122,35 @@ def _order(scene: Scene, noise: PixelNoise, allowed: NDArray, forced: NDArray) -
 
 
 def _terms(scene: Scene, noise: PixelNoise, image: NDArray) -> NDArray[np.float64]:
-    """Return what adds up over pixels: share, variance, others' light, light gained by motion."""
+    """Return what adds up over pixels (9, R, C).
+
+    Share, variance, light of others, then the change of light with motion: two first and four
+    second derivatives.
+    """
     light = np.where(np.isfinite(image), image, scene.light)
-    gradient = [np.gradient(light, axis=axis) if light.shape[axis] > 1 else np.zeros_like(light)
-                for axis in (0, 1)]
-    return np.stack([scene.share, np.nan_to_num(noise.variance), scene.others, *gradient])
+    first = [_slope(light, axis) for axis in (0, 1)]
+    second = [_slope(slope, axis) for slope in first for axis in (0, 1)]
+    return np.stack([scene.share, np.nan_to_num(noise.variance), scene.others, *first, *second])
+
+
+def _slope(image: NDArray, axis: int) -> NDArray[np.float64]:
+    return np.gradient(image, axis=axis) if image.shape[axis] > 1 else np.zeros_like(image)
+
+
+def _moving_variance(first: NDArray, second: NDArray, motion: NDArray) -> NDArray[np.float64]:
+    """Return the variance (N,) of light that changes by first.d + d.second.d / 2 with motion d.
+
+    The second order is what remains in an aperture centred on its star.
+
+    Parameters
+    ----------
+    first, second : (2, N), (4, N)
+    motion : (2, 2)
+        Covariance of d, taken as normal.
+    """
+    bent = np.einsum("ijn,jk->nik", second.reshape(2, 2, -1), motion)
+    return (np.einsum("in,ij,jn->n", first, motion, first)
+            + 0.5 * np.einsum("nij,nji->n", bent, bent))
 
 
 def _compare(cost: NDArray, share: NDArray, start: int, rules: Rules) -> tuple[int, int]:
