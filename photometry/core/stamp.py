@@ -31,8 +31,11 @@ class FullyCorrelated:
 
     def variance(self, weights: NDArray) -> NDArray[np.float64]:
         """Return the variance (T,) of sum(weights * flux)."""
-        sigma = np.nan_to_num(np.asarray(self.sigma, dtype=float))
-        return np.sum(sigma * weights, axis=(1, 2)) ** 2
+        if self.sigma.shape[1:] == (1, 1):
+            return (np.nan_to_num(self.sigma[:, 0, 0].astype(float)) * np.sum(weights)) ** 2
+        used = np.flatnonzero(weights)
+        sigma = self.sigma.reshape(len(self.sigma), -1)[:, used].astype(float)
+        return (np.nan_to_num(sigma) @ np.ravel(weights)[used]) ** 2
 
 
 @dataclass(frozen=True, slots=True)
