@@ -42,7 +42,7 @@ def codes(notes):
     return [note.code for note in notes]
 
 
-# --- isolated stars
+# Isolated stars.
 
 
 @pytest.mark.parametrize("tmag", [8, 9, 10, 11, 12, 13])
@@ -99,7 +99,7 @@ def test_jitter_stays_below_the_white_noise_though_the_prf_is_approximate(tmag):
     assert 0.9 < np.std(lightcurve.flux) / np.mean(lightcurve.flux_err) < 1.1
 
 
-# --- crowds
+# Crowds.
 
 
 def test_crowd_is_divided_among_its_stars():
@@ -163,7 +163,7 @@ def test_many_stars_that_matter_nothing_are_left_out():
     assert kept < 150
 
 
-# --- saturated stars
+# Saturated stars.
 
 
 @pytest.mark.parametrize("tmag", [4.0, 5.5, 6.2])
@@ -194,7 +194,7 @@ def test_saturated_star_with_a_neighbour_on_its_trail():
     assert corrected(outcome).mean() == pytest.approx(truth.flux[0], rel=0.015)
 
 
-# --- edges and missing pixels
+# Edges and missing pixels.
 
 
 def test_touching_a_border_asks_for_more_pixels_there():
@@ -269,7 +269,7 @@ def test_pixels_never_collected_are_not_used():
     assert not (outcome.aperture[:, :7] & ApertureFlag.COLLECTED).any()
 
 
-# --- nothing there
+# Nothing there.
 
 
 def test_star_that_is_not_there_gets_a_flagged_minimum_aperture():
@@ -304,7 +304,7 @@ def test_missing_magnitude_is_taken_from_the_image():
     assert corrected(aperture.measure(unknown)).mean() == pytest.approx(truth.flux[0], rel=0.01)
 
 
-# --- the sums
+# The sums.
 
 
 def test_flux_is_the_plain_sum_in_the_mask():
@@ -355,7 +355,7 @@ def test_decisions_tell_the_numbers():
     assert all(any(c.isdigit() for c in note.message) for note in decisions)
 
 
-# --- the steps
+# The steps.
 
 
 def test_mode_is_that_of_the_sky_not_of_the_stars():
