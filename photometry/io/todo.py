@@ -50,7 +50,7 @@ _ANY = frozenset({_NOT_RUN, *map(int, Status)})
 
 def tile_of(row: ArrayLike, column: ArrayLike) -> NDArray[np.int_]:
     """Return the number of the sky tile that holds science pixels (positions are rounded)."""
-    row, column = (np.rint(np.asarray(values)).astype(int) for values in (row, column))
+    row, column = (np.floor(np.asarray(values) + 0.5).astype(int) for values in (row, column))
     return row // TILE_SIZE * TILES_PER_ROW + column // TILE_SIZE
 
 
