@@ -1,10 +1,10 @@
 """A one-page summary of a run: counts, scatter against the noise floor, some stars."""
 
-import base64
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+from itertools import chain, zip_longest
 from pathlib import Path
 from types import ModuleType
 
@@ -12,21 +12,23 @@ import numpy as np
 
 from photometry.core.errors import InputError, UsageError
 from photometry.core.flags import ApertureFlag, is_good
-from photometry.core.outcome import Status
+from photometry.core.ids import CcdId
 from photometry.core.pixels import OUTPUT_NAMES, output_of
 from photometry.core.stats import clipped_variance_factor, mad_sigma
 from photometry.io import layout
 from photometry.io.lightcurve import StoredLightCurve, read_lightcurve
 from photometry.io.pages import write_page, write_picture
 from photometry.io.todo import Todo
+from photometry.io.truth import read_truth
 from photometry.metrics import noise_floor
+from photometry.stages import report_page
 
 logger = logging.getLogger(__name__)
 
 PAGE_NAME = "summary.html"
 PLOTS_FOLDER = "plots"
 PPM = 1e6
-_HEADINGS = ("Tmag", "stars", "scatter (ppm)", "floor (ppm)", "ratio")
+HEADINGS = ("Tmag", "stars", "scatter (ppm)", "floor (ppm)", "ratio", "flux / truth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,23 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
-    """How quiet one light curve is; fractions of the flux per cadence."""
+class Known:
+    """The truth about a simulated star."""
+
+    flux: float                   # e-/s, median
+    kind: str = ""                # of variability; "" = quiet
+    amplitude: float = 0.0        # range of the light, relative
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good one light curve is; scatter and floor are fractions of the flux per cadence."""
 
     starid: int
     tmag: float
     scatter: float
     floor: float
+    recovered: float = float("nan")   # flux over true flux, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +69,13 @@ class Bin:
     scatter: float
     floor: float
     ratio: float
+    recovered: float
 
     def cells(self) -> tuple[str, ...]:
         """Return the row of the table."""
+        recovered = f"{self.recovered:.4f}" if np.isfinite(self.recovered) else "-"
         return (f"{self.low}-{self.low + 1}", str(self.n_stars), f"{self.scatter * PPM:.0f}",
-                f"{self.floor * PPM:.0f}", f"{self.ratio:.2f}")
+                f"{self.floor * PPM:.0f}", f"{self.ratio:.2f}", recovered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +87,19 @@ class Summary:
     lines: tuple[str, ...]        # for a terminal
 
 
+DEFAULTS = Settings()
+
+
 def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = (),
-              settings: Settings = Settings()) -> Summary:
+              settings: Settings = DEFAULTS) -> Summary:
     """Write `summary.html` and figures of some stars into the output folder.
 
     Parameters
     ----------
+    input_folder
+        Where the to-do list is, and the truth if the data are simulated.
     starids
-        Stars to show; none = those of the largest variability.
+        Stars to show; none = variable ones.
 
     Raises
     ------
@@ -94,26 +113,32 @@ def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = 
         counts = todo.count()
         failure = todo.summary()["last_error"]
     found = layout.find_lightcurves(output_folder)
-    if not found:
-        raise InputError(output_folder, "holds no light curves, expected the output of "
-                                        "run_tessphot")
     wanted = [place for place, (starid, _) in enumerate(found) if starid in starids]
     stored = _read([found[place][1] for place in _spread(len(found), settings.files, wanted)])
-    noise = [measure_noise(star) for star in stored]
-    bins = magnitude_bins(noise)
-    shown = choose_stars(stored, settings, starids)
-    figures = [_plot_star(plots, star, output_folder) for star in shown]
-    page = output_folder / PAGE_NAME
-    write_page(page, "report", {
-        **_heading(stored),
-        "counts": _counts(counts), "failure": _failure(failure),
-        "sample": _sample(len(stored), len(found)), "table": _table(bins),
-        "noise": _picture(_plot_noise(plots, noise), "Scatter and noise floor by magnitude"),
-        "stars": "".join(_star_figure(star, path)
-                         for star, path in zip(shown, figures, strict=True)),
-        **_places(input_folder, output_folder, found[0][1])})
-    lines = (*_counts_lines(counts), *_table_lines(bins))
-    return Summary(page, tuple(figures), lines)
+    if not stored:
+        raise InputError(output_folder, "holds no readable light curves, expected the output of "
+                                        "run_tessphot")
+    truth = _truth(input_folder, stored)
+    quality = [measure_quality(star, truth.get(star.starid)) for star in stored]
+    rows = table_rows(magnitude_bins(quality))
+    shown = choose_stars(stored, settings, starids, truth)
+    folder = output_folder / PLOTS_FOLDER
+    pictures = {folder / f"{star.path.name.partition('.')[0]}.png": _picture(plots, star)
+                for star in shown}
+    for path, content in pictures.items():
+        write_picture(path, content)
+    figures = [report_page.star_figure(star, content, _remark(truth, star))
+               for star, content in zip(shown, pictures.values(), strict=True)]
+    write_page(output_folder / PAGE_NAME, "report", {
+        **report_page.heading(stored),
+        "counts": report_page.counts_boxes(counts), "failure": report_page.failure(failure),
+        "sample": report_page.sample(len(stored), len(found)), "table": report_page.table(rows),
+        "noise": report_page.picture(_noise_picture(plots, quality),
+                                     "Scatter and noise floor by magnitude"),
+        "stars": "".join(figures),
+        **report_page.places(input_folder, output_folder, folder, stored[0].path)})
+    return Summary(output_folder / PAGE_NAME, tuple(pictures),
+                   (report_page.counts_line(counts), *report_page.table_lines(rows)))
 
 
 def _plots_module() -> ModuleType:
@@ -131,7 +156,7 @@ def _spread(total: int, most: int, wanted: Sequence[int]) -> list[int]:
     return sorted({*spread.tolist(), *wanted})
 
 
-def _read(paths: list[Path]) -> list[StoredLightCurve]:
+def _read(paths: Iterable[Path]) -> list[StoredLightCurve]:
     stored = []
     for path in paths:
         try:
@@ -141,135 +166,109 @@ def _read(paths: list[Path]) -> list[StoredLightCurve]:
     return stored
 
 
-def measure_noise(star: StoredLightCurve) -> Noise:
+def _truth(folder: Path, stored: Sequence[StoredLightCurve]) -> dict[int, Known]:
+    """Return what is known about simulated stars; nothing about real ones."""
+    ccds = {CcdId(*(int(star.header[key]) for key in ("SECTOR", "CAMERA", "CCD")))
+            for star in stored}
+    known: dict[int, Known] = {}
+    for path in (layout.truth_path(folder, ccd) for ccd in sorted(ccds)):
+        if path.exists():
+            known |= read_known(path)
+    return known
+
+
+def read_known(path: Path) -> dict[int, Known]:
+    """Return the truth about the stars of one CCD by TIC number."""
+    truth = read_truth(path)
+    starids = truth.stars["starid"].tolist()
+    known = {starid: Known(flux) for starid, flux in
+             zip(starids, truth.stars["flux"].tolist(), strict=True)}
+    variables = truth.variables
+    for star, kind, light in zip(variables["index"], variables["kind"], variables["variation"],
+                                 strict=True):
+        known[starids[star]] = Known(float(truth.stars["flux"][star] * np.median(light)),
+                                     str(kind), float(np.ptp(light)))
+    return known
+
+
+def measure_quality(star: StoredLightCurve, truth: Known | None = None) -> Quality:
     """Return the scatter from point to point of a light curve and the floor of its aperture."""
     curve, header = star.lightcurve, star.header
     good = is_good(star.cadences.quality) & np.isfinite(curve.flux)
     flux = curve.flux[good]
     if len(flux) < 3 or not np.median(flux) > 0:
-        return Noise(star.starid, star.tmag, np.nan, np.nan)
+        return Quality(star.starid, star.tmag, np.nan, np.nan)
     middle = float(np.median(flux))
-    output = OUTPUT_NAMES[int(output_of(float(np.nanmedian(curve.column[good]))))]
-    floor = noise_floor(
+    output = OUTPUT_NAMES[int(output_of(star.box.column0 + star.box.shape[1] // 2))]
+    floor = float(noise_floor(
         middle, float(np.nanmedian(curve.flux_background[good])),
         np.count_nonzero(star.aperture & int(ApertureFlag.PHOTOMETRY)),
         float(np.median(star.cadences.exposure_s)), header[f"READNOI{output}"],
-        header["NREADOUT"], clipped_variance_factor(header["CRMITEN"], header["CRBLKSZ"]))
+        header["NREADOUT"], clipped_variance_factor(header["CRMITEN"], header["CRBLKSZ"])))
     scatter = float(mad_sigma(np.diff(flux))) / np.sqrt(2.0)
-    return Noise(star.starid, star.tmag, scatter / middle, float(floor) / middle)
+    own = middle * header.get("CROWDSAP", np.nan) / header.get("FLFRCSAP", np.nan)
+    return Quality(star.starid, star.tmag, scatter / middle, floor / middle,
+                   own / truth.flux if truth else np.nan)
 
 
-def magnitude_bins(noise: Sequence[Noise]) -> list[Bin]:
+def magnitude_bins(quality: Sequence[Quality]) -> list[Bin]:
     """Return medians by whole magnitudes, of the stars that have them."""
-    known = [star for star in noise if np.isfinite([star.tmag, star.scatter, star.floor]).all()]
-    groups: dict[int, list[Noise]] = {}
-    for star in known:
-        groups.setdefault(int(np.floor(star.tmag)), []).append(star)
-    return [Bin(low, len(stars), *(float(np.median(values)) for values in zip(
-        *((star.scatter, star.floor, star.scatter / star.floor) for star in stars), strict=True)))
-        for low, stars in sorted(groups.items())]
+    groups: dict[int, list[Quality]] = defaultdict(list)
+    for star in quality:
+        if np.isfinite([star.tmag, star.scatter, star.floor]).all():
+            groups[int(np.floor(star.tmag))].append(star)
+    return [Bin(low, len(stars), *(_median(values) for values in zip(*(
+        (star.scatter, star.floor, star.scatter / star.floor, star.recovered)
+        for star in stars), strict=True))) for low, stars in sorted(groups.items())]
 
 
-def choose_stars(stored: Sequence[StoredLightCurve], settings: Settings,
-                 starids: Sequence[int] = ()) -> list[StoredLightCurve]:
-    """Return the stars asked for, else those of the largest variability without a remark."""
+def _median(values: Sequence[float]) -> float:
+    known = np.array(values)[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def table_rows(bins: Sequence[Bin]) -> list[tuple[str, ...]]:
+    """Return the table with its heading; the last column only where a truth is known."""
+    rows = [HEADINGS, *(each.cells() for each in bins)]
+    compared = any(np.isfinite(each.recovered) for each in bins)
+    return rows if compared else [row[:-1] for row in rows]
+
+
+def choose_stars(stored: Sequence[StoredLightCurve], settings: Settings = DEFAULTS,
+                 starids: Sequence[int] = (),
+                 truth: dict[int, Known] | None = None) -> list[StoredLightCurve]:
+    """Return the stars asked for, else variable ones that were measured without a remark.
+
+    Where the truth is known, kinds of variability take turns.
+    """
     if starids:
         return sorted((star for star in stored if star.starid in starids),
                       key=lambda star: starids.index(star.starid))
     able = [star for star in stored if "NOTE1" not in star.header
             and star.header.get("VARIABIL") is not None
             and is_good(star.cadences.quality).sum() >= settings.least_cadences]
-    return sorted(able, key=lambda star: (-star.header["VARIABIL"], star.starid))[:settings.stars]
+    able.sort(key=lambda star: (-star.header["VARIABIL"], star.starid))
+    kinds: dict[str, list[StoredLightCurve]] = defaultdict(list)
+    for star in able:
+        kinds[(truth or {}).get(star.starid, Known(0.0)).kind].append(star)
+    quiet = kinds.pop("", [])
+    turns = chain.from_iterable(zip_longest(*(kinds[kind] for kind in sorted(kinds))))
+    return [*(star for star in turns if star is not None), *quiet][:settings.stars]
 
 
-# Figures.
+def _remark(truth: dict[int, Known], star: StoredLightCurve) -> str:
+    known = truth.get(star.starid)
+    return "" if known is None else f" (in truth: {known.kind or 'quiet'})"
 
 
-def _plot_star(plots: ModuleType, star: StoredLightCurve, output: Path) -> Path:
-    """Write the figure of one star and return where it is."""
-    data = plots.StarData(
+def _picture(plots: ModuleType, star: StoredLightCurve) -> bytes:
+    """Return the figure of one star."""
+    return plots.to_png(plots.plot_star(plots.StarData(
         f"TIC {star.starid}, Tmag {star.tmag:.2f}, {star.method}", star.cadences,
-        star.lightcurve, star.drift, star.box, star.sumimage, star.aperture)
-    path = output / PLOTS_FOLDER / f"{star.path.name.partition('.')[0]}.png"
-    write_picture(path, plots.to_png(plots.plot_star(data)))
-    return path
+        star.lightcurve, star.drift, star.box, star.sumimage, star.aperture)))
 
 
-def _plot_noise(plots: ModuleType, noise: Sequence[Noise]) -> bytes:
-    columns = (np.array([getattr(star, name) for star in noise], dtype=float)
+def _noise_picture(plots: ModuleType, quality: Sequence[Quality]) -> bytes:
+    columns = (np.array([getattr(star, name) for star in quality], dtype=float)
                for name in ("tmag", "scatter", "floor"))
     return plots.to_png(plots.plot_noise(*columns))
-
-
-# The page.
-
-
-def _heading(stored: Sequence[StoredLightCurve]) -> dict[str, str]:
-    sectors = sorted({star.header["SECTOR"] for star in stored})
-    about = sorted({f"{star.header.get('CREATOR', 'unknown program')}, "
-                    f"{star.header['DATE'].partition('T')[0]}" if "DATE" in star.header
-                    else star.header.get("CREATOR", "unknown program") for star in stored})
-    named = f"sector {sectors[0]}" if len(sectors) == 1 else \
-        f"sectors {', '.join(map(str, sectors))}"
-    return {"title": f"TESS photometry of {named}", "about": escape("; ".join(about))}
-
-
-def _named(counts: dict[Status | None, int]) -> list[tuple[str, int]]:
-    """Return the states that occur, pending first."""
-    return [("PENDING" if status is None else status.name, counts[status])
-            for status in (None, *Status) if counts.get(status)]
-
-
-def _counts(counts: dict[Status | None, int]) -> str:
-    return "".join(f'<div class="count {name.lower()}"><b>{number:,}</b>{name.lower()}</div>'
-                   for name, number in _named(counts))
-
-
-def _counts_lines(counts: dict[Status | None, int]) -> list[str]:
-    shown = ", ".join(f"{name} {number}" for name, number in _named(counts))
-    return [f"{sum(counts.values())} targets: {shown}"]
-
-
-def _failure(text: str | None) -> str:
-    if not text:
-        return ""
-    return f"<p>The last failure: <code>{escape(text.splitlines()[0])}</code></p>"
-
-
-def _sample(read: int, total: int) -> str:
-    return "" if read == total else f"These are {read:,} of {total:,} light curves."
-
-
-def _table(bins: Sequence[Bin]) -> str:
-    head = "".join(f"<th>{heading}</th>" for heading in _HEADINGS)
-    rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row.cells()) + "</tr>"
-                   for row in bins)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _table_lines(bins: Sequence[Bin]) -> list[str]:
-    rows = [_HEADINGS, *(row.cells() for row in bins)]
-    return ["  ".join(cell.rjust(len(heading) if place else 5)
-                      for place, (cell, heading) in enumerate(zip(row, _HEADINGS, strict=True)))
-            for row in rows]
-
-
-def _picture(content: bytes, text: str) -> str:
-    data = base64.b64encode(content).decode("ascii")
-    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'
-
-
-def _star_figure(star: StoredLightCurve, path: Path) -> str:
-    picture = _picture(path.read_bytes(), f"Figures of TIC {star.starid}")
-    return (f"<figure>{picture}<figcaption>TIC {star.starid}: "
-            f"<code>{escape(str(star.path))}</code></figcaption></figure>")
-
-
-def _places(input_folder: Path, output_folder: Path, example: Path) -> dict[str, str]:
-    places = {"To-do list": layout.todo_path(input_folder), "Light curves": output_folder,
-              "Figures": output_folder / PLOTS_FOLDER}
-    text = (f"import lightkurve as lk\nlk.read({str(example.absolute())!r}, "
-            'flux_column="flux_raw").plot()')
-    return {"places": "".join(f"<dt>{name}</dt><dd><code>{escape(str(path.absolute()))}</code>"
-                              f"</dd>" for name, path in places.items()),
-            "example": escape(text, quote=False)}

@@ -10,7 +10,7 @@ from photometry.core.errors import InputError, UsageError
 from photometry.core.ids import CcdId, Task
 from photometry.core.outcome import Note, Result, Status
 from photometry.core.stats import clipped_variance_factor
-from photometry.io.layout import LightCurveName, find_lightcurves
+from photometry.io.layout import LightCurveName, find_lightcurves, truth_path
 from photometry.io.lightcurve import read_lightcurve, write_lightcurve
 from photometry.io.todo import Todo
 from photometry.stages import report
@@ -96,7 +96,7 @@ class Page(HTMLParser):
 
 
 def test_scatter_is_measured_in_floors_of_the_same_aperture(stored):
-    noise = report.measure_noise(stored(7, 10.0))
+    noise = report.measure_quality(stored(7, 10.0))
     flux = 10 ** (-0.4 * (10.0 - 20.44))
     assert noise.floor == pytest.approx(floor(flux, 49) / flux, rel=0.01)
     assert noise.scatter / noise.floor == pytest.approx(FLOOR_SHARE, rel=0.08)
@@ -109,7 +109,7 @@ def test_slow_variability_is_not_noise(stored, tmp_path):
     moving = replace(quiet, measurement=replace(
         quiet.measurement, lightcurve=replace(curve, flux=wave)))
     write_lightcurve(tmp_path / "moving.fits", moving, gzip=False)
-    noise = report.measure_noise(read_lightcurve(tmp_path / "moving.fits"))
+    noise = report.measure_quality(read_lightcurve(tmp_path / "moving.fits"))
     assert noise.scatter / noise.floor == pytest.approx(FLOOR_SHARE, rel=0.1)
 
 
@@ -117,19 +117,20 @@ def test_a_curve_without_flux_has_no_noise(stored, tmp_path):
     content = make_star(9, 10.0, cadences=5)
     content.measurement.lightcurve.flux[:] = np.nan
     write_lightcurve(tmp_path / "none.fits", content, gzip=False)
-    noise = report.measure_noise(read_lightcurve(tmp_path / "none.fits"))
+    noise = report.measure_quality(read_lightcurve(tmp_path / "none.fits"))
     assert np.isnan([noise.scatter, noise.floor]).all()
     assert report.magnitude_bins([noise]) == []
 
 
 def test_bins_hold_medians_by_magnitude():
-    noise = [report.Noise(1, 8.1, 2e-4, 1e-4), report.Noise(2, 8.9, 4e-4, 2e-4),
-             report.Noise(3, 8.5, 9e-4, 1e-4), report.Noise(4, 11.0, 1e-3, 1e-3),
-             report.Noise(5, 11.5, float("nan"), 1e-3)]
+    noise = [report.Quality(1, 8.1, 2e-4, 1e-4), report.Quality(2, 8.9, 4e-4, 2e-4),
+             report.Quality(3, 8.5, 9e-4, 1e-4), report.Quality(4, 11.0, 1e-3, 1e-3),
+             report.Quality(5, 11.5, float("nan"), 1e-3)]
     first, second = report.magnitude_bins(noise)
     assert (first.low, first.n_stars, second.low, second.n_stars) == (8, 3, 11, 1)
     assert (first.scatter, first.floor, first.ratio) == pytest.approx((4e-4, 1e-4, 2.0))
-    assert first.cells() == ("8-9", "3", "400", "100", "2.00")
+    assert report.table_rows([first])[1] == ("8-9", "3", "400", "100", "2.00")
+    assert len(report.table_rows([first])[0]) == 5
 
 
 def test_the_most_variable_stars_without_a_remark_are_shown(stored):
@@ -138,6 +139,52 @@ def test_the_most_variable_stars_without_a_remark_are_shown(stored):
     settings = report.Settings(stars=2)
     assert [star.starid for star in report.choose_stars(stars, settings)] == [2, 3]
     assert [star.starid for star in report.choose_stars(stars, settings, (4, 1, 77))] == [4, 1]
+
+
+def write_known(path, variables=(("transit", 103, 0.02), ("pulsator", 102, 0.4))):
+    """A truth file in which the stars 101 to 103 are half as bright as measured."""
+    from photometry.core.pixels import SCIENCE_AREA
+    from photometry.io.truth import Truth, write_truth
+
+    none = {"time": np.arange(60.0)}
+    flux = [10 ** (-0.4 * (tmag - 20.44)) / 2 for tmag in (8.5, 9.5, 10.5)]
+    write_truth(path, Truth(
+        CCD, SCIENCE_AREA, "", {}, frames=none, pointing=none, sky=none,
+        stars={"starid": np.array([101, 102, 103]), "flux": np.array(flux)},
+        variables={"index": np.array([starid - 101 for _, starid, _ in variables]),
+                   "kind": np.array([kind for kind, _, _ in variables]),
+                   "variation": np.array([1 - depth * (np.arange(60) % 9 == 4)
+                                          for _, _, depth in variables])}))
+
+
+def test_the_truth_tells_flux_and_kind(tmp_path):
+    write_known(tmp_path / "truth.hdf5")
+    known = report.read_known(tmp_path / "truth.hdf5")
+    assert {starid: star.kind for starid, star in known.items()} == {
+        101: "", 102: "pulsator", 103: "transit"}
+    assert known[102].amplitude == pytest.approx(0.4)
+    assert known[101].flux == pytest.approx(10 ** (-0.4 * (8.5 - 20.44)) / 2)
+
+
+def test_flux_is_compared_with_the_truth(stored):
+    star = stored(101, 8.5)
+    flux = 10 ** (-0.4 * (8.5 - 20.44))
+    quality = report.measure_quality(star, report.Known(flux))
+    assert quality.recovered == pytest.approx(0.93 / 0.91, rel=1e-3)
+    rows = report.table_rows(report.magnitude_bins(
+        [quality, report.Quality(5, 12.0, 1e-3, 1e-3)]))
+    assert rows[0][-1] == "flux / truth"
+    assert [row[-1] for row in rows[1:]] == [f"{0.93 / 0.91:.4f}", "-"]
+
+
+def test_kinds_of_true_variables_take_turns(stored):
+    stars = [stored(number, 9.0, variability, 40)
+             for number, variability in enumerate((9.0, 8.0, 7.0, 6.0, 99.0), 1)]
+    truth = {1: report.Known(1.0, "pulsator"), 2: report.Known(1.0, "pulsator"),
+             3: report.Known(1.0, "eclipse"), 4: report.Known(1.0, "transit"),
+             5: report.Known(1.0)}
+    chosen = report.choose_stars(stars, report.Settings(stars=5), truth=truth)
+    assert [star.starid for star in chosen] == [3, 1, 4, 2, 5]
 
 
 def test_a_sample_is_spread_over_all_files():
@@ -154,7 +201,7 @@ def test_light_curves_are_found_by_name(run):
 def test_without_light_curves_it_says_so(tmp_path):
     pytest.importorskip("matplotlib")
     Todo.create(tmp_path / "todo.sqlite", [(Task(1, 5, CCD, 1800), 0)])
-    with pytest.raises(InputError, match="holds no light curves"):
+    with pytest.raises(InputError, match="holds no readable light curves"):
         report.summarize(tmp_path, tmp_path / "lightcurves")
 
 
@@ -197,6 +244,17 @@ def test_the_terminal_gets_the_table(run):
     assert lines[1].split()[:2] == ["Tmag", "stars"]
     assert [line.split()[0] for line in lines[2:]] == ["8-9", "9-10", "10-11"]
     assert len({len(line) for line in lines[1:]}) == 1
+
+
+@pytest.mark.plot
+def test_simulated_stars_are_compared_with_their_truth(run):
+    folder, output = run
+    write_known(truth_path(folder, CCD))
+    summary = report.summarize(folder, output)
+    assert summary.lines[1].endswith("flux / truth")
+    assert [float(line.split()[-1]) for line in summary.lines[2:]] == pytest.approx(
+        [2 * 0.93 / 0.91] * 3, rel=5e-3)
+    assert "(in truth: pulsator)" in summary.path.read_text("utf-8")
 
 
 @pytest.mark.plot
