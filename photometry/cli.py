@@ -1,217 +1,118 @@
-"""Every command: arguments, environment, logging, exit codes."""
+"""Every command, as the four scripts and as sub-commands of `tessphot`."""
 
 import argparse
-import logging
 import os
 import sys
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from photometry import __version__
-from photometry.core.errors import InputError, PhotometryError, SettingsError, UsageError
+from photometry.console import (
+    DONE,
+    SOME_FAILED,
+    add_folders,
+    add_overwrite,
+    add_selection,
+    command,
+    input_folder,
+    is_shipped,
+    new_parser,
+    output_folder,
+    progress_for,
+    refuse_shipped,
+    say,
+    section_names,
+    selection,
+    settings_of,
+    workers_of,
+)
 from photometry.core.ids import Select
 from photometry.core.outcome import Status
-from photometry.core.progress import Item, Progress, silent
-from photometry.core.settings import fingerprint, override_sections, to_toml
+from photometry.core.settings import fingerprint, to_toml
 
-DONE, SOME_FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 75
-LOG_EVERY = 10          # progress lines of long work in a batch log
 METHODS = ("aperture", "psf", "linpsf", "halo")
 FAILED = (Status.ERROR, Status.ABORT)
 
-logger = logging.getLogger("photometry")
+# run_make_catalog.py.
 
 
-# The frame around every command.
+def make_catalog(argv: Sequence[str] | None = None, beside: Path | None = None) -> int:
+    """Make star catalogs."""
+    parser = new_parser("run_make_catalog.py", "Make the star catalogs of a sector, one per CCD.",
+                        "run_make_catalog.py 1 data --source tic.csv.gz --camera 1 --ccd 4")
+    parser.add_argument("sector", type=int, metavar="SECTOR")
+    add_folders(parser)
+    add_selection(parser, sector=False, cadence=False)
+    parser.add_argument("--source", metavar="FILE_OR_DIR",
+                        help="star list with MAST column names (default: INPUT/catalogs)")
+    parser.add_argument("--buffer", type=float, metavar="DEG",
+                        help="stars this far outside the CCD are kept (default 0.2)")
+    parser.add_argument("--footprint", choices=("ffi", "wcs"),
+                        help="from the images in INPUT or from the table of pointings "
+                             "(default: ffi if there are images)")
+    add_overwrite(parser)
+    return command(parser, lambda args: _make_catalog(args, beside), argv)
 
 
-def command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namespace], int],
-            argv: Sequence[str] | None) -> int:
-    """Parse, run, and turn what happens into an exit code and one clear line."""
-    args = parser.parse_args(argv)
-    start_logging(args)
-    try:
-        return body(args)
-    except PhotometryError as problem:
-        return _fail(args, str(problem))
-    except BrokenPipeError:
-        sys.stderr.close()          # the reader of our output has gone: nothing left to tell it
-        return DONE
-    except OSError as problem:
-        return _fail(args, f"{problem.filename or 'input/output'}: {problem.strerror or problem}")
-    except KeyboardInterrupt:
-        logger.error("interrupted; what was saved is kept: run the same command again")
-        return INTERRUPTED
+def _make_catalog(args: argparse.Namespace, beside: Path | None) -> int:
+    from photometry.stages import make_catalog as stage
+    folder = input_folder(args, beside)
+    refuse_shipped(folder, beside)
+    settings = settings_of(args, "catalog")["catalog"]
+    if args.buffer is not None:
+        settings = replace(settings, buffer_deg=args.buffer)
+    reports = stage.make_catalogs(args.sector, folder, args.source, selection(args), settings,
+                                  args.footprint, args.overwrite)
+    say(*(line for report in reports for line in report.lines()))
+    return DONE
 
 
-def _fail(args: argparse.Namespace, line: str) -> int:
-    logger.error(line, exc_info=args.debug)
-    return UNUSABLE
+# run_prepare_photometry.py.
 
 
-def say(*lines: str) -> None:
-    """Print what a command was asked for."""
-    sys.stdout.writelines(f"{line}\n" for line in lines)
-    sys.stdout.flush()
+def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = None) -> int:
+    """Build pixel cubes."""
+    parser = new_parser("run_prepare_photometry.py", "Restructure calibrated full-frame images "
+                        "into one pixel cube per CCD, with background and motion.",
+                        "run_prepare_photometry.py data --workers 4 --max-memory 8")
+    add_folders(parser)
+    add_selection(parser)
+    parser.add_argument("--origin", metavar="NAME",
+                        help="use the images of this origin only, such as SPOC")
+    parser.add_argument("--workers", type=int, metavar="N",
+                        help="processes (default: all CPUs that are allowed)")
+    parser.add_argument("--max-memory", type=float, default=4.0, metavar="GB",
+                        help="of all processes together (default 4)")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    add_overwrite(parser)
+    return command(parser, lambda args: _prepare_photometry(args, beside), argv)
 
 
-def start_logging(args: argparse.Namespace) -> None:
-    """Send the program's log to standard error."""
-    level = logging.DEBUG if args.debug else logging.WARNING if args.quiet else logging.INFO
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
-
-
-def progress_for(args: argparse.Namespace) -> Progress:
-    """Return a bar on a terminal, a line now and then in a batch log, nothing when quiet."""
-    if args.quiet:
-        return silent
-    return _bar if sys.stderr.isatty() else _log_lines
-
-
-def _bar(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
-    from tqdm import tqdm
-    return iter(tqdm(items, total=total, desc=label, dynamic_ncols=True))
-
-
-def _log_lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
-    step = max(total // LOG_EVERY, 1)
-    for done, item in enumerate(items, 1):
-        yield item
-        if done % step == 0 or done == total:
-            logger.info("%s: %d of %d", label, done, total)
-
-
-# Groups of options.
-
-
-def new_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
-    """Return a parser with the options every command has."""
-    parser = argparse.ArgumentParser(
-        name, description=description, epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-d", "--debug", action="store_true",
-                        help="tell every step; a traceback for errors")
-    parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
-    parser.add_argument("--settings", type=Path, metavar="FILE.toml",
-                        help="values that differ from the defaults (see: tessphot settings)")
-    return parser
-
-
-def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Add the input folder."""
-    parser.add_argument("input", type=Path, nargs="?", metavar="INPUT",
-                        help="input folder (default: $TESSPHOT_INPUT)")
-
-
-def add_selection(parser: argparse.ArgumentParser, sector: bool = True,
-                  cadence: bool = True) -> None:
-    """Add the options that limit a run to some data; each may be repeated."""
-    if sector:
-        parser.add_argument("--sector", type=int, action="append", default=[])
-    parser.add_argument("--camera", type=int, action="append", default=[], choices=(1, 2, 3, 4))
-    parser.add_argument("--ccd", type=int, action="append", default=[], choices=(1, 2, 3, 4))
-    if cadence:
-        parser.add_argument("--cadence", type=int, action="append", default=[],
-                            metavar="SECONDS")
-
-
-def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """Add the permission to replace products."""
-    parser.add_argument("-o", "--overwrite", action="store_true",
-                        help="replace products that are there already")
-
-
-def selection(args: argparse.Namespace) -> Select:
-    """Return the selection that the options describe."""
-    return Select(sectors=tuple(getattr(args, "sector", ())), cameras=tuple(args.camera),
-                  ccds=tuple(args.ccd), cadences=tuple(getattr(args, "cadence", ())))
-
-
-def input_folder(args: argparse.Namespace, beside: Path | None) -> Path:
-    """Return the input folder: argument, then environment, then `tests/input` beside a script.
-
-    Raises
-    ------
-    UsageError
-        When none of the three says where the data are.
-    InputError
-        When the folder is not there.
-    """
-    given = args.input or os.environ.get("TESSPHOT_INPUT")
-    if not given and beside is None:
-        raise UsageError("no input folder: give INPUT or set TESSPHOT_INPUT")
-    folder = Path(given) if given else beside / "tests" / "input"
-    if not folder.is_dir():
-        raise InputError(folder, "is not a folder" if folder.exists() else "no such folder")
-    return folder.resolve()
-
-
-def is_shipped(folder: Path, beside: Path | None) -> bool:
-    """Tell whether a folder is the example that comes with the program: never written to."""
-    return beside is not None and folder == (beside / "tests" / "input").resolve()
-
-
-def refuse_shipped(folder: Path, beside: Path | None) -> None:
-    """Keep products out of the example folder that comes with the program."""
-    if is_shipped(folder, beside):
-        raise UsageError("no input folder: give INPUT or set TESSPHOT_INPUT "
-                         "(the example data in tests/input are never written to)")
-
-
-SECTIONS = {"simulate": "stages.simulate", "catalog": "stages.make_catalog",
-            "prepare": "stages.prepare", "background": "sky.background",
-            "todo": "stages.make_todo", "tessphot": "stages.tessphot"}
-
-
-def settings_of(args: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """Return groups of settings by name, with the values of `--settings` where given.
-
-    Raises
-    ------
-    InputError, SettingsError
-        When the file cannot be read, or holds an unknown section, key or type of value.
-    """
-    if args.settings is None:
-        return {name: _default_settings(name) for name in names}
-    every = {name: _default_settings(name) for name in section_names()}
-    given = override_sections(every, _toml(args.settings))
-    return {name: given[name] for name in names}
-
-
-def section_names() -> tuple[str, ...]:
-    """Return the names of all groups of settings."""
-    from photometry import methods
-    return (*SECTIONS, *(f"methods.{name}" for name in methods.names()))
-
-
-def _default_settings(name: str) -> Any:
-    return import_module(f"photometry.{SECTIONS.get(name, name)}").Settings()
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as problem:
-        raise InputError(path, problem.strerror or str(problem)) from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise SettingsError(f"{path}: is not TOML: {problem}") from problem
-
-
-def _workers(args: argparse.Namespace) -> int:
-    count = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
-    if count < 1:
-        raise UsageError(f"--workers {count}: expected 1 or more")
-    return count
+def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
+    from photometry.io import layout
+    from photometry.stages import prepare as stage
+    folder = input_folder(args, beside)
+    refuse_shipped(folder, beside)
+    choices = stage.Choices(**settings_of(args, "prepare", "background", "stars", "anomalies"))
+    progress, workers, failed = progress_for(args), workers_of(args), False
+    for group in stage.plan(folder, selection(args), args.origin, progress):
+        say(f"{group.ccd}: {group}")
+        if args.dry_run:
+            disk, memory = stage.requirements(group, workers)
+            say(f"  needs {disk / 1e9:.2f} GB of disk and {memory / 1e9:.2f} GB of memory")
+            continue
+        report = stage.prepare(group, layout.cube_path(folder, group.ccd), choices,
+                               workers=workers, max_memory_gb=args.max_memory,
+                               overwrite=args.overwrite, progress=progress)
+        say(*(f"  left out {name}: {reason}" for name, reason in report.left_out))
+        there = " (there already)" if report.was_complete else ""
+        say(f"  {report.n_frames} frames in {report.path}{there}")
+        failed = failed or bool(report.left_out)
+    return SOME_FAILED if failed else DONE
 
 
 # Run_tessphot.py.
@@ -257,7 +158,7 @@ def _tessphot_parser() -> argparse.ArgumentParser:
 
 def _tessphot(args: argparse.Namespace, beside: Path | None) -> int:
     from photometry.workers import executor
-    with executor(_workers(args), mpi=_mpi_size() > 1) as pool:
+    with executor(workers_of(args), mpi=_mpi_size() > 1) as pool:
         return DONE if pool is None else _tessphot_master(args, beside, pool)
 
 
@@ -304,11 +205,9 @@ def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
     names = methods.names()
     sections = settings_of(args, "tessphot", *(f"methods.{name}" for name in names))
     method_settings = {name: sections[f"methods.{name}"] for name in names}
-    output = args.output or os.environ.get("TESSPHOT_OUTPUT") or (
-        Path("lightcurves") if shipped else folder / "lightcurves")
     return stage.Run(
-        folder, Path(output).absolute(), sections["tessphot"], method_settings, args.method,
-        args.version, not args.no_gzip, args.plot,
+        folder, output_folder(args, folder, shipped), sections["tessphot"], method_settings,
+        args.method, args.version, not args.no_gzip, args.plot,
         fingerprint=fingerprint(sections["tessphot"], *method_settings.values(), args.method),
         date=_date())
 
@@ -350,3 +249,113 @@ def _make_todo(args: argparse.Namespace, beside: Path | None) -> int:
     report = stage.make_todo(folder, selection(args), settings, args.overwrite)
     say(*report.lines())
     return SOME_FAILED if report.failed else DONE
+
+
+# The console command.
+
+
+def simulate(argv: Sequence[str] | None = None) -> int:
+    """Simulate images, star list and truth."""
+    parser = new_parser("tessphot simulate", "Write full-frame images in the mission's format, a "
+                        "star list, and the truth behind them.",
+                        "tessphot simulate data --size 256x200 --frames 60 --jitter --variables")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder; may hold other CCDs")
+    parser.add_argument("--size", metavar="COLUMNSxROWS", type=_size, help="default 256x200")
+    parser.add_argument("--place", metavar="ROW,COLUMN", type=_place, dest="origin",
+                        help="first science pixel of the window (default 1000,900)")
+    for name, unit, text in (
+            ("frames", "N", "images (default 60)"), ("seed", "N", "same seed, same bytes"),
+            ("cadence", "SECONDS", "1800, 600 or 200 (default 1800)"),
+            ("stars", "N", "stars of Tmag 4-16 (default: by density)"),
+            ("sector", "N", ""), ("camera", "N", ""), ("ccd", "N", "")):
+        parser.add_argument(f"--{name}", type=int, metavar=unit, help=text)
+    for name, text in (("density", "stars per square degree"),
+                       ("tmag-error", "share of stars listed with a wrong magnitude"),
+                       ("missing", "share of stars that the list lacks"),
+                       ("wcs-error-px", "how far off the headers' coordinates are")):
+        parser.add_argument(f"--{name}", type=float, metavar="X", help=text)
+    for name, text in (("crowded", "five times the stars, some in a cluster"),
+                       ("scattered-light", "ramps, a moving patch and a corner glow"),
+                       ("jitter", "pointing noise and differential velocity aberration"),
+                       ("momentum-dumps", "with their quality bits and broadened images"),
+                       ("variables", "transits, eclipses, pulsators"),
+                       ("tpf", "also target pixel files of the brightest stars"),
+                       ("gzip", "write .fits.gz")):
+        parser.add_argument(f"--{name}", action="store_true", default=None, help=text)
+    parser.add_argument("--prf", metavar="DIR", help="the mission's PRF models")
+    parser.add_argument("--catalog", metavar="FILE", help="star list instead of random stars")
+    return command(parser, _simulate, argv)
+
+
+def _size(text: str) -> tuple[int, int]:
+    columns, _, rows = text.partition("x")
+    return int(columns), int(rows)
+
+
+def _place(text: str) -> tuple[int, int]:
+    row, _, column = text.partition(",")
+    return int(row), int(column)
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from photometry.stages import simulate as stage
+    settings = settings_of(args, "simulate")["simulate"]
+    given = vars(args) | {"cadence_s": args.cadence}
+    settings = replace(settings, **{field.name: given[field.name] for field in fields(settings)
+                                    if given.get(field.name) is not None})
+    stage.simulate(args.out, settings)
+    say(f"simulated sector: {args.out}")
+    return DONE
+
+
+def report(argv: Sequence[str] | None = None) -> int:
+    """Write a one-page summary of a run."""
+    parser = new_parser("tessphot report", "Write a one-page summary of a run, with figures of "
+                        "some stars.", "tessphot report data --starid 182092046")
+    add_folders(parser)
+    parser.add_argument("--output", type=Path, metavar="DIR",
+                        help="folder of the light curves (default: as run_tessphot.py)")
+    parser.add_argument("--starid", type=int, action="append", default=[], metavar="TIC",
+                        help="show this star; may be repeated (default: variable ones)")
+    return command(parser, _report, argv)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from photometry.stages import report as stage
+    folder = input_folder(args, None)
+    summary = stage.summarize(folder, output_folder(args, folder, shipped=False), args.starid,
+                              settings_of(args, "report")["report"])
+    say(*summary.lines)
+    return DONE
+
+
+def settings(argv: Sequence[str] | None = None) -> int:
+    """Print the effective settings."""
+    parser = new_parser("tessphot settings", "Print the effective settings as TOML.",
+                        "tessphot settings > my.toml")
+    return command(parser, _settings, argv)
+
+
+def _settings(args: argparse.Namespace) -> int:
+    say(to_toml(settings_of(args, *section_names())).rstrip())
+    return DONE
+
+
+COMMANDS = {"simulate": simulate, "catalog": make_catalog, "prepare": prepare_photometry,
+            "todo": make_todo, "run": tessphot, "report": report, "settings": settings}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sub-command of `tessphot`."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        "tessphot", description="Light curves from TESS full-frame images.",
+        epilog="example:\n  tessphot simulate data --frames 60\n\n"
+               "tessphot COMMAND --help tells more of each command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"tess-photometry {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND",
+                        help="\n".join(f"{name}: {function.__doc__}"
+                                       for name, function in COMMANDS.items()))
+    chosen = parser.parse_args(given[:1]).command
+    return COMMANDS[chosen](given[1:])

@@ -125,7 +125,7 @@ class CubeStamps:
         if self._held is None or not self._held.box.encloses(box):
             self._read(box)
         return Stamp(target, _cut(self._held, box), self._stars_near(target, box),
-                     self._motion.drift(target.row, target.column), self._prf)
+                     self._motion.drift(target.row, target.column), self._prf, self.limits)
 
     def cadences(self, target: Target) -> Cadences:
         """Return the cube's cadences with times for the direction of a star."""
@@ -194,7 +194,7 @@ class TpfStamps:
             stars = stars_near(target, box, table,
                                *wcs.to_pixels(self._tpf.wcs_text, table.ra, table.dec))
         drift = self._tpf.pos_corr - np.nanmedian(self._tpf.pos_corr, axis=0)
-        return Stamp(target, self._tpf.pixels, stars, drift, self._prf)
+        return Stamp(target, self._tpf.pixels, stars, drift, self._prf, self.limits)
 
     def cadences(self, target: Target) -> Cadences:  # noqa: ARG002
         """Return the file's own times, made for its target."""

@@ -1,0 +1,215 @@
+"""What all commands share: options, environment, settings, logging, exit codes."""
+
+import argparse
+import logging
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from photometry.core.errors import InputError, PhotometryError, SettingsError, UsageError
+from photometry.core.ids import Select
+from photometry.core.progress import Item, Progress, silent
+from photometry.core.settings import override_sections
+
+DONE, SOME_FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 75
+LOG_EVERY = 10          # progress lines of long work in a batch log
+
+logger = logging.getLogger("photometry")
+
+
+# The frame around every command.
+
+
+def command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namespace], int],
+            argv: Sequence[str] | None) -> int:
+    """Parse, run, and turn what happens into an exit code and one clear line."""
+    args = parser.parse_args(argv)
+    start_logging(args)
+    try:
+        return body(args)
+    except PhotometryError as problem:
+        return _fail(args, str(problem))
+    except BrokenPipeError:
+        sys.stderr.close()          # the reader of our output has gone: nothing left to tell it
+        return DONE
+    except OSError as problem:
+        return _fail(args, f"{problem.filename or 'input/output'}: {problem.strerror or problem}")
+    except KeyboardInterrupt:
+        logger.error("interrupted; what was saved is kept: run the same command again")
+        return INTERRUPTED
+
+
+def _fail(args: argparse.Namespace, line: str) -> int:
+    logger.error(line, exc_info=args.debug)
+    return UNUSABLE
+
+
+def say(*lines: str) -> None:
+    """Print what a command was asked for."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
+
+
+def start_logging(args: argparse.Namespace) -> None:
+    """Send the program's log to standard error."""
+    level = logging.DEBUG if args.debug else logging.WARNING if args.quiet else logging.INFO
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+def progress_for(args: argparse.Namespace) -> Progress:
+    """Return a bar on a terminal, a line now and then in a batch log, nothing when quiet."""
+    if args.quiet:
+        return silent
+    return _bar if sys.stderr.isatty() else _log_lines
+
+
+def _bar(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+    from tqdm import tqdm
+    return iter(tqdm(items, total=total, desc=label, dynamic_ncols=True))
+
+
+def _log_lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+    step = max(total // LOG_EVERY, 1)
+    for done, item in enumerate(items, 1):
+        yield item
+        if done % step == 0 or done == total:
+            logger.info("%s: %d of %d", label, done, total)
+
+
+# Groups of options.
+
+
+def new_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Return a parser with the options every command has."""
+    parser = argparse.ArgumentParser(
+        name, description=description, epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-d", "--debug", action="store_true",
+                        help="tell every step; a traceback for errors")
+    parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
+    parser.add_argument("--settings", type=Path, metavar="FILE.toml",
+                        help="values that differ from the defaults (see: tessphot settings)")
+    return parser
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the input folder."""
+    parser.add_argument("input", type=Path, nargs="?", metavar="INPUT",
+                        help="input folder (default: $TESSPHOT_INPUT)")
+
+
+def add_selection(parser: argparse.ArgumentParser, sector: bool = True,
+                  cadence: bool = True) -> None:
+    """Add the options that limit a run to some data; each may be repeated."""
+    if sector:
+        parser.add_argument("--sector", type=int, action="append", default=[])
+    parser.add_argument("--camera", type=int, action="append", default=[], choices=(1, 2, 3, 4))
+    parser.add_argument("--ccd", type=int, action="append", default=[], choices=(1, 2, 3, 4))
+    if cadence:
+        parser.add_argument("--cadence", type=int, action="append", default=[],
+                            metavar="SECONDS")
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add the permission to replace products."""
+    parser.add_argument("-o", "--overwrite", action="store_true",
+                        help="replace products that are there already")
+
+
+def selection(args: argparse.Namespace) -> Select:
+    """Return the selection that the options describe."""
+    return Select(sectors=tuple(getattr(args, "sector", ())), cameras=tuple(args.camera),
+                  ccds=tuple(args.ccd), cadences=tuple(getattr(args, "cadence", ())))
+
+
+def input_folder(args: argparse.Namespace, beside: Path | None) -> Path:
+    """Return the input folder: argument, then environment, then `tests/input` beside a script.
+
+    Raises
+    ------
+    UsageError
+        When none of the three says where the data are.
+    InputError
+        When the folder is not there.
+    """
+    given = args.input or os.environ.get("TESSPHOT_INPUT")
+    if not given and beside is None:
+        raise UsageError("no input folder: give INPUT or set TESSPHOT_INPUT")
+    folder = Path(given) if given else beside / "tests" / "input"
+    if not folder.is_dir():
+        raise InputError(folder, "is not a folder" if folder.exists() else "no such folder")
+    return folder.resolve()
+
+
+def is_shipped(folder: Path, beside: Path | None) -> bool:
+    """Tell whether a folder is the example that comes with the program: never written to."""
+    return beside is not None and folder == (beside / "tests" / "input").resolve()
+
+
+def refuse_shipped(folder: Path, beside: Path | None) -> None:
+    """Keep products out of the example folder that comes with the program."""
+    if is_shipped(folder, beside):
+        raise UsageError("no input folder: give INPUT or set TESSPHOT_INPUT "
+                         "(the example data in tests/input are never written to)")
+
+
+def output_folder(args: argparse.Namespace, folder: Path, shipped: bool) -> Path:
+    """Return where light curves go: argument, then environment, then below the input."""
+    beside_input = Path("lightcurves") if shipped else folder / "lightcurves"
+    return Path(args.output or os.environ.get("TESSPHOT_OUTPUT") or beside_input).absolute()
+
+
+SECTIONS = {"simulate": "stages.simulate", "catalog": "stages.make_catalog",
+            "prepare": "stages.prepare", "background": "sky.background",
+            "stars": "sky.starmask", "anomalies": "sky.anomalies",
+            "todo": "stages.make_todo", "tessphot": "stages.tessphot", "report": "stages.report"}
+
+
+def settings_of(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return groups of settings by name, with the values of `--settings` where given.
+
+    Raises
+    ------
+    InputError, SettingsError
+        When the file cannot be read, or holds an unknown section, key or type of value.
+    """
+    if args.settings is None:
+        return {name: _default_settings(name) for name in names}
+    every = {name: _default_settings(name) for name in section_names()}
+    given = override_sections(every, _toml(args.settings))
+    return {name: given[name] for name in names}
+
+
+def section_names() -> tuple[str, ...]:
+    """Return the names of all groups of settings."""
+    from photometry import methods
+    return (*SECTIONS, *(f"methods.{name}" for name in methods.names()))
+
+
+def _default_settings(name: str) -> Any:
+    return import_module(f"photometry.{SECTIONS.get(name, name)}").Settings()
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as problem:
+        raise InputError(path, problem.strerror or str(problem)) from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise SettingsError(f"{path}: is not TOML: {problem}") from problem
+
+
+def workers_of(args: argparse.Namespace) -> int:
+    """Return the number of processes: as asked for, or all CPUs that are allowed."""
+    count = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
+    if count < 1:
+        raise UsageError(f"--workers {count}: expected 1 or more")
+    return count
