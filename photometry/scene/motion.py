@@ -12,6 +12,7 @@ from photometry.scene import wcs
 
 _GRID_STEPS = 7                   # positions per axis at which frames are compared
 _LARGEST_PX = 30.0                # a frame displaced by more has a wrong solution
+_UNUSABLE = (WcsError, ValueError, TypeError)     # what astropy raises for a nonsensical header
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,14 @@ def frame_displacements(texts: Sequence[str], reference_text: str,
                      for text in texts])
 
 
+def is_usable(text: str, box: Box) -> bool:
+    """Tell whether world coordinates can be computed, to and fro, over a box."""
+    try:
+        return bool(np.isfinite(frame_displacements([text], text, box)).all())
+    except _UNUSABLE:
+        return False
+
+
 def _displacement(text: str, ra: NDArray, dec: NDArray, row: NDArray,
                   column: NDArray) -> NDArray[np.float64]:
     """Return row and column offsets (2, N) of positions in one frame; NaN if it has no WCS."""
@@ -62,7 +71,7 @@ def _displacement(text: str, ra: NDArray, dec: NDArray, row: NDArray,
         return nothing
     try:
         found = np.stack(wcs.to_pixels(text, ra, dec)) - np.stack([row, column])
-    except (ValueError, WcsError):
+    except _UNUSABLE:
         return nothing
     wrong = ~np.all(np.isfinite(found)) or np.max(np.abs(found)) > _LARGEST_PX
     return nothing if wrong else found

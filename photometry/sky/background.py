@@ -18,7 +18,7 @@ from photometry.sky.interpolate import (
     radius,
     ring_weights,
 )
-from photometry.sky.medians import clipped_medians
+from photometry.sky.medians import Medians, clipped_medians
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,8 @@ class Grid:
     columns: NDArray[np.float64]  # (gx,)
     by_row: NDArray[np.float64]   # (R, gy) weights of the nodes
     by_column: NDArray[np.float64]    # (C, gx)
+    unmix_rows: NDArray[np.float64]   # (gy, gy) from means over cells to node values
+    unmix_columns: NDArray[np.float64]    # (gx, gx)
     axis: NDArray[np.float64]     # (2,) row and column of the optical axis
     radii: NDArray[np.float64]    # (nr,) px; the first is the one of no radial light
     ring_pixels: NDArray[np.int_]     # (nr, M) flat pixel numbers of each ring, -1 = none
@@ -106,11 +108,19 @@ def make_grid(box: Box, axis: tuple[float, float], settings: Settings) -> Grid:
     (cell_rows, rows), (cell_columns, columns) = (
         _cells(first, length, settings.mesh_px)
         for first, length in zip(box.offset, box.shape, strict=True))
+    by_row, by_column = node_weights(rows, box.rows), node_weights(columns, box.columns)
     position = np.array(axis, dtype=float)
     radii, ring_pixels = _rings(radius(position, box).ravel(), settings)
-    return Grid(box.shape, (cell_rows, cell_columns), rows, columns,
-                node_weights(rows, box.rows), node_weights(columns, box.columns), position,
+    return Grid(box.shape, (cell_rows, cell_columns), rows, columns, by_row, by_column,
+                _unmixing(by_row, cell_rows), _unmixing(by_column, cell_columns), position,
                 radii, ring_pixels, ring_weights(radii, position, box))
+
+
+def _unmixing(weights: NDArray, size: int) -> NDArray[np.float64]:
+    """Return the inverse of what the mean over each cell does to the values of the nodes."""
+    starts = np.arange(0, len(weights), size)
+    lengths = np.diff(starts, append=len(weights))
+    return np.linalg.inv(np.add.reduceat(weights, starts, axis=0) / lengths[:, None])
 
 
 def _cells(first: int, length: int, mesh_px: int) -> tuple[int, NDArray[np.float64]]:
@@ -157,10 +167,12 @@ def fit_background(image: NDArray, used: NDArray[np.bool_], grid: Grid,
             step, radial_err = _ring_medians(left, grid, settings)
             radial += step
             _add_profile(left, -step, grid)
-        step, mesh_err, sigma = _cell_medians(left, grid, settings)
+        found = _cell_medians(left, grid, settings)
+        step = filled(found.value)
         mesh += step
         left -= (grid.by_row @ step @ grid.by_column.T).astype(np.float32)
-    return FrameBackground(mesh, mesh_err, radial, radial_err, sigma)
+    return FrameBackground(mesh, _mesh_error(mesh, found.error, grid), radial, radial_err,
+                           _spread(found.sigma))
 
 
 def full_model(frame: FrameBackground, grid: Grid) -> NDArray[np.float32]:
@@ -185,26 +197,35 @@ def blocks(image: NDArray, cell: tuple[int, int]) -> NDArray:
     return split.swapaxes(1, 2).reshape(counts[0] * counts[1], cell[0] * cell[1])
 
 
-def _cell_medians(left: NDArray, grid: Grid,
-                  settings: Settings) -> tuple[NDArray, NDArray, NDArray]:
-    """Return median, its error and the pixel scatter (gy, gx) of the mesh's cells."""
-    shape = (len(grid.rows), len(grid.columns))
+def _cell_medians(left: NDArray, grid: Grid, settings: Settings) -> Medians:
+    """Return the statistics (gy, gx) of the mesh's cells; NaN where a cell has few pixels."""
     found = clipped_medians(blocks(left, grid.cell), settings.clip_sigma)
     enough = found.count >= max(settings.min_share * grid.cell[0] * grid.cell[1], 3)
-    value, error, sigma = (np.where(enough, values, np.nan).reshape(shape)
-                           for values in (found.value, found.error, found.sigma))
-    return filled(value), _error_filled(value, error), filled(sigma)
+    shape = (len(grid.rows), len(grid.columns))
+    return Medians(*(np.where(enough, values, np.nan).reshape(shape)
+                     for values in (found.value, found.error, found.sigma)),
+                   count=found.count.reshape(shape))
 
 
 def filled(mesh: NDArray) -> NDArray[np.float64]:
-    """Fill NaN nodes with the mean of their neighbors, from the known ones outwards."""
+    """Fill NaN nodes: a plane through the known ones plus the offset of the neighbors."""
+    known = np.isfinite(mesh)
+    if known.all() or not known.any():
+        return mesh.copy()
+    row, column = np.indices(mesh.shape)
+    terms = np.stack([np.ones(mesh.shape), row, column], axis=-1)
+    if known.sum() < 2 * terms.shape[-1]:
+        terms = terms[..., :1]
+    plane = terms @ np.linalg.lstsq(terms[known], mesh[known])[0]
+    return plane + _spread(mesh - plane)
+
+
+def _spread(mesh: NDArray) -> NDArray[np.float64]:
+    """Give NaN nodes the mean of their neighbors, from the known ones outwards."""
     mesh = mesh.copy()
-    if np.isnan(mesh).all():
-        return mesh
-    while np.isnan(mesh).any():
-        known = np.pad(np.isfinite(mesh).astype(float), 1)
-        values = np.pad(np.nan_to_num(mesh), 1)
-        count, total = (_sum_3x3(plane) for plane in (known, values))
+    while np.isnan(mesh).any() and not np.isnan(mesh).all():
+        count = _sum_3x3(np.pad(np.isfinite(mesh).astype(float), 1))
+        total = _sum_3x3(np.pad(np.nan_to_num(mesh), 1))
         new = np.isnan(mesh) & (count > 0)
         mesh[new] = total[new] / count[new]
     return mesh
@@ -215,12 +236,17 @@ def _sum_3x3(padded: NDArray) -> NDArray:
     return in_rows[:, :-2] + in_rows[:, 1:-1] + in_rows[:, 2:]
 
 
-def _error_filled(value: NDArray, error: NDArray) -> NDArray[np.float64]:
-    """Return errors in which a filled node also carries the scatter between neighbors."""
-    steps = np.concatenate([np.diff(value, axis=axis).ravel() for axis in (0, 1)])
+def _mesh_error(mesh: NDArray, error: NDArray, grid: Grid) -> NDArray[np.float64]:
+    """Return the errors of the nodes from those of the cells' medians (NaN = filled).
+
+    A node that was filled also carries the scatter between neighbors.
+    """
+    known = np.where(np.isnan(error), np.nan, mesh)
+    steps = np.concatenate([np.diff(known, axis=axis).ravel() for axis in (0, 1)])
     steps = np.abs(steps[np.isfinite(steps)])
     scatter = MAD_TO_SIGMA * np.median(steps) if len(steps) > 0 else 0.0
-    return np.where(np.isnan(value), np.hypot(filled(error), scatter), error)
+    cells = np.where(np.isnan(error), np.hypot(_spread(error), scatter), error)
+    return np.sqrt(grid.unmix_rows**2 @ cells**2 @ grid.unmix_columns.T**2)
 
 
 def _ring_medians(left: NDArray, grid: Grid, settings: Settings) -> tuple[NDArray, NDArray]:

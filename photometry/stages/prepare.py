@@ -26,7 +26,7 @@ from photometry.core.progress import Progress, silent
 from photometry.core.settings import fingerprint
 from photometry.io.cube import BYTES_PER_PIXEL, FORMAT_VERSION, Cube
 from photometry.io.scratch import reporting, require_free, scratch_beside
-from photometry.scene.motion import frame_displacements
+from photometry.scene.motion import is_usable
 from photometry.stages.prepare_assembly import assemble, head_of
 from photometry.stages.prepare_passes import (
     BLOCK_FRAMES,
@@ -233,9 +233,7 @@ def reference_frame(frames: Sequence[Frame], good: NDArray[np.bool_]) -> int:
     time = np.array([frame.header.time for frame in frames])
     distance = np.abs(time - 0.5 * (time[0] + time[-1]))
     for index in sorted(range(len(frames)), key=lambda index: (not good[index], distance[index])):
-        header = frames[index].header
-        if header.wcs_text and np.isfinite(frame_displacements(
-                [header.wcs_text], header.wcs_text, header.box)).all():
+        if is_usable(frames[index].header.wcs_text, frames[index].header.box):
             return index
     raise InputError(frames[0].path.parent, f"none of {len(frames)} images has usable world "
                                             "coordinates (CTYPE1, CRVAL1, CD1_1 ...)")

@@ -1,0 +1,69 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from photometry.core.errors import OutputError
+from photometry.io.scratch import checksum, require_free, scratch_beside
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    opened = scratch_beside(tmp_path / "product")
+    assert not opened.start("one")
+    return opened
+
+
+def test_work_of_the_same_fingerprint_is_kept(scratch):
+    scratch.save("numbers", a=np.arange(3))
+    assert scratch.start("one") and scratch.has("numbers")
+    np.testing.assert_array_equal(scratch.load("numbers")["a"], [0, 1, 2])
+    assert not scratch.start("two")
+    assert not scratch.has("numbers")
+
+
+def test_stacks_appear_when_complete(scratch):
+    images = np.arange(24.0).reshape(2, 3, 4)
+    with scratch.stacks(["a", "b"], images.shape, [np.float32, np.uint8]) as stacks:
+        for image in images:
+            stacks.append(image, image + 1)
+        assert not (scratch.folder / "a.npy").exists()
+    np.testing.assert_array_equal(scratch.stack("a"), images)
+    np.testing.assert_array_equal(scratch.stack("b"), images + 1)
+    assert scratch.stack("a").dtype == np.float32
+
+
+def test_an_interrupted_stack_does_not_appear(scratch):
+    with pytest.raises(KeyboardInterrupt), \
+            scratch.stacks(["a"], (2, 3, 4), [np.float32]) as stacks:
+        stacks.append(np.zeros((3, 4)))
+        raise KeyboardInterrupt
+    assert not (scratch.folder / "a.npy").exists()
+
+
+def test_removal_leaves_nothing(scratch, tmp_path):
+    scratch.save("numbers", a=np.arange(3))
+    scratch.remove()
+    scratch.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failures_are_one_line(scratch, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        scratch.save("numbers", a=np.arange(3))
+    with pytest.raises(OutputError, match=r"needs 5000000.00 GB of free disk, there are"):
+        require_free(tmp_path / "not" / "yet", 5 * 10**15)
+    require_free(tmp_path / "not" / "yet", 10)
+    monkeypatch.setattr(shutil, "rmtree", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        scratch.remove()
+
+
+def test_checksum_is_crc32(tmp_path):
+    (tmp_path / "file").write_bytes(b"123456789")
+    assert checksum(tmp_path / "file") == 0xCBF43926      # the check value of CRC-32

@@ -1,0 +1,75 @@
+import numpy as np
+
+from photometry.core.flags import PixelFlag
+from photometry.core.ids import CcdId
+from photometry.core.pixels import Box
+from photometry.sky import anomalies
+from photometry.sky.anomalies import FULL_WELL, Exclude, Settings
+
+BOX = Box(100, 140, 1520, 1545)
+MARS = Exclude("Mars", sector=1, camera=1, ccd=4, time_stop=1325.9, columns=(1536, 2047))
+
+
+def test_a_rule_concerns_its_ccd_time_and_columns():
+    pixels = anomalies.excluded([MARS], CcdId(1, 1, 4), 1325.5, BOX)
+    assert pixels.shape == BOX.shape
+    assert not pixels[:, :16].any() and pixels[:, 16:].all()
+    assert not anomalies.excluded([MARS], CcdId(1, 1, 4), 1326.0, BOX).any()
+    for other in (CcdId(2, 1, 4), CcdId(1, 2, 4), CcdId(1, 1, 3)):
+        assert not anomalies.excluded([MARS], other, 1325.5, BOX).any()
+    rows = Exclude("part", rows=(105, 106))
+    assert np.flatnonzero(anomalies.excluded([rows, MARS], CcdId(3, 2, 1), 0.0, BOX)[:, 0]
+                          ).tolist() == [5, 6]
+
+
+def test_bleed_trails_follow_the_column_only():
+    image = np.full((30, 20), 100.0)
+    image[10:15, 7] = FULL_WELL
+    image[8:10, 7] = image[15, 7] = 0.6 * FULL_WELL      # ends of the trail
+    image[12, 6] = 0.6 * FULL_WELL                       # beside it: bright, not bleeding
+    image[25, 7] = 0.6 * FULL_WELL                       # another star
+    image[3, 3] = np.nan
+    flags = anomalies.saturated(image, Settings())
+    assert np.argwhere(flags).tolist() == [[row, 7] for row in range(8, 16)]
+
+
+def test_flags_of_one_frame():
+    image = np.full((30, 20), 100.0)
+    image[2, 3], image[5, 6] = np.nan, FULL_WELL
+    used = np.isfinite(image)
+    used[5, 6] = False
+    exclude, straps = np.zeros(image.shape, bool), np.arange(20) == 11
+    exclude[20:, :4] = True
+    flags = anomalies.frame_flags(image, used, exclude, straps, Settings())
+    assert flags.dtype == np.uint8
+    assert flags[2, 3] == PixelFlag.INVALID | PixelFlag.NOT_USED_FOR_BACKGROUND
+    assert flags[5, 6] == PixelFlag.SATURATED | PixelFlag.NOT_USED_FOR_BACKGROUND
+    assert flags[25, 2] == PixelFlag.MANUAL_EXCLUDE
+    assert (flags[:, 11] == PixelFlag.STRAP).all()
+    assert flags[0, 0] == 0
+
+
+def test_jumps_are_found_in_their_cell_and_frame():
+    rng = np.random.default_rng(1)
+    cells = []
+    for number in range(40):
+        residual = rng.normal(0, 1, (40, 53))
+        residual[:, :20] += 10                     # the same in every frame: no jump
+        if number == 9:
+            residual[16:32, 32:48] += 3
+        cells.append(anomalies.residual_cells(residual, np.ones((40, 53), bool)))
+    cells = np.array(cells)
+    assert cells.shape == (40, 3, 4)
+    good = np.ones(40, bool)
+    assert np.argwhere(anomalies.background_jumps(cells, good, Settings())).tolist() == [[9, 1, 2]]
+    assert not anomalies.background_jumps(cells, good, Settings(jump_floor=5.0)).any()
+    pixels = anomalies.jump_pixels(anomalies.background_jumps(cells, good, Settings()), (40, 53))
+    assert pixels[9].sum() == 16 * 16 and pixels[9, 16, 32] and pixels[9, 31, 47]
+
+
+def test_cells_without_sky_never_jump():
+    cells = anomalies.residual_cells(np.full((20, 35), 1e6), np.zeros((20, 35), bool))
+    assert np.isnan(cells).all()
+    frames = np.stack([cells, cells])
+    assert not anomalies.background_jumps(frames, np.ones(2, bool), Settings()).any()
+    assert not anomalies.background_jumps(frames, np.zeros(2, bool), Settings()).any()
