@@ -4,4 +4,5 @@ from pathlib import Path
 
 from photometry.cli import make_catalog
 
-raise SystemExit(make_catalog(beside=Path(__file__).resolve().parent))
+if __name__ == "__main__":
+    raise SystemExit(make_catalog(beside=Path(__file__).resolve().parent))

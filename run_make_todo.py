@@ -4,4 +4,5 @@ from pathlib import Path
 
 from photometry.cli import make_todo
 
-raise SystemExit(make_todo(beside=Path(__file__).resolve().parent))
+if __name__ == "__main__":
+    raise SystemExit(make_todo(beside=Path(__file__).resolve().parent))

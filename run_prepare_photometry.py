@@ -4,4 +4,5 @@ from pathlib import Path
 
 from photometry.cli import prepare_photometry
 
-raise SystemExit(prepare_photometry(beside=Path(__file__).resolve().parent))
+if __name__ == "__main__":
+    raise SystemExit(prepare_photometry(beside=Path(__file__).resolve().parent))

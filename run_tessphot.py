@@ -4,4 +4,5 @@ from pathlib import Path
 
 from photometry.cli import tessphot
 
-raise SystemExit(tessphot(beside=Path(__file__).resolve().parent))
+if __name__ == "__main__":
+    raise SystemExit(tessphot(beside=Path(__file__).resolve().parent))
