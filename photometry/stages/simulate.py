@@ -19,7 +19,7 @@ from photometry.io import layout
 from photometry.io.ephemeris import barycentric_correction
 from photometry.io.ffi import ANCHOR_CADENCENO, ANCHOR_TIME, write_ffi
 from photometry.io.ffi_cards import Extras, utc
-from photometry.io.pointings import boresight, sector_times, wcs_text
+from photometry.io.pointings import boresight, sector_times, spacecraft_pointing, wcs_text
 from photometry.io.prf_models import read_prf_models
 from photometry.io.star_list import read_star_list, write_star_list
 from photometry.io.truth import Truth, write_truth
@@ -271,7 +271,7 @@ def _truth(plan: _Plan, scene: Scene, stars: StarList, variables: list[Variable]
 
 def _write_images(out: Path, plan: _Plan, scene: Scene, quality: NDArray) -> None:
     configuration = FIRST_CONFIGURATION + plan.ccd.sector - 1
-    roll = boresight(plan.ccd)[2]
+    roll = spacecraft_pointing(plan.ccd.sector)[2]
     extras = Extras(simulated=True, scconfig=configuration, roll_nom=roll)
     angle = plan.rng("wcs").uniform(0, 2 * np.pi)
     header_error = plan.settings.wcs_error_px * np.array([np.sin(angle), np.cos(angle)])
@@ -293,7 +293,7 @@ def _header(plan: _Plan, scene: Scene, index: int, quality: int,
     text = scene.pointing.wcs_text(index, plan.wcs_text)
     if header_error.any():
         text = displaced_wcs(text, header_error, np.zeros((2, 2)), np.zeros(2))
-    ra, dec, _ = boresight(plan.ccd)
+    ra, dec, _ = spacecraft_pointing(plan.ccd.sector)
     return FfiHeader(
         ccd=plan.ccd, origin="SPOC", box=plan.box, time_start=float(line.start[index]) + timecorr,
         time_stop=float(line.stop[index]) + timecorr, timecorr=timecorr,
