@@ -243,7 +243,7 @@ class _Cards:
     def parse(self) -> FfiHeader:
         """Return what the headers say."""
         readout, timecorr = self._readout(), self._number("BARYCORR")
-        start, stop = self._number("TSTART"), self._number("TSTOP")
+        start, stop = self._barycentric("TSTART"), self._barycentric("TSTOP")
         exposure_s = self._number("EXPOSURE") * SECONDS_PER_DAY
         spacing = self._optional("TIMEDEL") or self._number("TELAPSE")
         return FfiHeader(
@@ -348,6 +348,12 @@ class _Cards:
         if not np.isfinite(value):
             raise InputError(self.path, f"has {key} = {value!r}, expected a finite number")
         return value
+
+    def _barycentric(self, key: str) -> float:
+        """Return a time of the image's own header: those of HDU 0 lack the correction."""
+        if key not in self.first:
+            raise InputError(self.path, f"has no {key} card in HDU 1, expected a barycentric time")
+        return self._number(key)
 
     def _number(self, key: str) -> float:
         value = self._optional(key)
