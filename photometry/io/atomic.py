@@ -23,12 +23,13 @@ def writing(path: Path) -> Iterator[Path]:
     part = path.with_name(f"{path.name}.{os.getpid()}{PART_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from photometry.core.ids import CcdId
 
 TODO_NAME = "todo.sqlite"
+PLOTS_FOLDER = "plots"                # below the output folder
 CATALOGS_FOLDER = "catalogs"          # local star lists, looked up when no source is named
 TRUTH_FOLDER = "truth"                # what simulated images were made from
 FFI_FOLDER = "ffi"                    # where simulated images go; real ones may lie anywhere
@@ -117,3 +118,8 @@ def find_lightcurves(output: Path) -> list[tuple[int, Path]]:
     """Return TIC number and path of the light curves below a folder."""
     found = ((_LIGHTCURVE.match(path.name), path) for path in _walk(output))
     return [(int(match[1]), path) for match, path in found if match]
+
+
+def plot_path(output: Path, lightcurve: Path) -> Path:
+    """Return where the figure of a light curve belongs below the output folder."""
+    return output / PLOTS_FOLDER / f"{lightcurve.name.partition('.')[0]}.png"

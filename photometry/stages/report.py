@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from photometry.core.errors import InputError, UsageError
+from photometry.core.errors import InputError
 from photometry.core.flags import ApertureFlag, is_good
 from photometry.core.ids import CcdId
 from photometry.core.pixels import OUTPUT_NAMES, output_of
@@ -22,11 +22,11 @@ from photometry.io.todo import Todo
 from photometry.io.truth import read_truth
 from photometry.metrics import noise_floor
 from photometry.stages import report_page
+from photometry.stages.figures import load_plots
 
 logger = logging.getLogger(__name__)
 
 PAGE_NAME = "summary.html"
-PLOTS_FOLDER = "plots"
 PPM = 1e6
 HEADINGS = ("Tmag", "stars", "scatter (ppm)", "floor (ppm)", "ratio", "flux / truth")
 
@@ -108,7 +108,7 @@ def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = 
     UsageError
         When matplotlib is missing.
     """
-    plots = _plots_module()
+    plots = load_plots()
     with Todo(input_folder, readonly=True) as todo:
         counts = todo.count()
         failure = todo.summary()["last_error"]
@@ -122,8 +122,8 @@ def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = 
     quality = [measure_quality(star, truth.get(star.starid)) for star in stored]
     rows = table_rows(magnitude_bins(quality))
     shown = choose_stars(stored, settings, starids, truth)
-    folder = output_folder / PLOTS_FOLDER
-    pictures = {folder / f"{star.path.name.partition('.')[0]}.png": _picture(plots, star)
+    folder = output_folder / layout.PLOTS_FOLDER
+    pictures = {layout.plot_path(output_folder, star.path): _picture(plots, star)
                 for star in shown}
     for path, content in pictures.items():
         write_picture(path, content)
@@ -139,15 +139,6 @@ def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = 
         **report_page.places(input_folder, output_folder, folder, stored[0].path)})
     return Summary(output_folder / PAGE_NAME, tuple(pictures),
                    (report_page.counts_line(counts), *report_page.table_lines(rows)))
-
-
-def _plots_module() -> ModuleType:
-    try:
-        from photometry import plots
-    except ModuleNotFoundError as missing:
-        raise UsageError(f"figures need {missing.name}: pip install 'tess-photometry[plot]'"
-                         ) from missing
-    return plots
 
 
 def _spread(total: int, most: int, wanted: Sequence[int]) -> list[int]:

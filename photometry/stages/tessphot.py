@@ -43,6 +43,7 @@ from photometry.io.todo import Todo
 from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics
 from photometry.scene.prf import CircularPrf
+from photometry.stages.figures import save_figure
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps
 
 FIRST_METHOD = "aperture"
@@ -166,8 +167,10 @@ def _finish(run: Run, source: StampSource, task: Task, method: str, outcome: Out
                       stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
     path = LightCurveName(task.starid, task.ccd, task.cadence_s, source.origin.data_rel,
                           run.version).path(run.output, run.gzip)
-    write_lightcurve(path, light_curve_file(run, source, method, outcome, stamp, numbers),
-                     run.origin, run.gzip)
+    content = light_curve_file(run, source, method, outcome, stamp, numbers)
+    write_lightcurve(path, content, run.origin, run.gzip)
+    if run.plot:
+        save_figure(run.output, path, content, stamp.stars)
     return Result(task, Status.WARNING if outcome.notes else Status.OK, method, numbers,
                   str(path), outcome.neighbours, outcome.notes, decisions=outcome.decisions)
 

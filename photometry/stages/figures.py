@@ -1,0 +1,39 @@
+"""Figures of stars, for the report and for `--plot`."""
+
+from pathlib import Path
+from types import ModuleType
+
+from photometry.core.errors import UsageError
+from photometry.core.stamp import Stars
+from photometry.io.layout import plot_path
+from photometry.io.lightcurve import LightCurveFile
+from photometry.io.pages import write_picture
+
+
+def load_plots() -> ModuleType:
+    """Return the module that draws.
+
+    Raises
+    ------
+    UsageError
+        When matplotlib is not installed.
+    """
+    try:
+        from photometry import plots
+    except ModuleNotFoundError as missing:
+        raise UsageError(f"figures need {missing.name}: pip install 'tess-photometry[plot]'"
+                         ) from missing
+    return plots
+
+
+def save_figure(output: Path, lightcurve: Path, content: LightCurveFile,
+                stars: Stars) -> Path:
+    """Draw the star of a light-curve file beside its neighbors and return the picture's path."""
+    plots = load_plots()
+    found, target = content.measurement, content.target
+    data = plots.StarData(
+        f"TIC {target.starid}, Tmag {target.tmag:.2f}, {content.method}", content.cadences,
+        found.lightcurve, content.drift, content.box, content.sumimage, found.aperture, stars)
+    path = plot_path(output, lightcurve)
+    write_picture(path, plots.to_png(plots.plot_star(data)))
+    return path
