@@ -1,15 +1,27 @@
-"""Numbers that place a target: its area of common systematics, its distance to the edge."""
+"""Numbers that place a target: its sky tile, its area of common systematics, its distance
+to the edge.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from photometry.core.ids import CcdId
-from photometry.core.pixels import Box
+from photometry.core.pixels import SCIENCE_SIZE, Box
 from photometry.core.sphere import angular_distance
 
 # Half the diagonal of a camera's 24 x 24 degrees, in four rings of equal width.
 CAMERA_RADIUS_DEG = 12 * np.sqrt(2)
 N_RINGS = 4
+
+TILE_SIZE = 64                    # pixels; the stars of a tile are served by one read of a cube
+TILES_PER_ROW = SCIENCE_SIZE // TILE_SIZE
+
+
+def tile_of(row: ArrayLike, column: ArrayLike) -> NDArray[np.int_]:
+    """Return the numbers of the sky tiles whose pixels hold positions."""
+    tile_row, tile_column = (np.floor(np.asarray(values) + 0.5).astype(int) // TILE_SIZE
+                             for values in (row, column))
+    return tile_row * TILES_PER_ROW + tile_column
 
 
 def cbv_areas(ccd: CcdId, ra: ArrayLike, dec: ArrayLike,

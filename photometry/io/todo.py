@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from photometry.core.errors import InputError, TodoError
 from photometry.core.ids import CcdId, Select, Task
@@ -23,8 +22,6 @@ from photometry.io.atomic import writing
 from photometry.io.layout import todo_path
 from photometry.io.todo_file import queries
 
-TILE_SIZE = 64                    # pixels; a tile is what one read of the cube serves
-TILES_PER_ROW = 32                # of the 2048-pixel science area
 READ_AHEAD = 256                  # pending rows asked for at a time
 ALL_ROWS = Select()
 
@@ -46,12 +43,6 @@ _LEGAL_FROM: dict[Status | None, frozenset[int]] = {
     None: frozenset(map(int, (Status.ERROR, Status.ABORT, Status.STARTED, Status.SKIPPED))),
 }
 _ANY = frozenset({_NOT_RUN, *map(int, Status)})
-
-
-def tile_of(row: ArrayLike, column: ArrayLike) -> NDArray[np.int_]:
-    """Return the number of the sky tile that holds science pixels (positions are rounded)."""
-    row, column = (np.floor(np.asarray(values) + 0.5).astype(int) for values in (row, column))
-    return row // TILE_SIZE * TILES_PER_ROW + column // TILE_SIZE
 
 
 class Todo:
@@ -113,6 +104,7 @@ class Todo:
         if self._writable:
             try:
                 with todo_file.explained(self.path):
+                    self._connection.execute("PRAGMA busy_timeout = 0")
                     self._connection.execute("PRAGMA journal_mode = DELETE")
             except TodoError:
                 pass    # somebody reads at this moment: the log stays beside the file

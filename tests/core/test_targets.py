@@ -3,7 +3,7 @@ import pytest
 
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
-from photometry.core.targets import cbv_areas, edge_distance
+from photometry.core.targets import cbv_areas, edge_distance, tile_of
 
 BOX = Box(100, 107, 200, 211)
 
@@ -40,3 +40,8 @@ def test_distance_to_a_missing_corner_is_measured_to_the_corner():
     collected[:3, :3] = False       # rows 100-102, columns 200-202: corner at (102.5, 202.5)
     found = edge_distance(104.0, 204.0, BOX, collected)
     np.testing.assert_allclose(found, np.hypot(1.5, 1.5))
+
+
+def test_tile_numbers():
+    row, column = [0, -0.5, 63.4, 63.6, 200, 2047.4], [0, 63.5, 64, 5, 127.5, 2047.4]
+    assert tile_of(row, column).tolist() == [0, 1, 1, 32, 3 * 32 + 2, 1023]

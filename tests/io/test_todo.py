@@ -3,6 +3,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from photometry.core.errors import InputError, OutputError, TodoError
 from photometry.core.ids import CcdId, Select, Task
 from photometry.core.outcome import Metrics, Note, Result, Status
 from photometry.io.layout import LightCurveName
-from photometry.io.todo import Todo, tile_of
+from photometry.io.todo import Todo
 from photometry.io.todo_file import queries
 
 CCD, OTHER_CCD = CcdId(1, 3, 2), CcdId(1, 1, 4)
@@ -278,7 +279,9 @@ def open_folder(tmp_path):
     return tmp_path
 
 
-def test_read_only_file_and_folder(open_folder, path, unprivileged):
+def test_read_only_file(open_folder, path, request):
+    path.chmod(0o444)
+    request.getfixturevalue("unprivileged")
     with pytest.raises(OutputError, match=r"todo\.sqlite: cannot be written: it is read-only"):
         Todo(path)
     with Todo(path, readonly=True) as todo:
@@ -298,6 +301,30 @@ def test_read_only_folder(open_folder, path, request):
         Todo.create(path, rows(), overwrite=True)
     with Todo(path, readonly=True) as todo:
         assert todo.count() == {None: 7}
+
+
+def test_full_disk_is_said_and_the_batch_is_undone(path):
+    with Todo(path) as todo:
+        todo.start(todo.tasks())
+        n_pages = todo._connection.execute("PRAGMA page_count").fetchone()[0]
+        todo._connection.execute(f"PRAGMA max_page_count = {n_pages}")
+        results = [result(task, Status.ERROR, notes=(Note("bug", "x" * 5000),))
+                   for task, _ in rows()]
+        with pytest.raises(OutputError, match=r"todo\.sqlite: .* the disk is full"):
+            todo.save(results, path.parent)
+        assert todo.count() == {Status.STARTED: 7}
+
+
+def test_writer_closes_at_once_beside_a_reader(path):
+    with Todo(path, readonly=True) as reader:
+        assert reader.count() == {None: 7}
+        began = time.monotonic()
+        with Todo(path) as todo:
+            todo.start(todo.tasks())
+        assert time.monotonic() - began < 5
+        assert reader.count() == {Status.STARTED: 7}
+    with Todo(path) as todo:
+        assert todo.count() == {Status.STARTED: 7}
 
 
 def test_copy_in_memory_leaves_the_file_alone(path):
@@ -383,10 +410,6 @@ def test_tiles_hold_pending_rows_only(todo):
     todo.start(todo.tasks(Select(starids=(11, 20))))
     found = [[task.priority for task in group] for group in todo.tiles()]
     assert found == [[3], [4, 7], [5], [6]]
-
-
-def test_tile_numbers():
-    assert tile_of([0, 63.4, 63.6, 2047], [0, 64, 5, 2047]).tolist() == [0, 1, 32, 1023]
 
 
 def test_random_row_is_pending_and_repeatable(todo):
