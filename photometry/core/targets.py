@@ -1,6 +1,4 @@
-"""Numbers that place a target: its sky tile, its area of common systematics, its distance
-to the edge.
-"""
+"""Numbers that place a target: its sky tile, its area of systematics, its distance to the edge."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
