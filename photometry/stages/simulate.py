@@ -13,6 +13,7 @@ from photometry.core.ffi import Ffi, FfiHeader
 from photometry.core.flags import CadenceFlag
 from photometry.core.ids import CcdId
 from photometry.core.pixels import PIXEL_SCALE_ARCSEC, SCIENCE_AREA, SCIENCE_SIZE, Box
+from photometry.core.sphere import angular_distance
 from photometry.core.stats import flux_from_tmag
 from photometry.core.time import SECONDS_PER_DAY, years_since_j2000
 from photometry.io import layout
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 CADENCES_S = (1800, 600, 200)
 FIRST_CONFIGURATION = 120         # spacecraft configuration of sector 1
 SCATTERED_FLAG_LEVEL = 150.0      # e-/s of scattered light that set the quality bit
+CCD_RADIUS_DEG = 10.0             # more than from the middle of a CCD to its corners
+_MIDDLE = 0.5 * (SCIENCE_SIZE - 1)
 _LOG_EVERY = 50
 
 
@@ -133,8 +136,7 @@ def _plan(settings: Settings) -> _Plan:
     if len(timeline.start) < settings.frames:
         raise UsageError(f"{settings.frames} frames of {step} s were asked for, expected at most "
                          f"{len(timeline.start)} in sector {ccd.sector}")
-    middle = 0.5 * (SCIENCE_SIZE - 1)
-    timecorr = barycentric_correction(timeline.middle, *_sky(text, middle, middle))
+    timecorr = barycentric_correction(timeline.middle, *_sky(text, _MIDDLE, _MIDDLE))
     return _Plan(settings, ccd, box, text, timeline, timecorr)
 
 
@@ -170,12 +172,15 @@ def _stars(plan: _Plan) -> StarList:
     given = StarList(columns["ID"], columns["Tmag"], columns["ra"], columns["dec"],
                      np.nan_to_num(columns["pmRA"]), np.nan_to_num(columns["pmDEC"]),
                      columns["Teff"])
-    row, column = wcs.to_pixels(plan.wcs_text, *given.at(plan.years))
-    near = plan.box.contains(row, column, simulated_stars.MARGIN_PX)
-    if not near.any():
+    # A tangential projection means nothing on the other side of the sky.
+    around = given.select(angular_distance(
+        given.ra, given.dec, *_sky(plan.wcs_text, _MIDDLE, _MIDDLE)) < CCD_RADIUS_DEG)
+    row, column = wcs.to_pixels(plan.wcs_text, *around.at(plan.years))
+    near = around.select(plan.box.contains(row, column, simulated_stars.MARGIN_PX))
+    if not len(near):
         raise UsageError(f"{settings.catalog}: none of its {len(given)} stars is on the window "
                          f"of {plan.ccd}, expected some there")
-    return given.select(np.flatnonzero(near)[np.argsort(given.tmag[near], kind="stable")])
+    return near.select(np.argsort(near.tmag, kind="stable"))
 
 
 def _scene(plan: _Plan, stars: StarList) -> tuple[Scene, list[Variable]]:
