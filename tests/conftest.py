@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline import run_chain, simulate
+
 ROOT = Path(__file__).resolve().parents[1]
 NO_SKIPS = "TESSPHOT_NO_SKIPS"        # environment variable: a skip counts as a failure ...
 MAY_BE_ABSENT = "../shared"           # ... unless its reason names these files
@@ -17,6 +19,16 @@ def realdata() -> Path:
     folder = ROOT.parent / "shared" / "realdata"
     if not folder.is_dir():
         pytest.skip("needs the real mission files in ../shared/realdata")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A quiet simulated window that has been through the whole chain; not to be changed."""
+    folder = tmp_path_factory.mktemp("sector")
+    simulate(folder, "--size", "160x144", "--frames", "48", "--stars", "160", "--camera", "2",
+             "--ccd", "3", "--seed", "7")
+    run_chain(folder)
     return folder
 
 

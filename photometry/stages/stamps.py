@@ -85,8 +85,7 @@ class CubeStamps:
         self._motion = Motion(**cube.motion_arrays())
         ra, dec = wcs.to_sky(cube.wcs_text, *BARYCORR_PIXEL)
         self._middle = (float(ra[0]), float(dec[0]))
-        self._held: Pixels | None = None
-        self._stars: tuple[StarTable, NDArray, NDArray] | None = None
+        self._held: Region | None = None
         self.limits = cube.box
         self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
                              cube.procver, cube.wcs_text, cube.provenance.inputs,
@@ -118,13 +117,15 @@ class CubeStamps:
             around = boxes[0]
             for box in boxes[1:]:
                 around = around.union(box)
-            self._read(around)
+            self._held = self._read(around)
 
     def stamp(self, target: Target, box: Box) -> Stamp:
-        """Cut a stamp from the tile in memory; read anew where it reaches beyond."""
-        if self._held is None or not self._held.box.encloses(box):
-            self._read(box)
-        return Stamp(target, _cut(self._held, box), self._stars_near(target, box),
+        """Cut a stamp from the tile in memory, or read one that reaches beyond it."""
+        held = self._held
+        if held is None or not held.pixels.box.encloses(box):
+            held = self._read(box)
+        return Stamp(target, _cut(held.pixels, box),
+                     stars_near(target, box, held.table, held.row, held.column),
                      self._motion.drift(target.row, target.column), self._prf, self.limits)
 
     def cadences(self, target: Target) -> Cadences:
@@ -139,23 +140,33 @@ class CubeStamps:
         """Tell which pixels served to measure the background."""
         return self._cube.used_for_background(box)
 
-    def _read(self, box: Box) -> None:
+    def _read(self, box: Box) -> "Region":
         flux, flux_err, pixel_flags = self._cube.read(box)
         background = self._background.evaluate(box)
         flux -= background
-        sumimage = self._cube.sumimage(box)
-        self._held = Pixels(
+        pixels = Pixels(
             box, self._cube.cadences, flux, flux_err, background,
-            FullyCorrelated(self._background.error(box)), pixel_flags, sumimage,
+            FullyCorrelated(self._background.error(box)), pixel_flags, self._cube.sumimage(box),
             ~(pixel_flags & PixelFlag.INVALID).astype(bool).all(axis=0))
-        corners = wcs.footprint(self._cube.wcs_text,
-                                box.grown(*(int(FAR_PX),) * 4))
-        table = self._catalog.within(corners)
-        self._stars = (table, *wcs.to_pixels(self._cube.wcs_text, table.ra, table.dec))
+        return Region(pixels, *_stars_around(self._catalog, self._cube.wcs_text, box))
 
-    def _stars_near(self, target: Target, box: Box) -> Stars:
-        table, row, column = self._stars
-        return stars_near(target, box, table, row, column)
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Pixels in memory, with the stars in and around them."""
+
+    pixels: Pixels
+    table: StarTable
+    row: NDArray[np.float64]          # (N,) of the stars in the table
+    column: NDArray[np.float64]
+
+
+def _stars_around(catalog: Catalog, wcs_text: str,
+                  box: Box) -> tuple[StarTable, NDArray, NDArray]:
+    """Return the stars that can put light into a box, with rows and columns."""
+    margin = int(FAR_PX)
+    table = catalog.within(wcs.footprint(wcs_text, box.grown(margin, margin, margin, margin)))
+    return table, *wcs.to_pixels(wcs_text, table.ra, table.dec)
 
 
 class TpfStamps:
@@ -186,13 +197,11 @@ class TpfStamps:
 
     def stamp(self, target: Target, box: Box) -> Stamp:
         """Return the file's pixels with the stars around them."""
-        corners = wcs.footprint(self._tpf.wcs_text, box.grown(*(int(FAR_PX),) * 4))
         stars = Stars(*(np.array([value]) for value in
                         (target.starid, target.tmag, target.row, target.column)))
         if self._catalog is not None:
-            table = self._catalog.within(corners)
-            stars = stars_near(target, box, table,
-                               *wcs.to_pixels(self._tpf.wcs_text, table.ra, table.dec))
+            stars = stars_near(target, box,
+                               *_stars_around(self._catalog, self._tpf.wcs_text, box))
         drift = self._tpf.pos_corr - np.nanmedian(self._tpf.pos_corr, axis=0)
         return Stamp(target, self._tpf.pixels, stars, drift, self._prf, self.limits)
 

