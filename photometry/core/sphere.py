@@ -8,7 +8,7 @@ MAS_PER_DEG = 3.6e6
 
 def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
     """Return Cartesian unit vectors (..., 3)."""
-    ra, dec = np.radians(ra), np.radians(dec)
+    ra, dec = np.broadcast_arrays(np.radians(ra), np.radians(dec))
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
@@ -47,22 +47,74 @@ def propagate(ra: ArrayLike, dec: ArrayLike, pm_ra: ArrayLike, pm_dec: ArrayLike
 
 def inside_polygon(ra: ArrayLike, dec: ArrayLike, corners: NDArray,
                    buffer_deg: float = 0.0) -> NDArray[np.bool_]:
-    """Tell which positions lie in a convex spherical polygon widened by a buffer.
+    """Tell which positions are in a convex spherical polygon or within a buffer around it.
 
     Parameters
     ----------
     corners : (K, 2)
-        RA and Dec of the corners, in order, either way round.
+        RA and Dec of the corners, in order, either way round; the polygon and its buffer fit
+        in a hemisphere.
     buffer_deg
-        Each great-circle side is moved outwards by this angle; near the corners the buffered
-        region is the intersection of the moved sides, which contains the round buffer.
+        Largest angular distance from the polygon.
     """
     vertices = unit_vectors(corners[:, 0], corners[:, 1])
+    poles, centre = _inward_poles(vertices)
+    points = unit_vectors(ra, dec)
+    height = points @ poles.T          # sine of the distance from each side's great circle
+    here = points @ centre > 0         # not on the other side of the sky
+    inside = here & np.all(height >= 0, axis=-1)
+    if buffer_deg <= 0:
+        return inside
+    # Within the moved sides, which meet farther out than the buffer reaches at the corners.
+    near = here & ~inside & np.all(height >= -np.sin(np.radians(buffer_deg)), axis=-1)
+    inside[near] = _distance_to_sides(points[near], vertices) <= buffer_deg
+    return inside
+
+
+def _inward_poles(vertices: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the poles (K, 3) of a polygon's sides, on its side, and its middle (3,)."""
     centre = vertices.sum(axis=0)
     centre /= np.linalg.norm(centre)
     poles = np.cross(vertices, np.roll(vertices, -1, axis=0))
     poles /= np.linalg.norm(poles, axis=-1, keepdims=True)
-    poles *= np.sign(poles @ centre)[:, None]
-    points = unit_vectors(ra, dec)
-    limit = -np.sin(np.radians(buffer_deg))
-    return np.all(points @ poles.T >= limit, axis=-1) & (points @ centre > 0)
+    return poles * np.sign(poles @ centre)[:, None], centre
+
+
+def _distance_to_sides(points: NDArray, vertices: NDArray) -> NDArray[np.float64]:
+    """Return the distance, deg, of points (N, 3) from the nearest of the arcs of a polygon."""
+    nearest = np.full(len(points), np.inf)
+    for start, stop in zip(vertices, np.roll(vertices, -1, axis=0), strict=True):
+        pole = np.cross(start, stop)
+        pole /= np.linalg.norm(pole)
+        beside = (points @ np.cross(pole, start) >= 0) & (points @ np.cross(stop, pole) >= 0)
+        across = np.abs(np.arcsin(np.clip(points @ pole, -1, 1)))
+        chord = np.linalg.norm(points - start, axis=-1)
+        from_corner = 2 * np.arcsin(np.clip(chord / 2, 0, 1))
+        nearest = np.minimum(nearest, np.where(beside, across, from_corner))
+    return np.degrees(nearest)
+
+
+def enclosing_cap(corners: NDArray) -> tuple[float, float, float]:
+    """Return RA, Dec and radius, deg, of a circle that holds a convex polygon (K, 2)."""
+    vertices = unit_vectors(corners[:, 0], corners[:, 1])
+    x, y, z = vertices.sum(axis=0)
+    ra = float(np.degrees(np.arctan2(y, x))) % 360.0
+    dec = float(np.degrees(np.arctan2(z, np.hypot(x, y))))
+    return ra, dec, float(angular_distance(ra, dec, corners[:, 0], corners[:, 1]).max())
+
+
+def buffered(corners: NDArray, buffer_deg: float) -> NDArray[np.float64]:
+    """Return the corners (K, 2) where a convex polygon's sides meet when moved outwards."""
+    poles, _ = _inward_poles(unit_vectors(corners[:, 0], corners[:, 1]))
+    before = np.roll(poles, 1, axis=0)
+    # A corner is as far outside of the side before it as of the side after it.
+    cosine = np.sum(before * poles, axis=-1, keepdims=True)
+    outwards = -np.sin(np.radians(buffer_deg)) * (before + poles) / (1 + cosine)
+    along = np.cross(before, poles)
+    along *= np.sign(np.sum(along * unit_vectors(corners[:, 0], corners[:, 1]), axis=-1,
+                            keepdims=True))
+    along /= np.linalg.norm(along, axis=-1, keepdims=True)
+    moved = outwards + np.sqrt(1 - np.sum(outwards**2, axis=-1, keepdims=True)) * along
+    return np.stack([np.degrees(np.arctan2(moved[:, 1], moved[:, 0])) % 360.0,
+                     np.degrees(np.arctan2(moved[:, 2], np.hypot(moved[:, 0], moved[:, 1])))],
+                    axis=-1)
