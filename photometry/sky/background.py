@@ -71,7 +71,7 @@ class Settings:
     min_share: float = 0.05       # of a cell's pixels; with fewer it is filled from neighbors
     radial_start_px: float = 2400.0   # from the optical axis; nearer there is no radial term
     radial_step_px: float = 15.0
-    min_ring_pixels: int = 50
+    min_ring_pixels: int = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,13 +42,13 @@ def radius(axis: NDArray, box: Box) -> NDArray[np.float64]:
 
 
 def ring_weights(radii: NDArray, axis: NDArray, box: Box) -> RingWeights:
-    """Return how ring values add to the pixels of a box; constant beyond the last ring."""
+    """Return how ring values add to the pixels of a box; a straight line beyond the last ring."""
     if len(radii) < 2:
         none = np.zeros(0)
         return RingWeights(none.astype(int), none.astype(int), none, none)
     distance = radius(axis, box).ravel()
     pixels = np.flatnonzero(distance > radii[0])
-    distance = np.minimum(distance[pixels], radii[-1])
+    distance = distance[pixels]
     lower = np.clip(np.searchsorted(radii, distance, side="right") - 1, 0, len(radii) - 2)
     upper = (distance - radii[lower]) / (radii[lower + 1] - radii[lower])
     return RingWeights(pixels, lower, 1 - upper, upper)

@@ -1,13 +1,17 @@
 """Which pixels show sky: the mean image without stars and their wings."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, label
 
 from photometry.sky import background
 from photometry.sky.background import Grid
+
+_HALO_LEVEL = 3.0e4               # e-/s: pixels that saturate, or nearly
+_HALO_AREAS = (2, 5, 10, 20, 40, 80, 160)     # pixels above that level: the more light, the wider
+_HALO_REACH = 5.0                 # px, times the square root of the area
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,7 @@ class Settings:
     """How stars are masked."""
 
     threshold_sigma: float = 2.0  # above the local background, in scatter of the sky pixels
+    misfit: float = 0.03          # what a model that varies over a cell may be wrong, of that
     passes: int = 4               # the scatter shrinks as more stars are masked
     keep_share: float = 0.2       # of a cell's pixels, the faintest, are used in any crowd
 
@@ -28,17 +33,33 @@ def sky_pixels(mean: NDArray, grid: Grid, fit: background.Settings,
                settings: Settings) -> NDArray[np.bool_]:
     """Return which pixels (R, C) of a deep mean image are sky.
 
+    Halos of very bright stars are never sky: a cell inside one is filled from its neighbors.
     In a crowd where nearly all pixels belong to some star, the faintest pixels of each cell
     are taken: what is left of stars there is least.
     """
-    valid = np.isfinite(mean)
+    valid = np.isfinite(mean) & ~_halos(mean)
     used = valid
     for _ in range(settings.passes):
-        frame = background.fit_background(mean, used, grid, replace(fit, passes=2))
-        residual = np.where(valid, mean - background.full_model(frame, grid), np.nan)
-        bright = _grown(residual, settings.threshold_sigma * _per_pixel(frame.sigma, grid))
+        frame = background.fit_background(mean, used, grid, fit)
+        model = background.full_model(frame, grid)
+        residual = np.where(valid, mean - model, np.nan)
+        bright = _grown(residual, settings.threshold_sigma * _per_pixel(frame.sigma, grid)
+                        + settings.misfit * _variation(model, grid))
         used = valid & (~bright | (residual <= _faintest(residual, grid, settings.keep_share)))
     return used
+
+
+def _halos(mean: NDArray) -> NDArray[np.bool_]:
+    """Return the surroundings of saturated stars, in which their wings outshine the sky."""
+    clusters, _ = label(np.nan_to_num(mean) > _HALO_LEVEL)
+    area = np.bincount(clusters.ravel())
+    area[0] = 0
+    halos = np.zeros(mean.shape, dtype=bool)
+    for least in _HALO_AREAS:
+        core = area[clusters] >= least
+        if core.any():
+            halos |= distance_transform_edt(~core) <= _HALO_REACH * np.sqrt(least)
+    return halos
 
 
 def _grown(residual: NDArray, threshold: NDArray) -> NDArray[np.bool_]:
@@ -49,6 +70,17 @@ def _grown(residual: NDArray, threshold: NDArray) -> NDArray[np.bool_]:
         if above.any():
             masked |= distance_transform_edt(~above) <= reach
     return masked
+
+
+def _variation(model: NDArray, grid: Grid) -> NDArray[np.float64]:
+    """Return, for every pixel, by how much the model varies over its cell.
+
+    Where a glow is steep the model's own error is larger than the noise, and must not pass for
+    a star: with its brightest pixels masked, the glow would be lost altogether.
+    """
+    cells = background.blocks(model, grid.cell)
+    variation = np.fmax.reduce(cells, axis=1) - np.fmin.reduce(cells, axis=1)
+    return _per_pixel(variation.reshape(len(grid.rows), len(grid.columns)), grid)
 
 
 def _faintest(residual: NDArray, grid: Grid, share: float) -> NDArray[np.float64]:

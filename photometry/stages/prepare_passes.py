@@ -89,6 +89,11 @@ def exclude_rules() -> tuple[anomalies.Exclude, ...]:
                  for rule in read_facts("exclude")["exclude"])
 
 
+def is_strap(box: Box) -> NDArray[np.bool_]:
+    """Return which columns (C,) of a box lie over a strap."""
+    return np.isin(box.columns, detector.strap_columns())
+
+
 def excluded_pixels(job: Job, frame: Frame) -> NDArray[np.bool_]:
     """Return the pixels (R, C) of a frame that are manually excluded."""
     return anomalies.excluded(exclude_rules(), job.ccd, frame.header.time, job.box)
@@ -176,7 +181,7 @@ def flags_block(job: Job, block: Block) -> None:
     used, mean = job.scratch.load("sky")["used"], job.scratch.load("sum")["sumimage"]
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
     stored = job.scratch.load(block.named("background"))
-    straps, cells = np.isin(job.box.columns, detector.strap_columns()), []
+    straps, cells = is_strap(job.box), []
     shape = (len(block.frames), *job.box.shape)
     with job.scratch.stacks([name], shape, [np.uint8]) as stacks:
         for index, (_, image, exclude, _) in enumerate(images(job, block)):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from photometry.scene.jitter import choose_beacons
 from photometry.sky import background, starmask
-from photometry.stages.prepare_passes import Block, Job, grid_of, images
+from photometry.stages.prepare_passes import Block, Job, grid_of, images, is_strap
 
 
 def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
@@ -21,9 +21,11 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     """
     if job.scratch.has("sky"):
         return
-    chosen = _chosen([good for block in blocks for good in block.good], levels,
-                     job.choices.prepare.mean_frames)
-    mean = _mean_image(job, blocks, chosen)
+    good = np.array([good for block in blocks for good in block.good])
+    mean = _mean_image(job, blocks, _chosen(good, levels, job.choices.prepare.mean_frames))
+    if np.isnan(mean).any():                # such as pixels excluded in all the chosen frames
+        mean = np.where(np.isnan(mean), _mean_image(job, blocks, good), mean)
+    mean[:, is_strap(job.box)] = np.nan     # straps are brighter than the sky
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
     used = starmask.sky_pixels(mean, grid, job.choices.background, job.choices.stars)
     fit = background.fit_background(mean, used, grid, job.choices.background)
@@ -34,7 +36,7 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
                      beacon_response=beacons.response)
 
 
-def _chosen(good: Sequence[bool], levels: NDArray, limit: int) -> NDArray[np.bool_]:
+def _chosen(good: NDArray[np.bool_], levels: NDArray, limit: int) -> NDArray[np.bool_]:
     """Choose evenly from the darker half of the good frames, where scattered light is least."""
     candidates = np.flatnonzero(good)
     dark = candidates[levels[candidates] <= np.median(levels[candidates])]

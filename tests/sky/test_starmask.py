@@ -84,6 +84,32 @@ def test_invalid_pixels_are_never_used():
     assert not sky_pixels(light, grid, FIT, Settings())[20:60, 30].any()
 
 
+def test_a_steep_glow_is_not_taken_for_a_star():
+    box, axis = Box(20, 220, 1780, 2036), (2102.5, -57.5)
+    distance = np.hypot(box.rows[:, None] - 2099, box.columns + 58)
+    truth = 100 + 700 * np.exp((distance - 2700) / 200)
+    image = truth + np.random.default_rng(1).normal(0, 0.5, box.shape)
+    grid = background.make_grid(box, axis, FIT)
+    used = sky_pixels(image, grid, FIT, Settings())
+    assert used.mean() > 0.95
+    off = full_model(fit_background(image, used, grid, FIT), grid) - truth
+    assert np.std(off) < 0.5 and np.abs(off).max() < 0.01 * truth.max()
+
+
+def test_the_halo_of_a_very_bright_star_is_not_sky():
+    light = sky()
+    add_star(light, WINDOW, 4.5, 400.2, 830.7)
+    off, used = residual(light)
+    near = np.hypot(np.arange(300, 500)[:, None] - 400, np.arange(700, 956) - 831) < 12
+    assert not used[near].any()
+    assert np.abs(off[~near]).max() < 8 and np.median(np.abs(off)) < 0.1
+
+
+def test_nothing_valid_is_no_sky():
+    grid = background.make_grid(WINDOW, (2102.5, -57.5), FIT)
+    assert not sky_pixels(np.full(WINDOW.shape, np.nan), grid, FIT, Settings()).any()
+
+
 def test_cells_expand_over_their_pixels():
     cells = np.array([[1, 2], [3, 4]])
     np.testing.assert_array_equal(expanded(cells, (2, 3), (3, 5)), [
