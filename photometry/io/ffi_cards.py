@@ -102,7 +102,7 @@ def image_cards(header: FfiHeader, kind: str, first_column: int, first_row: int,
     """
     return [
         *_identity_cards(header, kind, extras), *_time_cards(header),
-        *_readout_cards(header), *_layout_cards(), *_wcs_cards(header, first_column, first_row),
+        *readout_cards(header), *_layout_cards(), *_wcs_cards(header, first_column, first_row),
         *_placement_cards(first_column, first_row), *_pointing_cards(header, extras.roll_nom),
         ("DQUALITY", header.quality, "data quality flags"),
         ("IMAGTYPE", kind, "FFI image type: raw, cal, uncert"),
@@ -159,7 +159,8 @@ def _time_cards(header: FfiHeader) -> list[Card]:
     ]
 
 
-def _readout_cards(header: FfiHeader) -> list[Card]:
+def readout_cards(header: FfiHeader) -> list[Card]:
+    """Return gains, read noises and what else depends on the detector."""
     ccd, readout = header.ccd, header.readout
     delay = _CAMERA_DELAY_S[ccd.camera] + _CCD_DELAY_S * (ccd.ccd - 1)
     return [

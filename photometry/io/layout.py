@@ -13,6 +13,7 @@ PLOTS_FOLDER = "plots"                # below the output folder
 CATALOGS_FOLDER = "catalogs"          # local star lists, looked up when no source is named
 TRUTH_FOLDER = "truth"                # what simulated images were made from
 FFI_FOLDER = "ffi"                    # where simulated images go; real ones may lie anywhere
+TPF_FOLDER = "tpf"                    # the same for target pixel files
 _FFI = re.compile(r"tess\d+-s(\d{4})-([1-4])-([1-4])-\d{4}-[a-z]_ffic\.fits(\.gz)?$")
 _TPF = re.compile(r"tess\d+-s(\d{4})-(\d{16,})-\d{4}-[a-z]_(?:fast-|a_fast-)?tp\.fits(\.gz)?$")
 _CUBE = re.compile(r"sector(\d{3,})_camera([1-4])_ccd([1-4])\.hdf5$")

@@ -13,6 +13,7 @@ from photometry.io import layout
 from photometry.io.ephemeris import barycentric_correction
 from photometry.io.ffi import read_ffi
 from photometry.io.star_list import read_star_list
+from photometry.io.tpf import read_tpf
 from photometry.io.truth import read_truth
 from photometry.scene import wcs
 from photometry.scene.detector import bleed
@@ -208,3 +209,29 @@ def test_unusable_star_lists_are_refused(tmp_path):
     elsewhere.write_text("ID,ra,dec,Tmag\n1,10.0,60.0,9\n")
     with pytest.raises(UsageError, match="none of its 1 stars is on the window"):
         simulate(tmp_path, Settings(catalog=str(elsewhere)))
+
+
+def test_target_pixel_files_show_the_same_stars(tmp_path):
+    settings = Settings(size=(96, 70), frames=2, tpf=2, density=2000.0, jitter=True,
+                        momentum_dumps=True)
+    out, ccd = simulate(tmp_path, settings), CcdId(1, 1, 4)
+    truth = read_truth(layout.truth_path(out, ccd))
+    found = layout.find_tpfs(out)
+    assert len(found) == 2
+    images = [read_ffi(path) for _, path in layout.find_ffis(out)]
+    for sector, starid, path in found:
+        tpf = read_tpf(path)
+        assert (sector, tpf.cadence_s, tpf.star.starid) == (1, 120, starid)
+        assert len(tpf.pixels.cadences) == 30
+        assert (tpf.pixels.cadences.quality & CadenceFlag.DESATURATION).any()
+        star = truth.stars["starid"].tolist().index(starid)
+        assert tpf.star.row == pytest.approx(truth.stars["row"][star], abs=0.02)
+        assert tpf.star.column == pytest.approx(truth.stars["column"][star], abs=0.02)
+        # The mean of 15 short exposures is the long one, apart from the pointing in between.
+        where = tpf.pixels.box.slices(truth.box.offset)
+        for index, image in enumerate(images):
+            part = slice(15 * index, 15 * (index + 1))
+            short = (tpf.pixels.flux + tpf.pixels.background)[part].mean(axis=0)
+            np.testing.assert_allclose(short.sum(), image.image[where].sum(), rtol=2e-3)
+        middle = tpf.pixels.cadences.time[:15].mean()
+        assert middle == pytest.approx(truth.frames["time"][0], abs=60 / 86400)
