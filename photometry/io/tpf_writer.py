@@ -77,7 +77,8 @@ def _primary_cards(content: TpfContent, extras: Extras) -> list[Card]:
         ("TSTOP", stop, "observation stop time in TJD"),
         ("DATE-OBS", utc_text(start), "TSTART as UTC calendar date"),
         ("DATE-END", utc_text(stop), "TSTOP as UTC calendar date"),
-        ("CREATOR", extras.creator, "program used to produce this file"),
+        # Readers such as lightkurve know the kind of a file by this card.
+        ("CREATOR", f"{extras.creator} TargetPixel", "program used to produce this file"),
         ("PROCVER", header.procver, "SW version"),
         ("FILEVER", "1.0", "file format version"),
         ("TIMVERSN", "OGIP/93-003", "OGIP memo number for file format"),

@@ -153,7 +153,7 @@ def _write_tpfs(out: Path, plan: Plan, images: Plan, scene: Scene, stars: StarLi
     configuration = FIRST_CONFIGURATION + plan.ccd.sector - 1
     extras = Extras(simulated=True, scconfig=configuration)
     start = utc(plan.timeline.start[0]).strftime("%Y%j%H%M%S")
-    chosen = simulated_stamp.choose_targets(scene, stars.tmag, plan.settings.tpf)
+    chosen = simulated_stamp.choose_targets(scene, stars.tmag, plan.settings.tpf_targets)
     for number, star in enumerate(chosen.tolist()):
         name = layout.tpf_name(int(stars.starid[star]), plan.ccd.sector, start, configuration)
         content = _stamp_content(plan, fine, stars, star, plan.rng("stamp", number))

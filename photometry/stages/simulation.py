@@ -56,7 +56,8 @@ class Settings:
     ccd: int = 4
     prf: str = ""                 # folder of the mission's PRF models; "" = analytic PRF
     catalog: str = ""             # star list (CSV, MAST column names); "" = random stars
-    tpf: int = 0                  # also target pixel files (120 s) of so many bright stars
+    tpf: bool = False             # also target pixel files (120 s) of bright stars
+    tpf_targets: int = 3          # how many: the brightest unsaturated stars
     gzip: bool = False
     tmag_error: float = 0.0       # share of listed stars whose Tmag is wrong by 0.1-0.5 mag
     missing: float = 0.0          # share of stars that the list lacks

@@ -212,8 +212,8 @@ def test_unusable_star_lists_are_refused(tmp_path):
 
 
 def test_target_pixel_files_show_the_same_stars(tmp_path):
-    settings = Settings(size=(96, 70), frames=2, tpf=2, density=2000.0, jitter=True,
-                        momentum_dumps=True)
+    settings = Settings(size=(96, 70), frames=2, tpf=True, tpf_targets=2, density=2000.0,
+                        jitter=True, momentum_dumps=True)
     out, ccd = simulate(tmp_path, settings), CcdId(1, 1, 4)
     truth = read_truth(layout.truth_path(out, ccd))
     found = layout.find_tpfs(out)
