@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MARK = ".made-by-demo"                # tells our folder from one that holds somebody's data
 SECTOR = 1
 CCDS = ((1, 1), (3, 2))               # camera, CCD
-SCENE = ("--size", "256x200", "--cadence", "1800", "--stars", "150", "--jitter",
+SCENE = ("--size", "256x200", "--cadence", "1800", "--stars", "260", "--jitter",
          "--scattered-light", "--momentum-dumps", "--variables")
 
 
