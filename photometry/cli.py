@@ -182,7 +182,8 @@ def _tessphot_master(args: argparse.Namespace, beside: Path | None, pool: Any) -
         if args.dry_run:
             say(*accounts.plan(todo, select))
             return DONE
-        todo.begin_run(__version__, to_toml(settings_of(args, *section_names())))
+        used = {f"methods.{name}": group for name, group in run.method_settings.items()}
+        todo.begin_run(__version__, to_toml({"tessphot": run.settings, **used}))
         draw = partial(pull, pool, in_flight=capacity(pool) * run.settings.tiles_ahead)
         explain = bool(select.starids or select.priorities)
         results = [result for result in
