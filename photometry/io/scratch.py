@@ -67,10 +67,10 @@ class Scratch:
                 part.open("wb") as file:
             np.savez(file, **arrays)
 
-    def load(self, name: str) -> dict[str, NDArray]:
-        """Read small arrays."""
+    def load(self, name: str, *keys: str) -> dict[str, NDArray]:
+        """Read small arrays: those of the keys, or all."""
         with np.load(self._arrays_path(name)) as stored:
-            return dict(stored)
+            return {key: stored[key] for key in keys or stored.files}
 
     @contextmanager
     def stacks(self, names: Iterable[str], shape: tuple[int, int, int],

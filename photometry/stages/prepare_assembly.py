@@ -17,10 +17,11 @@ from photometry.scene.jitter import fit_jitter
 from photometry.scene.motion import fit_motion
 from photometry.sky import anomalies
 from photometry.sky.background import BackgroundModel
-from photometry.stages.prepare_passes import Block, Choices, Job, grid_of
+from photometry.stages.prepare_passes import MODEL, Block, Choices, Job, grid_of
 from photometry.stages.prepare_plan import Frame, LeftOut, majority
 
 _COPIES = 3                       # planes in memory at once: read, stacked, being compressed
+_ENOUGH_BYTES = 0.3e9             # larger pieces are not written faster
 
 
 def assemble(job: Job, blocks: Sequence[Block], head: tuple, max_bytes: float,
@@ -61,7 +62,7 @@ def _pieces(n_frames: int, shape: tuple[int, int],
 def band_rows(n_frames: int, shape: tuple[int, int], max_bytes: float) -> int:
     """Return how many rows, whole chunks, to write at once."""
     per_chunk = cube.CHUNK_PIXELS * n_frames * shape[1] * cube.BYTES_PER_PIXEL * _COPIES
-    return cube.CHUNK_PIXELS * max(1, int(max_bytes // per_chunk))
+    return cube.CHUNK_PIXELS * max(1, int(min(max_bytes, _ENOUGH_BYTES) // per_chunk))
 
 
 def _planes(job: Job, blocks: Sequence[Block], jumps: NDArray, times: slice,
@@ -103,7 +104,7 @@ def _collected(job: Job, blocks: Sequence[Block], keys: Sequence[str]) -> dict[s
     """Join what the blocks' background passes found."""
     parts: dict[str, list] = {key: [] for key in keys}
     for block in blocks:
-        stored = job.scratch.load(block.named("background"))
+        stored = job.scratch.load(block.named("background"), *keys)
         for key in keys:
             parts[key].append(stored[key])
     return {key: np.concatenate(listed) for key, listed in parts.items()}
@@ -111,10 +112,8 @@ def _collected(job: Job, blocks: Sequence[Block], keys: Sequence[str]) -> dict[s
 
 def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
-    found = _collected(job, blocks, ("mesh", "mesh_err", "radial", "radial_err"))
     return BackgroundModel(rows=grid.rows, columns=grid.columns, radii=grid.radii,
-                           axis=grid.axis,
-                           **{key: values.astype(np.float32) for key, values in found.items()})
+                           axis=grid.axis, **_collected(job, blocks, MODEL))
 
 
 def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_], time: NDArray,

@@ -28,6 +28,7 @@ from photometry.sky.starmask import Settings as StarSettings
 from photometry.stages.prepare_plan import Frame
 
 BLOCK_FRAMES = 16                 # divides the depth of the cube's chunks
+MODEL = ("mesh", "mesh_err", "radial", "radial_err")      # what is kept of a background
 LEVEL_STEP = 8                    # every so many pixels tell how bright a frame is
 
 
@@ -169,8 +170,8 @@ def background_block(job: Job, block: Block) -> None:
                                        job.wcs_text, job.box)
     job.scratch.save(name, total=total, count=count, widths=np.array(widths),
                      coefficients=coefficients,
-                     **{key: np.array([getattr(fit, key) for fit in fits])
-                        for key in ("mesh", "mesh_err", "radial", "radial_err")})
+                     **{key: np.array([getattr(fit, key) for fit in fits], dtype=np.float32)
+                        for key in MODEL})
 
 
 def flags_block(job: Job, block: Block) -> None:
@@ -180,7 +181,7 @@ def flags_block(job: Job, block: Block) -> None:
         return
     used, mean = job.scratch.load("sky")["used"], job.scratch.load("sum")["sumimage"]
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
-    stored = job.scratch.load(block.named("background"))
+    stored = job.scratch.load(block.named("background"), *MODEL)
     straps, cells = is_strap(job.box), []
     shape = (len(block.frames), *job.box.shape)
     with job.scratch.stacks([name], shape, [np.uint8]) as stacks:
@@ -189,8 +190,8 @@ def flags_block(job: Job, block: Block) -> None:
             stacks.append(anomalies.frame_flags(image, sky, exclude, straps,
                                                 job.choices.anomalies))
             model = background.full_model(background.FrameBackground(
-                *(stored[key][index] for key in ("mesh", "mesh_err", "radial", "radial_err")),
-                sigma=stored["mesh_err"][index]), grid)
+                **{key: stored[key][index] for key in MODEL}, sigma=stored["mesh_err"][index]),
+                grid)
             cells.append(anomalies.residual_cells(image - model - mean, sky))
     with job.scratch.stacks([block.named("cells")], (len(cells), *cells[0].shape),
                             [np.float32]) as stacks:

@@ -68,7 +68,7 @@ def make_sum_image(job: Job, blocks: Sequence[Block]) -> None:
         return
     total, count = np.zeros(job.box.shape), np.zeros(job.box.shape)
     for block in blocks:
-        stored = job.scratch.load(block.named("background"))
+        stored = job.scratch.load(block.named("background"), "total", "count")
         total += stored["total"]
         count += stored["count"]
     job.scratch.save("sum", sumimage=_ratio(total, count))
