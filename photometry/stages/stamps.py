@@ -13,7 +13,7 @@ from photometry.core.ids import CcdId, Target
 from photometry.core.pixels import Box
 from photometry.core.stamp import FullyCorrelated, Pixels, Prf, Stamp, Stars
 from photometry.core.time import Cadences
-from photometry.io.catalog import Catalog, StarTable
+from photometry.io.catalog import Catalog, CatalogStar, StarTable
 from photometry.io.cube import Cube
 from photometry.io.ephemeris import ACCURACY_REFERENCED_S, carried_correction
 from photometry.io.tpf import Tpf
@@ -83,12 +83,14 @@ class CubeStamps:
         self._cube, self._catalog, self._prf = cube, catalog, prf
         self._background = BackgroundModel(**cube.background_arrays())
         self._motion = Motion(**cube.motion_arrays())
-        ra, dec = wcs.to_sky(cube.wcs_text, *BARYCORR_PIXEL)
+        self._wcs_text = cube.wcs_text
+        ra, dec = wcs.to_sky(self._wcs_text, *BARYCORR_PIXEL)
         self._middle = (float(ra[0]), float(dec[0]))
+        self._targets: dict[int, Target] = {}
         self._held: Region | None = None
         self.limits = cube.box
         self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
-                             cube.procver, cube.wcs_text, cube.provenance.inputs,
+                             cube.procver, self._wcs_text, cube.provenance.inputs,
                              *_identity(catalog), ACCURACY_REFERENCED_S, OBSERVER)
 
     def target(self, starid: int) -> Target:
@@ -99,25 +101,26 @@ class CubeStamps:
         InputError
             When the star is not in the catalog.
         """
-        star = self._catalog.star(starid)
-        if star is None:
-            raise InputError(self._catalog.path, f"has no star {starid}")
-        row, column = wcs.to_pixels(self._cube.wcs_text, star.ra, star.dec)
-        return Target(star.starid, star.tmag, star.ra, star.dec, float(row[0]), float(column[0]),
-                      star.ra_j2000, star.dec_j2000, star.pm_ra, star.pm_dec, star.teff)
+        if starid not in self._targets:
+            star = self._catalog.star(starid)
+            if star is None:
+                raise InputError(self._catalog.path, f"has no star {starid}")
+            self._targets[starid] = _target(star, self._wcs_text)
+        return self._targets[starid]
 
     def first_box(self, target: Target) -> Box:
         """Return the box to start with, sized by magnitude."""
         return default_box(target.row, target.column, target.tmag, self.limits)
 
-    def hold(self, targets: list[Target]) -> None:
-        """Read one box around all targets of a tile, once."""
-        boxes = [self.first_box(target) for target in targets]
-        if boxes:
-            around = boxes[0]
-            for box in boxes[1:]:
-                around = around.union(box)
-            self._held = self._read(around)
+    def hold(self, starids: list[int]) -> None:
+        """Read one box around all targets of a tile, once; those unknown are left out."""
+        self._targets.clear()
+        around: Box | None = None
+        for starid in starids:
+            if self._catalog.star(starid) is not None:
+                box = self.first_box(self.target(starid))
+                around = box if around is None else around.union(box)
+        self._held = None if around is None else self._read(around)
 
     def stamp(self, target: Target, box: Box) -> Stamp:
         """Cut a stamp from the tile in memory, or read one that reaches beyond it."""
@@ -138,7 +141,10 @@ class CubeStamps:
 
     def background_pixels(self, box: Box) -> NDArray[np.bool_]:
         """Tell which pixels served to measure the background."""
-        return self._cube.used_for_background(box)
+        held = self._held
+        if held is None or not held.pixels.box.encloses(box):
+            return self._cube.used_for_background(box)
+        return held.background_pixels[box.slices(held.pixels.box.offset)]
 
     def _read(self, box: Box) -> "Region":
         flux, flux_err, pixel_flags = self._cube.read(box)
@@ -148,7 +154,8 @@ class CubeStamps:
             box, self._cube.cadences, flux, flux_err, background,
             FullyCorrelated(self._background.error(box)), pixel_flags, self._cube.sumimage(box),
             ~(pixel_flags & PixelFlag.INVALID).astype(bool).all(axis=0))
-        return Region(pixels, *_stars_around(self._catalog, self._cube.wcs_text, box))
+        return Region(pixels, self._cube.used_for_background(box),
+                      *_stars_around(self._catalog, self._wcs_text, box))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +163,7 @@ class Region:
     """Pixels in memory, with the stars in and around them."""
 
     pixels: Pixels
+    background_pixels: NDArray[np.bool_]      # (R, C)
     table: StarTable
     row: NDArray[np.float64]          # (N,) of the stars in the table
     column: NDArray[np.float64]
@@ -187,9 +195,7 @@ class TpfStamps:
         if star.starid != starid:
             raise InputError(self._tpf.path, f"is of star {self._tpf.star.starid}, and no catalog "
                                              f"knows star {starid}")
-        row, column = wcs.to_pixels(self._tpf.wcs_text, star.ra, star.dec)
-        return Target(star.starid, star.tmag, star.ra, star.dec, float(row[0]), float(column[0]),
-                      star.ra_j2000, star.dec_j2000, star.pm_ra, star.pm_dec, star.teff)
+        return _target(star, self._tpf.wcs_text)
 
     def first_box(self, target: Target) -> Box:  # noqa: ARG002
         """Return the whole stamp."""
@@ -212,6 +218,12 @@ class TpfStamps:
     def background_pixels(self, box: Box) -> NDArray[np.bool_]:
         """Tell which pixels served to measure the background: unknown here, so none."""
         return np.zeros(box.shape, dtype=bool)
+
+
+def _target(star: CatalogStar, wcs_text: str) -> Target:
+    row, column = wcs.to_pixels(wcs_text, star.ra, star.dec)
+    return Target(star.starid, star.tmag, star.ra, star.dec, float(row[0]), float(column[0]),
+                  star.ra_j2000, star.dec_j2000, star.pm_ra, star.pm_dec, star.teff)
 
 
 def _identity(catalog: Catalog | None) -> tuple[str, str]:

@@ -103,7 +103,7 @@ def measure_tile(run: Run, tasks: list[Task]) -> list[Result]:
     try:
         source = open_source(run, tasks[0])
         if isinstance(source, CubeStamps):
-            source.hold([source.target(task.starid) for task in tasks])
+            source.hold([task.starid for task in tasks])
     except PhotometryError as problem:
         note = Note(type(problem).__name__, f"{type(problem).__name__}: {problem}")
         return [Result(task, Status.ERROR, "error", notes=(note,)) for task in tasks]
