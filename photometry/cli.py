@@ -304,7 +304,7 @@ def _simulate(args: argparse.Namespace) -> int:
     given = vars(args) | {"cadence_s": args.cadence}
     settings = replace(settings, **{field.name: given[field.name] for field in fields(settings)
                                     if given.get(field.name) is not None})
-    stage.simulate(args.out, settings)
+    stage.simulate(args.out, settings, progress_for(args))
     say(f"simulated sector: {args.out}")
     return DONE
 

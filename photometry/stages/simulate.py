@@ -11,6 +11,7 @@ from photometry import __version__
 from photometry.core.ffi import Ffi, FfiHeader
 from photometry.core.flags import CadenceFlag
 from photometry.core.ids import Target
+from photometry.core.progress import Progress, silent
 from photometry.core.time import Cadences
 from photometry.io import layout
 from photometry.io.ephemeris import barycentric_correction
@@ -47,10 +48,9 @@ logger = logging.getLogger(__name__)
 FIRST_CONFIGURATION = 120         # spacecraft configuration of sector 1
 SCATTERED_FLAG_LEVEL = 150.0      # e-/s of scattered light that set the quality bit
 BACKGROUND_ERROR = 0.003          # of a target pixel file's background, relative
-_LOG_EVERY = 50
 
 
-def simulate(out: Path, settings: Settings) -> Path:
+def simulate(out: Path, settings: Settings, progress: Progress = silent) -> Path:
     """Write images, star list and truth of one CCD below a folder; call it once per CCD.
 
     Raises
@@ -72,7 +72,7 @@ def simulate(out: Path, settings: Settings) -> Path:
     write_star_list(layout.star_list_path(out, plan.ccd), _columns(listed))
     quality = _quality(scene)
     write_truth(layout.truth_path(out, plan.ccd), _truth(plan, scene, stars, variables, quality))
-    _write_images(out, plan, scene, quality)
+    _write_images(out, plan, scene, quality, progress)
     if settings.tpf:
         _write_tpfs(out, short_cadence(plan), plan, scene, stars, variables)
     return out
@@ -107,22 +107,21 @@ def _truth(plan: Plan, scene: Scene, stars: StarList, variables: list[Variable],
         sky={field.name: getattr(scene.sky, field.name) for field in fields(Sky)})
 
 
-def _write_images(out: Path, plan: Plan, scene: Scene, quality: NDArray) -> None:
+def _write_images(out: Path, plan: Plan, scene: Scene, quality: NDArray,
+                  progress: Progress) -> None:
     configuration = FIRST_CONFIGURATION + plan.ccd.sector - 1
     roll = spacecraft_pointing(plan.ccd.sector)[2]
     extras = Extras(simulated=True, scconfig=configuration, roll_nom=roll)
     angle = plan.rng("wcs").uniform(0, 2 * np.pi)
     header_error = plan.settings.wcs_error_px * np.array([np.sin(angle), np.cos(angle)])
     n_frames = len(plan.timeline.start)
-    for index in range(n_frames):
+    for index in progress(range(n_frames), n_frames, f"{plan.ccd} frames"):
         start = utc(plan.timeline.start[index]).strftime("%Y%j%H%M%S")
         name = layout.ffi_name(plan.ccd, start, configuration, plan.settings.gzip)
         image, error = observe(ideal_image(scene, index), plan.box, scene.readout,
                                plan.rng("noise", index))
         header = _header(plan, scene, index, int(quality[index]), header_error)
         write_ffi(out / layout.FFI_FOLDER / name, Ffi(header, image, error), extras)
-        if (index + 1) % _LOG_EVERY == 0 or index + 1 == n_frames:
-            logger.info("%s: %d of %d frames", plan.ccd, index + 1, n_frames)
 
 
 def _header(plan: Plan, scene: Scene, index: int, quality: int,
