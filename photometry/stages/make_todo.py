@@ -180,7 +180,7 @@ class _Maker:
                     self.remarks.append(f"not selected: {path.name} ({cube.cadence_s} s)")
                     return []
                 table = catalog.brighter_than(self.settings.faint_limit)
-                n_faint = len(catalog) - len(table)
+                n_faint = catalog.count() - len(table)
                 row, column = wcs.to_pixels(cube.wcs_text, table.ra, table.dec)
                 box, data = cube.box, _Data(ccd, cube.cadence_s, "ffi", cube.data_rel,
                                             _middle(ccd, catalog))
@@ -253,7 +253,7 @@ class _Maker:
                 catalog = Catalog(path)
             except InputError as problem:
                 self.failed.append(f"{ccd}: {problem}")
-        with catalog or nullcontext():
+        with nullcontext() if catalog is None else catalog:
             yield catalog
 
     def _primary(self, head: TpfHead, catalog: Catalog | None,
