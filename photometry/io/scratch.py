@@ -165,5 +165,5 @@ def require_free(path: Path, needed: int) -> None:
     folder = next(parent for parent in (path, *path.parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise OutputError(f"{path}: needs {needed / 1e9:.2f} GB of free disk, "
-                          f"there are {free / 1e9:.2f} GB")
+        raise OutputError(f"{path}: needs {needed / 1e6:,.0f} MB of free disk, "
+                          f"there are {free / 1e6:,.0f} MB")

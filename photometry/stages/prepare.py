@@ -6,6 +6,7 @@ its name when it is complete.
 """
 
 import logging
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -125,6 +126,9 @@ def _build(job: Job, group: Group, mark: str, run: Run, max_memory_gb: float,
     make_sum_image(job, blocks)
     run(partial(flags_block, job), blocks, f"{job.ccd} flagging pixels")
     head = head_of(job, frames, quality, crc32[kept], reference, left_out, mark)
+    # HDF5 cannot close a file on a full disk quietly: make sure before that it never is.
+    require_free(job.scratch.folder,
+                 BYTES_PER_PIXEL * len(frames) * job.box.shape[0] * job.box.shape[1])
     with reporting(job.scratch.folder):
         assemble(job, blocks, head, 1e9 * max_memory_gb - _PROCESS_BYTES, progress)
     return head, good
@@ -165,7 +169,10 @@ def _runner(workers: int, progress: Progress, cube_path: Path) -> Iterator[Run]:
         yield lambda function, blocks, label: _exhaust(
             progress(map(function, blocks), len(blocks), label))
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    # Ctrl-C in a terminal reaches the workers too: let this process alone answer it.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"),
+                               initializer=signal.signal,
+                               initargs=(signal.SIGINT, signal.SIG_IGN))
     try:
         yield lambda function, blocks, label: _exhaust(
             progress(pool.map(function, blocks), len(blocks), label))

@@ -303,7 +303,7 @@ def test_one_frame_is_enough(tmp_path):
 def test_disk_is_checked_first(window, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(OutputError, match="GB of free disk"):
+    with pytest.raises(OutputError, match="MB of free disk"):
         build(window, tmp_path / "cube.hdf5")
 
 
