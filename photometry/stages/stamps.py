@@ -12,6 +12,7 @@ from photometry.core.flags import PixelFlag
 from photometry.core.ids import CcdId, Target
 from photometry.core.pixels import Box
 from photometry.core.stamp import FullyCorrelated, Pixels, Prf, Stamp, Stars
+from photometry.core.stats import nan_mean
 from photometry.core.time import Cadences
 from photometry.io.catalog import Catalog, CatalogStar, StarTable
 from photometry.io.cube import Cube
@@ -208,7 +209,7 @@ class TpfStamps:
         if self._catalog is not None:
             stars = stars_near(target, box,
                                *_stars_around(self._catalog, self._tpf.wcs_text, box))
-        drift = self._tpf.pos_corr - np.nanmedian(self._tpf.pos_corr, axis=0)
+        drift = self._tpf.pos_corr - nan_mean(self._tpf.pos_corr)
         return Stamp(target, self._tpf.pixels, stars, drift, self._prf, self.limits)
 
     def cadences(self, target: Target) -> Cadences:  # noqa: ARG002
