@@ -10,8 +10,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, NoConvergence
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import ConvexHull
 
 from photometry.core.pixels import Box
+from photometry.core.sphere import unit_vectors
 
 
 @lru_cache(maxsize=8)
@@ -45,3 +47,22 @@ def footprint(text: str, box: Box) -> NDArray[np.float64]:
     rows = np.array([box.row0, box.row0, box.row1, box.row1]) - 0.5
     columns = np.array([box.column0, box.column1, box.column1, box.column0]) - 0.5
     return np.column_stack(to_sky(text, rows, columns))
+
+
+def outline(text: str, box: Box, per_side: int = 16) -> NDArray[np.float64]:
+    """Return RA and Dec (K, 2) of the smallest convex spherical polygon around a box.
+
+    The outer sides of a CCD bulge by 7 pixels beyond the great circles between its corners.
+    """
+    along = np.linspace(0, 1, per_side, endpoint=False)
+    row = np.concatenate([0 * along, along, 0 * along + 1, 1 - along])
+    column = np.concatenate([along, 0 * along + 1, 1 - along, 0 * along])
+    ra, dec = to_sky(text, box.row0 - 0.5 + row * box.shape[0],
+                     box.column0 - 0.5 + column * box.shape[1])
+    # Great circles are straight lines in the gnomonic projection.
+    vectors = unit_vectors(ra, dec)
+    centre = vectors.sum(axis=0)
+    east, north = np.linalg.svd(centre[None])[2][1:]       # any two axes across the direction
+    plane = np.stack([vectors @ east, vectors @ north], axis=-1) / (vectors @ centre)[:, None]
+    hull = ConvexHull(plane / np.ptp(plane)).vertices
+    return np.column_stack([ra, dec])[hull]

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from photometry.core.ids import CcdId
+from photometry.core.pixels import SCIENCE_AREA, Box
+from photometry.core.sphere import inside_polygon
+from photometry.io.pointings import wcs_text
+from photometry.scene import wcs
+
+# An ordinary one, the celestial poles, RA 0, and one whose headers have another reference pixel.
+CCDS = [CcdId(1, 1, 4), CcdId(13, 3, 3), CcdId(19, 3, 3), CcdId(17, 2, 3), CcdId(92, 1, 3)]
+
+
+@pytest.mark.parametrize("ccd", CCDS, ids=str)
+@pytest.mark.parametrize("box", [SCIENCE_AREA, Box(1000, 1200, 900, 1156), Box(3, 4, 7, 8)])
+def test_the_outline_holds_every_pixel_and_little_more(ccd, box):
+    text = wcs_text(ccd)
+    corners = wcs.outline(text, box)
+    rng = np.random.default_rng(1)
+    row = rng.uniform(box.row0 - 0.5, box.row1 - 0.5, 2000)
+    column = rng.uniform(box.column0 - 0.5, box.column1 - 0.5, 2000)
+    edge = rng.integers(0, 4, 2000)
+    row[edge == 0], row[edge == 1] = box.row0 - 0.5, box.row1 - 0.5
+    column[edge == 2], column[edge == 3] = box.column0 - 0.5, box.column1 - 0.5
+    # Between its samples a curved side bulges by 0.05 pixels at most.
+    assert inside_polygon(*wcs.to_sky(text, row, column), corners, 0.05 * 21 / 3600).all()
+    wide = rng.uniform(-0.5, 0.5, (2, 2000)) * 1.2
+    row = (box.row0 + box.row1 - 1) / 2 + wide[0] * (box.shape[0] + 2)
+    column = (box.column0 + box.column1 - 1) / 2 + wide[1] * (box.shape[1] + 2)
+    found = inside_polygon(*wcs.to_sky(text, row, column), corners)
+    assert not (found & ~box.contains(row, column, 0.5)).any()
+
+
+def test_the_corners_alone_miss_pixels_of_a_whole_ccd():
+    text = wcs_text(CCDS[0])
+    edge = wcs.to_sky(text, [-0.4], [1023.5])
+    assert inside_polygon(*edge, wcs.outline(text, SCIENCE_AREA))[0]
+    assert not inside_polygon(*edge, wcs.footprint(text, SCIENCE_AREA))[0]
