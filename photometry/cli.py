@@ -20,6 +20,7 @@ from photometry.console import (
     command,
     input_folder,
     is_shipped,
+    logger,
     new_parser,
     output_folder,
     progress_for,
@@ -30,6 +31,7 @@ from photometry.console import (
     settings_of,
     workers_of,
 )
+from photometry.core.errors import InputError
 from photometry.core.ids import Select
 from photometry.core.outcome import Status
 from photometry.core.settings import fingerprint, to_toml
@@ -98,21 +100,31 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
     folder = input_folder(args, beside)
     refuse_shipped(folder, beside)
     choices = stage.Choices(**settings_of(args, "prepare", "background", "stars", "anomalies"))
-    progress, workers, failed = progress_for(args), workers_of(args), False
-    for group in stage.plan(folder, selection(args), args.origin, progress):
+    progress, workers = progress_for(args), workers_of(args)
+    groups = stage.plan(folder, selection(args), args.origin, progress)
+    unusable, left_out = [], 0
+    for group in groups:
         say(f"{group.ccd}: {group}")
         if args.dry_run:
             disk, memory = stage.requirements(group, workers)
             say(f"  needs {disk / 1e9:.2f} GB of disk and {memory / 1e9:.2f} GB of memory")
             continue
-        report = stage.prepare(group, layout.cube_path(folder, group.ccd), choices,
-                               workers=workers, max_memory_gb=args.max_memory,
-                               overwrite=args.overwrite, progress=progress)
+        try:
+            report = stage.prepare(group, layout.cube_path(folder, group.ccd), choices,
+                                   workers=workers, max_memory_gb=args.max_memory,
+                                   overwrite=args.overwrite, progress=progress)
+        except InputError as problem:
+            unusable.append(problem)      # the other CCDs can go on
+            continue
         say(*(f"  left out {name}: {reason}" for name, reason in report.left_out))
         there = " (there already)" if report.was_complete else ""
         say(f"  {report.n_frames} frames in {report.path}{there}")
-        failed = failed or bool(report.left_out)
-    return SOME_FAILED if failed else DONE
+        left_out += len(report.left_out)
+    if len(unusable) == len(groups):
+        raise unusable[0]
+    for problem in unusable:
+        logger.error(str(problem))
+    return SOME_FAILED if unusable or left_out else DONE
 
 
 # Run_tessphot.py.

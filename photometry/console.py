@@ -126,8 +126,10 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 def selection(args: argparse.Namespace) -> Select:
     """Return the selection that the options describe."""
-    return Select(sectors=tuple(getattr(args, "sector", ())), cameras=tuple(args.camera),
-                  ccds=tuple(args.ccd), cadences=tuple(getattr(args, "cadence", ())))
+    sector = getattr(args, "sector", ())
+    return Select(sectors=(sector,) if isinstance(sector, int) else tuple(sector),
+                  cameras=tuple(args.camera), ccds=tuple(args.ccd),
+                  cadences=tuple(getattr(args, "cadence", ())))
 
 
 def input_folder(args: argparse.Namespace, beside: Path | None) -> Path:

@@ -1,10 +1,11 @@
 """Image motion within an exposure, from how much broader bright stars are than usual."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve1d, maximum_filter
+from scipy.ndimage import convolve1d
 
 _HALF = 4                         # stamps of 9 x 9 pixels
 _CORE = 2                         # the 5 x 5 pixels in the middle hold the star
@@ -31,11 +32,17 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     faintest, brightest
         Range of the brightest pixel, e-/s.
     """
+    from photutils.detection import find_peaks  # takes a second to import
+    from photutils.utils.exceptions import NoDetectionsWarning
     image = np.nan_to_num(mean)
-    peak = (image == maximum_filter(image, 2 * _HALF + 1)) & (image >= faintest)
-    peak &= image <= brightest
-    peak[:_HALF], peak[-_HALF:], peak[:, :_HALF], peak[:, -_HALF:] = (False,) * 4
-    row, column = np.nonzero(peak)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)      # "no peaks were found"
+        peaks = find_peaks(image, faintest, box_size=2 * _HALF + 1, border_width=_HALF)
+    if peaks is None:
+        row = column = np.zeros(0, dtype=int)
+    else:
+        peaks = peaks[peaks["peak_value"] <= brightest]
+        row, column = np.array(peaks["y_peak"]), np.array(peaks["x_peak"])
     stamps = cut(image, row, column)
     lonely = _isolated(stamps)
     row, column, stamps = row[lonely], column[lonely], stamps[lonely]

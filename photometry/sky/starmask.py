@@ -1,10 +1,11 @@
 """Which pixels show sky: the mean image without stars and their wings."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import distance_transform_edt
 
 from photometry.sky import background
 from photometry.sky.background import Grid
@@ -51,14 +52,17 @@ def sky_pixels(mean: NDArray, grid: Grid, fit: background.Settings,
 
 def _halos(mean: NDArray) -> NDArray[np.bool_]:
     """Return the surroundings of saturated stars, in which their wings outshine the sky."""
-    clusters, _ = label(np.nan_to_num(mean) > _HALO_LEVEL)
-    area = np.bincount(clusters.ravel())
-    area[0] = 0
+    from photutils.segmentation import detect_sources  # takes a second to import
+    from photutils.utils.exceptions import NoDetectionsWarning
     halos = np.zeros(mean.shape, dtype=bool)
-    for least in _HALO_AREAS:
-        core = area[clusters] >= least
-        if core.any():
-            halos |= distance_transform_edt(~core) <= _HALO_REACH * np.sqrt(least)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)      # "no sources were found"
+        for least in _HALO_AREAS:
+            cores = detect_sources(np.nan_to_num(mean), _HALO_LEVEL, least, connectivity=4)
+            if cores is None:
+                break
+            outside = cores.data == 0
+            halos |= distance_transform_edt(outside) <= _HALO_REACH * np.sqrt(least)
     return halos
 
 
