@@ -8,12 +8,13 @@ import xml.parsers.expat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+from astropy.io.fits.verify import VerifyError
 from numpy.typing import NDArray
 
 from photometry.core.errors import InputError, UsageError
@@ -35,8 +36,10 @@ _NO_VALUE = -1                    # inside this module only
 _CSV, _ECSV = (".csv",), (".ecsv",)
 _FITS, _VOTABLE = (".fits", ".fit"), (".vot", ".votable", ".xml")
 SUFFIXES = (*_CSV, *_ECSV, *_FITS, *_VOTABLE)
-_UNREADABLE = (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, IndexError,
-               csv.Error, xml.parsers.expat.ExpatError)
+_UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error)
+# What astropy's readers raise for files that are damaged or of another kind.
+_NO_TABLE = (*_UNREADABLE, ValueError, TypeError, KeyError, IndexError, VerifyError,
+             xml.parsers.expat.ExpatError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +176,18 @@ def choose_columns(path: Path, names: Sequence[str]) -> dict[str, int]:
     return chosen
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Open a file, compressed or not."""
+    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+
+
 def _csv(path: Path) -> Iterator[SourceStars]:
-    with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as binary:
+    with _opened(path) as binary:
         stream = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
-        reader = csv.reader(line for line in stream if not line.startswith("#"))
+        first = next((line for line in stream if not line.startswith("#")), "")
+        reader = csv.reader(chain([first], stream))
         names = next(reader, None)
-        if names is None:
+        if not names:
             raise InputError(path, "is empty, expected a line of column names and one per star")
         chosen = choose_columns(path, names)
         pick = itemgetter(*chosen.values())
@@ -195,7 +204,10 @@ def _csv(path: Path) -> Iterator[SourceStars]:
 
 
 def _table(path: Path) -> Iterator[SourceStars]:
-    table = _read_table(path)
+    try:
+        table = _read_table(path)
+    except _NO_TABLE as error:
+        raise _unreadable(path, error) from error
     if len(table) == 0:
         raise InputError(path, "has no stars")
     chosen = choose_columns(path, table.colnames)
@@ -210,13 +222,16 @@ def _table(path: Path) -> Iterator[SourceStars]:
 
 def _read_table(path: Path) -> Any:
     from astropy.table import Table
+    # Astropy leaves damaged files open: it gets their content instead.
+    with _opened(path) as stream:
+        content = io.BytesIO(stream.read())
     suffix = _suffix(path)
     if suffix in _ECSV:
-        return Table.read(path, format="ascii.ecsv")
+        return Table.read(content.getvalue().decode().splitlines(), format="ascii.ecsv")
     if suffix in _VOTABLE:
         from astropy.io.votable import parse_single_table
-        return parse_single_table(path).to_table()
-    return Table.read(path, format="fits", hdu=1)
+        return parse_single_table(content).to_table()
+    return Table.read(content, format="fits", hdu=1)
 
 
 def _stars(columns: Mapping[str, Iterable]) -> SourceStars:
