@@ -32,7 +32,7 @@ demo: $(INSTALLED) ## simulate a small sector and make its light curves (a minut
 	@$(BIN)/python tools/demo.py --workers 2 demo
 
 test: check ## check, then every test
-	@$(BIN)/python -m pytest -m "" -n 2
+	@$(BIN)/python -m pytest -m ""
 
 check: $(INSTALLED) ## style and layers
 	@command -v git >/dev/null || { echo "make: 'git' was not found: the checks ask it which files are tracked; install git" >&2; exit 1; }
