@@ -70,7 +70,7 @@ class CatalogReport:
         if not self.written:
             return [f"{self.path.name}: {self.note}"]
         lines = [f"{self.path.name}: {self.kept} stars (footprint: {self.footprint}); "
-                 f"{self.outside} stars of the source are elsewhere"]
+                 f"{self.outside} of the source are elsewhere"]
         if self.dropped:
             lines.append("  left out: " + _listed(self.dropped))
         return [*lines, "  stars per magnitude: " + _listed(self.per_magnitude)]
@@ -180,7 +180,8 @@ def _region(ccd: CcdId, images: list[Path] | None, folder: Path) -> _Region:
     from_middle = sorted(range(len(images)), key=lambda index: abs(index - half))
     middle = _first_readable(ccd, [images[index] for index in from_middle])
     first, last = _first_readable(ccd, images), _first_readable(ccd, images[::-1])
-    return _Region(ccd, path, f"{len(images)} images", wcs.outline(middle.wcs_text, middle.box),
+    kind = f"{len(images)} image{'s' * (len(images) > 1)}"
+    return _Region(ccd, path, kind, wcs.outline(middle.wcs_text, middle.box),
                    0.5 * (first.time_start + last.time_stop), _camera_centre(ccd, middle))
 
 
