@@ -92,7 +92,8 @@ def test_everything_public_has_a_docstring(path):
 
 def tracked():
     """Return the text files that git knows."""
-    listed = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    listed = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT,
+                            capture_output=True, check=False)
     if listed.returncode:
         pytest.skip("needs git and a checkout")
     for name in listed.stdout.decode().split("\0"):
