@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from photometry import __version__
+from photometry import __version__, methods
 from photometry.console import (
     DONE,
     SOME_FAILED,
@@ -36,7 +36,6 @@ from photometry.core.ids import Select
 from photometry.core.outcome import Status
 from photometry.core.settings import fingerprint, to_toml
 
-METHODS = ("aperture", "psf", "linpsf", "halo")
 FAILED = (Status.ERROR, Status.ABORT)
 
 # run_make_catalog.py.
@@ -155,7 +154,8 @@ def _tessphot_parser() -> argparse.ArgumentParser:
     parser.add_argument("--datasource", choices=("ffi", "tpf"))
     parser.add_argument("--tmag-min", "--tmag_min", type=float, metavar="TMAG")
     parser.add_argument("--tmag-max", "--tmag_max", type=float, metavar="TMAG")
-    parser.add_argument("-m", "--method", choices=METHODS, help="force one method for all")
+    parser.add_argument("-m", "--method", choices=methods.names(),
+                        help="force one method for all")
     parser.add_argument("--output", type=Path, metavar="DIR",
                         help="default: $TESSPHOT_OUTPUT, else INPUT/lightcurves")
     parser.add_argument("--version", type=int, default=1, metavar="N",
@@ -211,10 +211,7 @@ def _tessphot_master(args: argparse.Namespace, beside: Path | None, pool: Any) -
 
 
 def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
-    from photometry import methods
     from photometry.stages import tessphot as stage
-    if args.method is not None:
-        methods.get(args.method)
     names = methods.names()
     sections = settings_of(args, "tessphot", *(f"methods.{name}" for name in names))
     method_settings = {name: sections[f"methods.{name}"] for name in names}

@@ -211,7 +211,13 @@ def _toml(path: Path) -> dict[str, Any]:
 
 def workers_of(args: argparse.Namespace) -> int:
     """Return the number of processes: as asked for, or all CPUs that are allowed."""
-    count = args.workers if args.workers is not None else len(os.sched_getaffinity(0))
+    count = args.workers if args.workers is not None else _allowed_cpus()
     if count < 1:
         raise UsageError(f"--workers {count}: expected 1 or more")
     return count
+
+
+def _allowed_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):       # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline import run_chain, simulate
+from photometry.core.ids import CcdId
+from photometry.core.pixels import Box
+from tests.pipeline import run_chain, simulate, write_grid
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_SKIPS = "TESSPHOT_NO_SKIPS"        # environment variable: a skip counts as a failure ...
@@ -24,10 +26,23 @@ def realdata() -> Path:
 
 @pytest.fixture(scope="session")
 def sector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A quiet simulated window that has been through the whole chain; not to be changed."""
+    """A simulated window that has been through the whole chain; not to be changed."""
     folder = tmp_path_factory.mktemp("sector")
-    simulate(folder, "--size", "160x144", "--frames", "48", "--stars", "160", "--camera", "2",
-             "--ccd", "3", "--seed", "7")
+    simulate(folder, "--size", "128x96", "--frames", "30", "--stars", "110", "--camera", "2",
+             "--ccd", "3", "--seed", "7", "--jitter", "--variables")
+    run_chain(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lonely stars of Tmag 7-13 under a steady sky, through the whole chain."""
+    folder = tmp_path_factory.mktemp("quiet")
+    box = Box(900, 1116, 900, 1152)
+    write_grid(folder / "stars.csv", CcdId(1, 2, 3), box, 36, (7.0, 13.0))
+    simulate(folder, "--size", "252x216", "--place", "900,900", "--frames", "60", "--camera",
+             "2", "--ccd", "3",
+             "--catalog", str(folder / "stars.csv"))
     run_chain(folder)
     return folder
 

@@ -16,9 +16,9 @@ from photometry.methods._choice import PixelNoise
 from photometry.methods._scene import Scene
 
 LARGE_PX = (3.5, 4.5, 5.5, 7.0)   # radii of large apertures; the best one is used
-BROADENING_PX = 0.5               # changes widths by as much as the model may be wrong
+BROADENING_PX = 0.5             # changes widths by as much as the model may be wrong
 WING_ERROR = 0.3                  # relative error of the light outside an aperture
-SKY_ERROR = 0.1                   # e-/s per pixel in the mean image, at least
+SKY_ERROR = 0.3                   # e-/s per pixel in the mean image: wings of faint stars, mesh
 BELIEVABLE = 3.0                  # sigmas of the model that the data may move the share
 
 

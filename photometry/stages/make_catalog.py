@@ -136,7 +136,8 @@ def make_catalogs(sector: int, input_folder: Path, source: str | Path | None, se
         raise InputError(stars.name, f"none of its {chosen[0].n_seen} stars is usable and on "
                                      f"{_named([region.ccd for region in regions])}")
     digest = stars.digest()
-    reports += [_write(one, stars.name, digest, settings) for one in chosen]
+    name = _short_name(stars.name, input_folder)
+    reports += [_write(one, name, digest, settings) for one in chosen]
     return sorted(reports, key=lambda report: report.ccd)
 
 
@@ -221,6 +222,12 @@ def _source(source: str | Path | None, folder: Path) -> StarSource:
         raise InputError(default, "does not exist: name a star list with --source, or put one "
                                   "into this folder")
     return LocalSource(default)
+
+
+def _short_name(source: str, folder: Path) -> str:
+    """Return a source's name, without the input folder if it lies below that."""
+    path = Path(source)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else source
 
 
 def _choose(blocks: Iterable[SourceStars], regions: list[_Region],

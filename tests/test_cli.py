@@ -1,0 +1,250 @@
+"""Every command: help, exit codes, and one clear line for bad input."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from photometry import cli, console
+from photometry.io import layout
+from tests.conftest import ROOT
+from tests.pipeline import simulate
+
+SCRIPTS = {"run_make_catalog.py": cli.make_catalog,
+           "run_prepare_photometry.py": cli.prepare_photometry,
+           "run_make_todo.py": cli.make_todo, "run_tessphot.py": cli.tessphot}
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    for name in ("TESSPHOT_INPUT", "TESSPHOT_OUTPUT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def told(capfd) -> str:
+    """Return the one line that a command printed about a problem."""
+    captured = capfd.readouterr()
+    assert "Traceback" not in captured.err
+    lines = [line for line in captured.err.splitlines() if "ERROR" in line]
+    assert len(lines) == 1, captured.err
+    return lines[0]
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A few small images with their star list."""
+    simulate(tmp_path, "--size", "64x56", "--frames", "5", "--stars", "30", "--seed", "3")
+    return tmp_path
+
+
+def ffis(folder: Path) -> list[Path]:
+    return [path for _, path in layout.find_ffis(folder)]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_helps_with_an_example(script):
+    done = subprocess.run([sys.executable, ROOT / script, "--help"], capture_output=True,
+                          text=True, check=True)
+    assert f"example:\n  {script}" in done.stdout
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_a_command_helps_with_an_example(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([command, "--help"])
+    assert "example:" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["nonsense"])
+    assert "invalid choice: 'nonsense'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [cli.prepare_photometry, cli.make_todo,
+                                     lambda args: cli.tessphot([*args, "--all"]),
+                                     lambda args: cli.make_catalog(["1", *args])])
+class TestEveryCommand:
+    def test_names_a_missing_folder(self, command, tmp_path, capfd):
+        assert command([str(tmp_path / "none")]) == console.UNUSABLE
+        assert "none: no such folder" in told(capfd)
+
+    def test_asks_for_a_folder(self, command, capfd):
+        assert command([]) == console.UNUSABLE
+        assert "give INPUT or set TESSPHOT_INPUT" in told(capfd)
+
+    def test_names_an_empty_folder(self, command, tmp_path, capfd):
+        assert command([str(tmp_path)]) == console.UNUSABLE
+        assert str(tmp_path) in told(capfd)
+
+
+def test_settings_are_printed_and_read_back(tmp_path, capsys):
+    assert cli.main(["settings"]) == console.DONE
+    path = tmp_path / "my.toml"
+    path.write_text(capsys.readouterr().out)
+    assert cli.main(["settings", "--settings", str(path)]) == console.DONE
+    assert capsys.readouterr().out == path.read_text()
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("[todo]\nfaint_limits = 14", "did you mean 'faint_limit'?"),
+    ("[todoo]\nfaint_limit = 14", "did you mean 'todo'?"),
+    ("[todo]\nfaint_limit = 'x'", "expected a float"),
+    ("[todo", "is not TOML")])
+def test_a_bad_settings_file_is_explained(tmp_path, text, message, capfd):
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    assert cli.main(["settings", "--settings", str(path)]) == console.UNUSABLE
+    assert message in told(capfd)
+
+
+def test_a_missing_settings_file_is_named(tmp_path, capfd):
+    assert cli.main(["settings", "--settings", str(tmp_path / "no.toml")]) == console.UNUSABLE
+    assert "no.toml: No such file" in told(capfd)
+
+
+def test_a_traceback_comes_with_debug(tmp_path, capfd):
+    assert cli.prepare_photometry([str(tmp_path / "none"), "-d"]) == console.UNUSABLE
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_truncated_image_is_left_out_by_name(images, capfd):
+    broken = ffis(images)[1]
+    broken.write_bytes(broken.read_bytes()[:20000])
+    assert cli.prepare_photometry([str(images), "--workers", "1"]) == console.SOME_FAILED
+    captured = capfd.readouterr()
+    assert f"left out {broken.name}" in captured.out
+    assert "4 frames in" in captured.out
+    assert "Traceback" not in captured.err
+
+
+def test_only_unreadable_images_end_prepare(images, capfd):
+    for path in ffis(images):
+        path.write_bytes(b"this is not FITS")
+    assert cli.prepare_photometry([str(images), "-q"]) == console.UNUSABLE
+    assert "_ffic.fits" in told(capfd)
+    assert not list(images.glob("*.hdf5*"))
+
+
+def test_a_doubled_image_is_left_out(images, capfd):
+    twice = ffis(images)[2]
+    (images / "copy").mkdir()
+    shutil.copy(twice, images / "copy")
+    assert cli.prepare_photometry([str(images), "--workers", "1"]) == console.SOME_FAILED
+    assert f"left out {twice.name}" in capfd.readouterr().out
+
+
+def test_images_of_two_windows_are_named(images, capfd):
+    simulate(images / "other", "--size", "64x60", "--frames", "2", "--stars", "20")
+    assert cli.prepare_photometry([str(images), "-q"]) == console.UNUSABLE
+    line = told(capfd)
+    assert "rows 900-955" in line or "rows 1000-1055" in line
+
+
+def test_an_image_of_all_nan_is_kept_and_flagged(images):
+    path = ffis(images)[3]
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].data[:] = np.nan
+    assert cli.prepare_photometry([str(images), "-q", "--workers", "1"]) == console.DONE
+
+
+def test_a_missing_keyword_is_named(images, capfd):
+    path = ffis(images)[0]
+    with fits.open(path, mode="update") as hdus:
+        del hdus[1].header["BARYCORR"]
+    assert cli.prepare_photometry([str(images), "--workers", "1"]) == console.SOME_FAILED
+    assert "BARYCORR" in capfd.readouterr().out
+
+
+def test_a_star_list_without_magnitudes_is_explained(images, capfd):
+    path = images / "short.csv"
+    path.write_text("ID,ra,dec\n1,2,3\n")
+    assert cli.make_catalog(["1", str(images), "-q", "--source", str(path)]) == console.UNUSABLE
+    line = told(capfd)
+    assert "Tmag" in line
+    assert not list(images.glob("catalog_*"))
+
+
+def test_a_source_over_the_network_is_refused(images, capfd):
+    assert cli.make_catalog(["1", str(images), "-q", "--source", "mast"]) == console.UNUSABLE
+    assert "mast" in told(capfd)
+
+
+def test_a_cube_without_a_catalog_is_named(images, capfd):
+    assert cli.prepare_photometry([str(images), "-q", "--workers", "1"]) == console.DONE
+    assert cli.make_todo([str(images), "-q"]) == console.UNUSABLE
+    assert "catalog_sector001_camera1_ccd4.sqlite" in capfd.readouterr().err
+
+
+class TestPhotometry:
+    def test_needs_to_know_which_targets(self, sector, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            cli.tessphot([str(sector)])
+        assert "one of the arguments --all" in capsys.readouterr().err
+
+    def test_an_unknown_star_is_named(self, sector, capfd):
+        assert cli.tessphot([str(sector), "--starid", "1"]) == console.UNUSABLE
+        assert "no target matches" in told(capfd)
+
+    def test_a_method_that_is_not_there_is_named(self, sector, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            cli.tessphot([str(sector), "--all", "--method", "magic"])
+        assert "invalid choice: 'magic' (choose from" in capsys.readouterr().err
+
+    def test_an_impossible_output_is_named(self, sector, tmp_path, capfd):
+        (tmp_path / "file").write_text("")
+        folder = tmp_path / "data"
+        folder.mkdir()
+        for path in (*sector.glob("*.hdf5"), *sector.glob("*.sqlite")):
+            shutil.copy(path, folder)
+        assert cli.tessphot([str(folder), "--all", "--overwrite", "-q", "--output",
+                             str(tmp_path / "file" / "out")]) == console.UNUSABLE
+        assert "cannot be written" in told(capfd)
+
+    def test_a_plan_measures_nothing(self, sector, capsys):
+        before = {path: path.stat().st_mtime_ns for path in sector.rglob("*.fits.gz")}
+        assert cli.tessphot([str(sector), "--all", "--dry-run"]) == console.DONE
+        assert "stars to measure in" in capsys.readouterr().out
+        assert before == {path: path.stat().st_mtime_ns for path in sector.rglob("*.fits.gz")}
+
+    def test_no_workers_are_refused(self, sector, capfd):
+        assert cli.tessphot([str(sector), "--all", "--workers", "0"]) == console.UNUSABLE
+        assert "--workers 0: expected 1 or more" in told(capfd)
+
+
+class TestExample:
+    """`python run_tessphot.py --starid=182092046` right after installation."""
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        def run(*options):
+            return subprocess.run(
+                [sys.executable, ROOT / "run_tessphot.py", "--starid=182092046", *options],
+                cwd=tmp_path, capture_output=True, text=True, check=False)
+        return run
+
+    def test_tells_the_file(self, run, tmp_path):
+        before = {path: path.read_bytes() for path in (ROOT / "tests/input").rglob("*.sqlite*")}
+        done = run()
+        assert done.returncode == console.DONE, done.stderr
+        curves = layout.find_lightcurves(tmp_path / "lightcurves")
+        assert [starid for starid, _ in curves] == [182092046]
+        assert str(curves[0][1]) in done.stdout
+        assert before == {path: path.read_bytes()
+                          for path in (ROOT / "tests/input").rglob("*.sqlite*")}
+
+    def test_debug_explains_every_step(self, run):
+        done = run("--debug")
+        for word in ("level", "candidates", "share", "contamination"):
+            assert word in done.stdout
+
+    @pytest.mark.plot
+    def test_plot_saves_a_figure(self, run, tmp_path):
+        assert run("--plot").returncode == console.DONE
+        pictures = list((tmp_path / "lightcurves" / "plots").glob("*.png"))
+        assert len(pictures) == 1
+        assert pictures[0].read_bytes().startswith(b"\x89PNG")
