@@ -64,11 +64,17 @@ def sample_cadences(stamp: Stamp) -> NDArray[np.int_]:
 
 def sample_noise(stamp: Stamp, some: NDArray[np.int_]) -> PixelNoise:
     """Return the typical noise of the pixels from the cadences with indices `some`."""
-    variance = nan_mean(stamp.pixels.flux_err[some].astype(float) ** 2)
+    variance = _filled(nan_mean(stamp.pixels.flux_err[some].astype(float) ** 2))
     drift = stamp.drift[is_good(stamp.pixels.cadences.quality)]
     drift = drift[np.all(np.isfinite(drift), axis=1)]
     motion = np.cov(drift.T) if len(drift) > 1 else np.zeros((2, 2))
     return PixelNoise(variance, _common_sigma(stamp), motion)
+
+
+def _filled(variance: NDArray) -> NDArray[np.float64]:
+    """Give pixels without an error the largest one known, or all the same if none is."""
+    known = np.isfinite(variance)
+    return np.where(known, variance, variance[known].max() if known.any() else 1.0)
 
 
 def _common_sigma(stamp: Stamp) -> float:

@@ -27,6 +27,7 @@ OUTSIDE = "target outside the stamp"
 NO_CADENCES = "no good cadences"
 NO_PIXELS = "no valid pixels at the target"
 MINIMUM = "minimum_aperture"
+NO_ERRORS = "no_errors"
 EDGE_FLUX = "light of a bright star lost over the edge"
 TARGET_RADIUS_PX = 1.5            # some valid pixel must be this near the target
 MINIMUM_RADIUS_PX = 3.0           # a minimum aperture looks no farther for pixels
@@ -75,6 +76,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if edge is not None:
         return edge
     fraction = find_fraction(stamp, scene, noise, mask, allowed, settings.neighbour_error)
+    if not np.isfinite(stamp.pixels.flux_err[:, mask]).all(axis=1).any():
+        notes = (*notes, Note(NO_ERRORS, "some pixel of the aperture never has an uncertainty"))
     return _measurement(stamp, scene, mask, fraction, settings, notes, decisions)
 
 

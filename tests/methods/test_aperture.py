@@ -428,3 +428,13 @@ def test_trail_ends_where_the_charge_does():
 
 def test_flux_scale_is_the_programs():
     assert flux_from_tmag(10.0) == pytest.approx(15000, rel=0.01)
+
+
+def test_pixels_without_errors_are_no_better_than_others():
+    stamp, truth = make_stamp(tmag=10.0, shape=(15, 17), cadences=12)
+    found = aperture.measure(with_pixels(
+        stamp, flux_err=np.full_like(stamp.pixels.flux_err, np.nan)))
+    assert [note.code for note in found.notes] == [aperture.NO_ERRORS]
+    assert np.isnan(found.lightcurve.flux_err).all()
+    assert 9 <= mask_of(found).sum() <= 100
+    assert np.mean(corrected(found)) == pytest.approx(np.mean(truth.flux), rel=0.02)
