@@ -239,7 +239,8 @@ class TestExample:
 
     def test_debug_explains_every_step(self, run):
         done = run("--debug")
-        for word in ("level", "candidates", "share", "contamination"):
+        for word in ("position", "stamp", "cadences", "motion", "level", "candidates", "share",
+                     "contamination"):
             assert word in done.stdout
 
     @pytest.mark.plot

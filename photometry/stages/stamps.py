@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from photometry.core.errors import InputError
 from photometry.core.ffi import Readout
-from photometry.core.flags import PixelFlag
+from photometry.core.flags import PixelFlag, is_good
 from photometry.core.ids import CcdId, Target
+from photometry.core.outcome import Note
 from photometry.core.pixels import Box
 from photometry.core.stamp import FullyCorrelated, Pixels, Prf, Stamp, Stars
 from photometry.core.stats import nan_mean
@@ -232,6 +233,24 @@ def _identity(catalog: Catalog | None) -> tuple[str, str]:
     if catalog is None:
         return "target pixel file", ""
     return f"{catalog.path.name} {catalog.settings['digest']}", str(catalog.settings["ticver"])
+
+
+def describe(stamp: Stamp, resizes: int) -> tuple[Note, ...]:
+    """Return what a method was given to look at, in words."""
+    target, pixels, stars = stamp.target, stamp.pixels, stamp.stars
+    box, n_cadences = pixels.box, len(pixels.cadences)
+    n_good = int(is_good(pixels.cadences.quality).sum())
+    inside = int(box.contains(stars.row, stars.column).sum())
+    grown = f", after growing {resizes} times" if resizes else ""
+    reach = np.ptp(stamp.drift, axis=0) if n_cadences else np.zeros(2)
+    return (
+        Note("position", f"row {target.row:.2f}, column {target.column:.2f}, "
+                         f"Tmag {target.tmag:.2f}"),
+        Note("stamp", f"rows {box.row0} to {box.row1 - 1}, columns {box.column0} to "
+                      f"{box.column1 - 1}{grown}; {inside} catalog stars in it, "
+                      f"{len(stars) - inside} around it"),
+        Note("cadences", f"{n_cadences}, of which {n_good} are good"),
+        Note("motion", f"over {reach[0]:.3f} rows and {reach[1]:.3f} columns"))
 
 
 def stars_near(target: Target, box: Box, table: StarTable, row: NDArray,

@@ -44,7 +44,7 @@ from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics
 from photometry.scene.prf import CircularPrf
 from photometry.stages.figures import save_figure
-from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps
+from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps, describe
 
 FIRST_METHOD = "aperture"
 
@@ -146,7 +146,8 @@ def measure_task(run: Run, source: StampSource, task: Task) -> Result:
         method, outcome, stamp, resizes = measure(
             partial(source.stamp, target), source.first_box(target), source.limits, method, run)
         result = _finish(run, source, task, method, outcome, stamp)
-        result = replace(result, stamp_shape=stamp.pixels.box.shape, stamp_resizes=resizes)
+        result = replace(result, stamp_shape=stamp.pixels.box.shape, stamp_resizes=resizes,
+                         decisions=(*describe(stamp, resizes), *result.decisions))
     except OutputError:
         raise       # no star can be written: the run must stop, not fail a million times
     except PhotometryError as problem:
