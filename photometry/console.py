@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
@@ -16,7 +17,7 @@ from photometry.core.progress import Item, Progress, silent
 from photometry.core.settings import override_sections
 
 DONE, SOME_FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 75
-LOG_EVERY = 10          # progress lines of long work in a batch log
+LOG_EVERY_S = 30        # between progress lines of one piece of long work in a batch log
 
 logger = logging.getLogger("photometry")
 
@@ -77,10 +78,11 @@ def _bar(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
 
 
 def _log_lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
-    step = max(total // LOG_EVERY, 1)
+    told = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
-        if done % step == 0 or done == total:
+        if done == total or time.monotonic() - told > LOG_EVERY_S:
+            told = time.monotonic()
             logger.info("%s: %d of %d", label, done, total)
 
 
