@@ -290,6 +290,7 @@ def simulate(argv: Sequence[str] | None = None) -> int:
                        ("momentum-dumps", "with their quality bits and broadened images"),
                        ("variables", "transits, eclipses, pulsators"),
                        ("tpf", "also target pixel files of the brightest stars"),
+                       ("tica", "images as TICA's product, in electrons, without errors or flags"),
                        ("gzip", "write .fits.gz")):
         parser.add_argument(f"--{name}", action="store_true", default=None, help=text)
     parser.add_argument("--prf", metavar="DIR", help="the mission's PRF models")

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 
+# The mission's own correction, one with the spacecraft's position, or with the Earth's.
+OBSERVERS = ("mission", "spacecraft", "earth")
+
 
 @dataclass(frozen=True, slots=True)
 class Readout:
@@ -43,6 +46,8 @@ class FfiHeader:
     wcs_text: str                 # of the science area, see scene/wcs.py; "" = none
     ra_nom: float | None = None   # camera boresight, deg
     dec_nom: float | None = None
+    observer: str = "mission"     # whose place `timecorr` was made with: see `OBSERVERS`
+    spacecraft_km: tuple[float, float, float] | None = None      # barycentric, ICRS
 
     @property
     def time(self) -> float:

@@ -15,6 +15,8 @@ LEADING_COLUMNS = 44
 OUTPUT_COLUMNS = 512
 OUTPUT_NAMES = "ABCD"
 PIXEL_SCALE_ARCSEC = 21.0
+# Row and column for which the mission computes BARYCORR (header cards BTC_PIX2, BTC_PIX1).
+BARYCORR_PIXEL = (1023.0, 1023.0)
 
 
 def ccd_row(row: ArrayLike) -> NDArray | float:

@@ -1,6 +1,7 @@
 """Light travel time from the observer to the solar-system barycenter.
 
-The observer is put at the Earth's centre, whose position comes from the analytic theory that
+Without a known place (see `photometry.io.orbit`) the observer is put at the Earth's centre,
+whose position comes from the analytic theory that
 ERFA carries in its code (`epv00`, what astropy calls its built-in ephemeris; right to 12 km or
 40 microseconds), so nothing is ever downloaded and no leap seconds or Earth orientation enter.
 """
@@ -31,6 +32,11 @@ ACCURACY_S = SPACECRAFT_DISTANCE_S + RELATIVITY_S                            # 1
 ACCURACY_REFERENCED_S = (2 * np.sin(np.radians(FIELD_ANGLE_DEG) / 2) * SPACECRAFT_DISTANCE_S
                          + RELATIVITY_S)                                     # 0.19 s
 
+# A known place leaves the Roemer delay itself exact; what is neglected (Shapiro delay) differs
+# between stars and times by less.
+ACCURACY_SPACECRAFT_S = 0.001
+NEAR_EARTH_KM = 1.0e6
+
 # Cubic Hermite interpolation of position and velocity between daily knots is right to 0.1 km
 # (the monthly motion of the Earth about the Earth-Moon barycenter limits it).
 KNOT_DAYS = 1.0
@@ -52,9 +58,23 @@ def _direction(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
-def barycentric_correction(time_spacecraft: ArrayLike, ra: ArrayLike,
-                           dec: ArrayLike) -> NDArray[np.float64]:
-    """Return barycentric minus spacecraft time, days, right to `ACCURACY_S`.
+def earth_position_km(time: ArrayLike) -> NDArray[np.float64]:
+    """Return the Earth's barycentric position (T, 3), ICRS, at BTJD (TDB)."""
+    time = np.ascontiguousarray(time, dtype=float)
+    return _earth_position(time.tobytes()) * (SPEED_OF_LIGHT_KM_S * SECONDS_PER_DAY)
+
+
+def is_near_earth(position_km: NDArray, time: float) -> bool:
+    """Tell whether a barycentric position is one that a satellite of the Earth can have."""
+    away = np.linalg.norm(position_km - earth_position_km([time])[0])
+    return bool(away < NEAR_EARTH_KM)
+
+
+def barycentric_correction(time_spacecraft: ArrayLike, ra: ArrayLike, dec: ArrayLike,
+                           position_km: NDArray | None = None) -> NDArray[np.float64]:
+    """Return barycentric minus spacecraft time, days.
+
+    Right to `ACCURACY_SPACECRAFT_S` with the spacecraft's position, else to `ACCURACY_S`.
 
     Parameters
     ----------
@@ -62,6 +82,8 @@ def barycentric_correction(time_spacecraft: ArrayLike, ra: ArrayLike,
         TDB at the spacecraft as BTJD.
     ra, dec : scalar or (N,)
         ICRS, degrees.
+    position_km : (T, 3), optional
+        Barycentric, ICRS; the Earth's centre where not given.
 
     Returns
     -------
@@ -71,7 +93,11 @@ def barycentric_correction(time_spacecraft: ArrayLike, ra: ArrayLike,
     time = np.ascontiguousarray(time_spacecraft, dtype=float)
     if time.size == 0:
         return np.zeros((*np.shape(ra), 0))
-    return _direction(ra, dec) @ _earth_position(time.tobytes()).T
+    if position_km is None:
+        position = _earth_position(time.tobytes())
+    else:
+        position = np.asarray(position_km) / (SPEED_OF_LIGHT_KM_S * SECONDS_PER_DAY)
+    return _direction(ra, dec) @ position.T
 
 
 def carried_correction(time_spacecraft: ArrayLike, timecorr: ArrayLike,

@@ -102,8 +102,8 @@ def image_cards(header: FfiHeader, kind: str, first_column: int, first_row: int,
     """
     return [
         *_identity_cards(header, kind, extras), *_time_cards(header),
-        *readout_cards(header), *_layout_cards(), *_wcs_cards(header, first_column, first_row),
-        *_placement_cards(first_column, first_row), *_pointing_cards(header, extras.roll_nom),
+        *readout_cards(header), *_layout_cards(), *wcs_cards(header, first_column, first_row),
+        *placement_cards(first_column, first_row), *_pointing_cards(header, extras.roll_nom),
         ("DQUALITY", header.quality, "data quality flags"),
         ("IMAGTYPE", kind, "FFI image type: raw, cal, uncert"),
         ("FFIINDEX", header.cadenceno, "FFI cadence interval number"),
@@ -202,7 +202,8 @@ def _layout_cards() -> list[Card]:
     return cards
 
 
-def _wcs_cards(header: FfiHeader, first_column: int, first_row: int) -> list[Card]:
+def wcs_cards(header: FfiHeader, first_column: int, first_row: int) -> list[Card]:
+    """Return the WCS with its reference pixel counted from the file's first pixel."""
     if not header.wcs_text:
         return []
     wcs = fits.Header.fromstring(header.wcs_text)
@@ -211,7 +212,8 @@ def _wcs_cards(header: FfiHeader, first_column: int, first_row: int) -> list[Car
     return [(card.keyword, card.value, card.comment) for card in wcs.cards]
 
 
-def _placement_cards(first_column: int, first_row: int) -> list[Card]:
+def placement_cards(first_column: int, first_row: int) -> list[Card]:
+    """Return where the file's first pixel is on the readout."""
     return [
         ("WCSNAMEP", "PHYSICAL", "name of world coordinate system alternate P"),
         ("WCSAXESP", 2, "number of WCS physical axes"),

@@ -15,6 +15,8 @@ TRUTH_FOLDER = "truth"                # what simulated images were made from
 FFI_FOLDER = "ffi"                    # where simulated images go; real ones may lie anywhere
 TPF_FOLDER = "tpf"                    # the same for target pixel files
 _FFI = re.compile(r"tess\d+-s(\d{4})-([1-4])-([1-4])-\d{4}-[a-z]_ffic\.fits(\.gz)?$")
+_TICA = re.compile(r"hlsp_tica_tess_ffi_s(\d{4})-(?:o\d[ab]?-)?\d{8}-cam([1-4])-ccd([1-4])"
+                   r"_tess_v\d+_img\.fits(\.gz)?$")
 _TPF = re.compile(r"tess\d+-s(\d{4})-(\d{16,})-\d{4}-[a-z]_(?:fast-|a_fast-)?tp\.fits(\.gz)?$")
 _CUBE = re.compile(r"sector(\d{3,})_camera([1-4])_ccd([1-4])\.hdf5$")
 _LIGHTCURVE = re.compile(
@@ -61,6 +63,12 @@ def ffi_name(ccd: CcdId, start_utc: str, scconfig: int, gzip: bool = False) -> s
             + (".gz" if gzip else ""))
 
 
+def tica_name(ccd: CcdId, orbit: int, cadenceno: int, gzip: bool = False) -> str:
+    """Return TICA's file name of a calibrated FFI; `orbit` counts from 1 in the sector."""
+    return (f"hlsp_tica_tess_ffi_s{ccd.sector:04d}-o{orbit}-{cadenceno:08d}-cam{ccd.camera}"
+            f"-ccd{ccd.ccd}_tess_v01_img.fits" + (".gz" if gzip else ""))
+
+
 def tpf_name(starid: int, sector: int, start_utc: str, scconfig: int, fast: bool = False) -> str:
     """Return the mission's file name of a target pixel file."""
     kind = "a_fast-tp" if fast else "s_tp"
@@ -92,7 +100,7 @@ def _ccd(match: re.Match) -> CcdId:
 
 def find_ffis(folder: Path) -> list[tuple[CcdId, Path]]:
     """Return the calibrated FFIs below a folder, in order of file name (that is, of time)."""
-    found = ((_FFI.match(path.name), path) for path in _walk(folder))
+    found = ((_FFI.match(path.name) or _TICA.match(path.name), path) for path in _walk(folder))
     return sorted(((_ccd(match), path) for match, path in found if match),
                   key=lambda item: (item[0], item[1].name))
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.ffi import Readout
-from photometry.core.pixels import Box, output_of
-from photometry.core.stats import clipped_variance_factor
+from photometry.core.noise import photon_and_read_noise
+from photometry.core.pixels import Box
 
 FRAME_S = 2.0                     # one exposure with its readout
 INTEGRATION_S = 1.98
@@ -98,8 +98,4 @@ def sigma(flux: NDArray, box: Box, read: Readout) -> NDArray[np.float64]:
     flux : (R, C)
         e-/s, star and sky light.
     """
-    time_s = exposure_s(read)
-    noise_of = np.array(read.read_noise)[output_of(box.columns)]
-    variance = np.maximum(flux, 0.0) * time_s + read.n_readout * noise_of**2
-    factor = clipped_variance_factor(read.crmiten, read.crblksz)
-    return np.sqrt(variance * factor) / time_s
+    return photon_and_read_noise(flux, box.columns, read, exposure_s(read))

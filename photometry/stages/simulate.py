@@ -14,10 +14,10 @@ from photometry.core.ids import Target
 from photometry.core.progress import Progress, silent
 from photometry.core.time import Cadences
 from photometry.io import layout
-from photometry.io.ephemeris import barycentric_correction
+from photometry.io.ephemeris import barycentric_correction, earth_position_km
 from photometry.io.ffi import write_ffi
 from photometry.io.ffi_cards import Extras, utc
-from photometry.io.pointings import spacecraft_pointing
+from photometry.io.pointings import sector_times, spacecraft_pointing
 from photometry.io.star_list import write_star_list
 from photometry.io.tpf_writer import TpfContent, write_tpf
 from photometry.io.truth import Truth, write_truth
@@ -116,12 +116,21 @@ def _write_images(out: Path, plan: Plan, scene: Scene, quality: NDArray,
     header_error = plan.settings.wcs_error_px * np.array([np.sin(angle), np.cos(angle)])
     n_frames = len(plan.timeline.start)
     for index in progress(range(n_frames), n_frames, f"{plan.ccd} frames"):
-        start = utc(plan.timeline.start[index]).strftime("%Y%j%H%M%S")
-        name = layout.ffi_name(plan.ccd, start, configuration, plan.settings.gzip)
+        name = _image_name(plan, index, configuration)
         image, error = observe(ideal_image(scene, index), plan.box, scene.readout,
                                plan.rng("noise", index))
         header = _header(plan, scene, index, int(quality[index]), header_error)
         write_ffi(out / layout.FFI_FOLDER / name, Ffi(header, image, error), extras)
+
+
+def _image_name(plan: Plan, index: int, configuration: int) -> str:
+    if plan.settings.tica:
+        first, last = sector_times(plan.ccd.sector)
+        orbit = 1 if plan.timeline.middle[index] < 0.5 * (first + last) else 2
+        return layout.tica_name(plan.ccd, orbit, int(plan.timeline.cadenceno[index]),
+                                plan.settings.gzip)
+    start = utc(plan.timeline.start[index]).strftime("%Y%j%H%M%S")
+    return layout.ffi_name(plan.ccd, start, configuration, plan.settings.gzip)
 
 
 def _header(plan: Plan, scene: Scene, index: int, quality: int,
@@ -131,13 +140,16 @@ def _header(plan: Plan, scene: Scene, index: int, quality: int,
     if header_error.any():
         text = displaced_wcs(text, header_error, np.zeros((2, 2)), np.zeros(2))
     ra, dec, _ = spacecraft_pointing(plan.ccd.sector)
+    place = earth_position_km([line.middle[index]])[0] if plan.settings.tica else None
     return FfiHeader(
-        ccd=plan.ccd, origin="SPOC", box=plan.box, time_start=float(line.start[index]) + timecorr,
+        ccd=plan.ccd, origin="TICA" if plan.settings.tica else "SPOC", box=plan.box,
+        time_start=float(line.start[index]) + timecorr,
         time_stop=float(line.stop[index]) + timecorr, timecorr=timecorr,
         cadenceno=int(line.cadenceno[index]), quality=quality,
         exposure_s=detector.exposure_s(scene.readout), cadence_s=plan.settings.cadence_s,
         readout=scene.readout, data_rel=plan.ccd.sector, procver=f"tessphot-{__version__}",
-        background_applied=False, wcs_text=text, ra_nom=ra, dec_nom=dec)
+        background_applied=False, wcs_text=text, ra_nom=ra, dec_nom=dec,
+        spacecraft_km=None if place is None else tuple(place.tolist()))
 
 
 def _write_tpfs(out: Path, plan: Plan, images: Plan, scene: Scene, stars: StarList,

@@ -13,7 +13,7 @@ from photometry.core.sphere import angular_distance
 from photometry.core.stats import flux_from_tmag
 from photometry.core.time import SECONDS_PER_DAY, years_since_j2000
 from photometry.io.ephemeris import barycentric_correction
-from photometry.io.ffi import ANCHOR_CADENCENO, ANCHOR_TIME
+from photometry.io.ffi_spoc import ANCHOR_CADENCENO, ANCHOR_TIME
 from photometry.io.pointings import boresight, sector_times, wcs_text
 from photometry.io.prf_models import read_prf_models
 from photometry.io.star_list import read_star_list
@@ -59,6 +59,7 @@ class Settings:
     tpf: bool = False             # also target pixel files (120 s) of bright stars
     tpf_targets: int = 3          # how many: the brightest unsaturated stars
     gzip: bool = False
+    tica: bool = False            # images as TICA's product: electrons, no errors, no flags
     tmag_error: float = 0.0       # share of listed stars whose Tmag is wrong by 0.1-0.5 mag
     missing: float = 0.0          # share of stars that the list lacks
     wcs_error_px: float = 0.0     # how far off the headers' world coordinates are

@@ -11,7 +11,7 @@ from photometry.core.ffi import Readout
 from photometry.core.flags import PixelFlag, is_good
 from photometry.core.ids import CcdId, Target
 from photometry.core.outcome import Note
-from photometry.core.pixels import Box
+from photometry.core.pixels import BARYCORR_PIXEL, Box
 from photometry.core.stamp import FullyCorrelated, Pixels, Prf, Stamp, Stars
 from photometry.core.stats import nan_mean
 from photometry.core.time import Cadences
@@ -28,9 +28,6 @@ from photometry.sky.background import BackgroundModel
 NEAR_PX = 12.0
 FAR_PX = 40.0
 FAR_TMAG = 10.0
-
-# Row and column for which the mission computes BARYCORR (header cards BTC_PIX2, BTC_PIX1).
-BARYCORR_PIXEL = (1023.0, 1023.0)
 
 # What a light curve's header says of its times. The correction of the CCD's middle, made with
 # the spacecraft's position, is carried to each star with the Earth's position.

@@ -1,0 +1,85 @@
+"""Headers and pixels of FITS images read in one go, plain or gzipped, with clear errors."""
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+from numpy.typing import NDArray
+
+from photometry.core.errors import InputError
+
+UNREADABLE = (OSError, EOFError, zlib.error, ValueError, TypeError, VerifyError)
+GZIP_MAGIC = b"\x1f\x8b"
+_BLOCK = 2880
+_CARD = 80
+_PIXEL_TYPES = {-32: ">f4", -64: ">f8"}
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """Say in one line why reading failed."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(path, "does not exist, expected a calibrated image")
+    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
+        return InputError(path, "is truncated or damaged, expected a complete gzip file")
+    if isinstance(error, OSError):
+        return InputError(path, f"cannot be read: {error.strerror or error}")
+    reason = " ".join(str(error).split())[:100]
+    return InputError(path, f"has a damaged header ({reason}), expected a FITS image")
+
+
+def is_gzip(path: Path) -> bool:
+    """Tell whether a file is compressed, whatever its name."""
+    with path.open("rb") as stream:
+        return stream.read(2) == GZIP_MAGIC
+
+
+def next_header(path: Path, stream: BinaryIO, hdu: int) -> fits.Header:
+    """Read the header at the stream's position, checked to be that of HDU number `hdu`."""
+    block = stream.read(_BLOCK)
+    if hdu == 0 and not block.startswith(b"SIMPLE  ="):
+        raise InputError(path, f"starts with {block[:9]!r}, expected a FITS file ('SIMPLE  =')")
+    if not block.strip(b"\0 "):
+        raise InputError(path, f"has no HDU {hdu}, expected a primary HDU and two images")
+    if hdu > 0 and not block.startswith(b"XTENSION= 'IMAGE   '"):
+        raise InputError(path, f"HDU {hdu} starts with {block[:20].decode('latin-1')!r}, "
+                               "expected an image extension")
+    blocks = [block]
+    while not _has_end(blocks[-1]):
+        if len(blocks[-1]) < _BLOCK:
+            raise InputError(path, f"is truncated in the header of HDU {hdu}, "
+                                   "expected an END card")
+        blocks.append(stream.read(_BLOCK))
+    return fits.Header.fromstring(b"".join(blocks).decode("ascii"))
+
+
+def _has_end(block: bytes) -> bool:
+    return any(block[start:start + _CARD].rstrip() == b"END"
+               for start in range(0, len(block), _CARD))
+
+
+def next_pixels(path: Path, stream: BinaryIO, header: fits.Header, hdu: int) -> NDArray:
+    """Read the pixels after a header and skip to the next one."""
+    rows, columns = shape(path, header, hdu)
+    kind = _PIXEL_TYPES.get(header.get("BITPIX"))
+    if kind is None:
+        raise InputError(path, f"HDU {hdu} has BITPIX = {header.get('BITPIX')}, "
+                               "expected -32 or -64 (floating-point e-/s)")
+    size = rows * columns * np.dtype(kind).itemsize
+    content = stream.read(size)
+    if len(content) < size:
+        raise InputError(path, f"is truncated: HDU {hdu} has {len(content)} bytes of pixels, "
+                               f"expected {size}")
+    stream.read(-size % _BLOCK)
+    return np.frombuffer(content, kind).reshape(rows, columns)
+
+
+def shape(path: Path, header: fits.Header, hdu: int) -> tuple[int, int]:
+    """Return rows and columns of the image that a header describes."""
+    naxis = [header.get(f"NAXIS{axis + 1}") for axis in range(header.get("NAXIS", 0))]
+    if len(naxis) != 2 or not all(isinstance(length, int) and length > 0 for length in naxis):
+        raise InputError(path, f"HDU {hdu} has axes {naxis}, expected an image of two axes")
+    return naxis[1], naxis[0]

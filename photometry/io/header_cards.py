@@ -1,0 +1,117 @@
+"""Cards of an image looked up in our terms, whatever the format: numbers, place, coordinates."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from photometry.core.errors import InputError
+from photometry.core.ids import CcdId
+from photometry.core.pixels import (
+    FRAME_COLUMNS,
+    FRAME_ROWS,
+    SCIENCE_AREA,
+    Box,
+    science_column,
+    science_row,
+)
+from photometry.io.fits_stream import shape
+
+_SECTOR_IN_NAME = re.compile(r"[-_]s(\d{4})-")
+_WCS_CARD = re.compile(
+    r"(WCSAXES|RADESYS|EQUINOX|LONPOLE|LATPOLE|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT)[12]"
+    r"|(CD|PC)[12]_[12]|[AB]P?_(ORDER|\d_\d|DMAX))$")
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """The headers of a file; those of its image come first."""
+
+    path: Path
+    primary: fits.Header
+    first: fits.Header
+    hdu: int                      # number of the HDU that holds the image
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the image, collateral included."""
+        return shape(self.path, self.first, self.hdu)
+
+    def value(self, key: str) -> object:
+        """Return a card's value from the image's header, else the primary's; None if absent."""
+        for header in (self.first, self.primary):
+            value = header.get(key)
+            if value is not None and not isinstance(value, fits.card.Undefined):
+                return value
+        return None
+
+    def optional(self, key: str) -> float | None:
+        """Return a number, None without the card."""
+        value = self.value(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(self.path, f"has {key} = {value!r}, expected a number")
+        if not np.isfinite(value):
+            raise InputError(self.path, f"has {key} = {value!r}, expected a finite number")
+        return value
+
+    def number(self, *keys: str) -> float:
+        """Return the number of the first of several cards that is there."""
+        for key in keys:
+            value = self.optional(key)
+            if value is not None:
+                return value
+        raise InputError(self.path, f"has no {' or '.join(keys)} card, expected one in HDU 0"
+                         + (" or 1" if self.hdu else ""))
+
+    def origin(self) -> tuple[int, int]:
+        """Return science row and column of the file's first pixel (negative in collateral)."""
+        if "CRVAL1P" not in self.first and self.shape != (FRAME_ROWS, FRAME_COLUMNS):
+            raise InputError(self.path, f"is {self.shape[1]} x {self.shape[0]} pixels and has no "
+                             f"CRVAL1P card, expected {FRAME_COLUMNS} x {FRAME_ROWS} or a window "
+                             "placed by CRPIX1P, CRVAL1P, CRPIX2P, CRVAL2P")
+        first = []
+        for axis in (1, 2):
+            value, pixel = (1 if given is None else given for given in (
+                self.optional(f"CRVAL{axis}P"), self.optional(f"CRPIX{axis}P")))
+            first.append(round(value + 1 - pixel))
+        return int(science_row(first[1])), int(science_column(first[0]))
+
+    def box(self) -> Box:
+        """Return the science pixels of the image."""
+        row, column = self.origin()
+        held = Box(row, row + self.shape[0], column, column + self.shape[1])
+        box = held.intersection(SCIENCE_AREA)
+        if box.is_empty:
+            raise InputError(self.path, f"holds rows {row} to {held.row1 - 1}, columns {column} "
+                             f"to {held.column1 - 1}, expected science pixels (0 to 2047)")
+        return box
+
+    def science_slices(self) -> tuple[slice, slice]:
+        """Return where the science pixels are in the file's image."""
+        return self.box().slices(self.origin())
+
+    def ccd(self, camera: float, ccd: float) -> CcdId:
+        """Return which CCD this is; the sector is in a card or in the file's name."""
+        sector = self.optional("SECTOR")
+        in_name = _SECTOR_IN_NAME.search(self.path.name)
+        if sector is None and in_name is None:
+            raise InputError(self.path, "has no SECTOR card, expected one, or a name with the "
+                                        "sector such as tess...-s0001-1-4-0120-s_ffic.fits")
+        try:
+            return CcdId(int(in_name[1] if sector is None else sector), int(camera), int(ccd))
+        except ValueError as error:
+            raise InputError(self.path, str(error)) from error
+
+    def wcs_text(self) -> str:
+        """Return the WCS cards with the reference pixel counted on the science area."""
+        if "CRPIX1" not in self.first:
+            return ""
+        cards = fits.Header([card for card in self.first.cards if _WCS_CARD.match(card.keyword)])
+        row, column = self.origin()
+        cards["CRPIX1"] = self.number("CRPIX1") + column
+        cards["CRPIX2"] = self.number("CRPIX2") + row
+        return cards.tostring(endcard=False, padding=False)
