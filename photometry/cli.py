@@ -13,7 +13,9 @@ from typing import Any
 from photometry import __version__, methods
 from photometry.console import (
     DONE,
+    INTERRUPTED,
     SOME_FAILED,
+    UNUSABLE,
     add_folders,
     add_overwrite,
     add_selection,
@@ -29,6 +31,7 @@ from photometry.console import (
     section_names,
     selection,
     settings_of,
+    stopping,
     workers_of,
 )
 from photometry.core.errors import InputError
@@ -161,6 +164,8 @@ def _tessphot_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", type=int, default=1, metavar="N",
                         help="data release version in file names (default 1)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="local processes")
+    parser.add_argument("--log-dir", type=Path, metavar="DIR",
+                        help="each process or rank writes a log of its own there")
     parser.add_argument("--no-gzip", action="store_true", help="write .fits, not .fits.gz")
     parser.add_argument("-p", "--plot", action="store_true", help="save figures of each star")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
@@ -169,9 +174,10 @@ def _tessphot_parser() -> argparse.ArgumentParser:
 
 
 def _tessphot(args: argparse.Namespace, beside: Path | None) -> int:
-    from photometry.workers import executor
-    with executor(workers_of(args), mpi=_mpi_size() > 1) as pool:
-        return DONE if pool is None else _tessphot_master(args, beside, pool)
+    from photometry.workers import crew
+    settings = settings_of(args, "tessphot")["tessphot"]
+    with crew(workers_of(args), _mpi_size() > 1, settings.deadline_s) as workers:
+        return DONE if workers is None else _tessphot_master(args, beside, workers)
 
 
 def _mpi_size() -> int:
@@ -180,34 +186,52 @@ def _mpi_size() -> int:
     return max(int(os.environ.get(name, 1)) for name in names)
 
 
-def _tessphot_master(args: argparse.Namespace, beside: Path | None, pool: Any) -> int:
+def _tessphot_master(args: argparse.Namespace, beside: Path | None, workers: Any) -> int:
     from photometry.io.todo import Todo
     from photometry.stages import accounts
     from photometry.stages import tessphot as stage
-    from photometry.workers import capacity, pull
     folder = input_folder(args, beside)
     shipped = is_shipped(folder, beside)
     run = _run_of(args, folder, shipped)
     with Todo(folder, in_memory=shipped) as todo:
         select = stage.choose(todo, _target_selection(args), again=args.overwrite,
-                              at_random=args.random)
+                              at_random=args.random, runs=run.settings.runs)
         if args.dry_run:
             say(*accounts.plan(todo, select))
             return DONE
         used = {f"methods.{name}": group for name, group in run.method_settings.items()}
         todo.begin_run(__version__, to_toml({"tessphot": run.settings, **used}))
-        draw = partial(pull, pool, in_flight=capacity(pool) * run.settings.tiles_ahead)
-        explain = bool(select.starids or select.priorities)
-        results = [result for result in
-                   stage.photometry(todo, run, select, draw, progress_for(args))
-                   if explain or result.status in FAILED]
-        failed = [result for result in results if result.status in FAILED]
-        code = SOME_FAILED if failed else DONE
-        todo.end_run(code)
-        if explain:
-            say(*(line for result in results for line in accounts.story(result, args.debug)))
-        say(*accounts.account(todo, select, failed, run.output))
+        code = UNUSABLE
+        try:
+            code = _measure(args, todo, run, select, workers)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+            raise
+        finally:
+            todo.end_run(code)
     return code
+
+
+def _measure(args: argparse.Namespace, todo: Any, run: Any, select: Select, workers: Any) -> int:
+    """Measure the selected targets and tell what became of them."""
+    from photometry.stages import accounts
+    from photometry.stages import tessphot as stage
+    from photometry.workers import pull
+    draw = partial(pull, workers, ahead=run.settings.tiles_ahead)
+    explain = bool(select.starids or select.priorities)
+    with stopping(run.settings.drain_s) as stop:
+        results = [result for result in
+                   stage.photometry(todo, run, select, draw, progress_for(args), stop=stop)
+                   if explain or result.status in FAILED]
+        interrupted = stop()
+    failed = [result for result in results if result.status in FAILED]
+    if explain:
+        say(*(line for result in results for line in accounts.story(result, args.debug)))
+    say(*accounts.account(todo, select, failed, run.output))
+    if interrupted:
+        logger.warning("stopped as asked: run the same command again to do the rest")
+        return INTERRUPTED
+    return SOME_FAILED if failed else DONE
 
 
 def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
@@ -219,7 +243,7 @@ def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
         folder, output_folder(args, folder, shipped), sections["tessphot"], method_settings,
         args.method, args.version, not args.no_gzip, args.plot,
         fingerprint=fingerprint(sections["tessphot"], *method_settings.values(), args.method),
-        date=_date())
+        date=_date(), log_dir=args.log_dir)
 
 
 def _date() -> str:

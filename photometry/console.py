@@ -3,10 +3,12 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,30 @@ def _log_lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
         if done == total or time.monotonic() - told > LOG_EVERY_S:
             told = time.monotonic()
             logger.info("%s: %d of %d", label, done, total)
+
+
+@contextmanager
+def stopping(drain_s: float) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether a signal has asked the run to stop.
+
+    A second signal, or `drain_s` seconds, and `KeyboardInterrupt` is raised.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        signal.setitimer(signal.ITIMER_REAL, drain_s)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
+    before = [signal.signal(number, ask) for number in numbers]
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 # Groups of options.

@@ -1,39 +1,57 @@
-"""Who does the work: this process, local processes, or MPI ranks; and the loop over it."""
+"""Who does the work: this process, local processes, or MPI ranks; and the loop over it.
 
+A crew is given tasks and tells what became of them. Workers that die take their task with
+them, not the run: the answer to that task says how it was lost.
+"""
+
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from photometry.core.errors import PhotometryError
+from photometry.core.work import Answer
 
 Given, Made = TypeVar("Given"), TypeVar("Made")
+AHEAD = 2                 # tasks that a worker holds, so that it need not wait for the next
+DEADLINE_S = 3600.0       # a worker that is silent for so long is given up
 
 
-class WorkerDied(PhotometryError):
-    """A worker process ended without an answer (killed, or out of memory)."""
+class Crew(Protocol):
+    """Workers, as `pull` sees them."""
 
-    def __str__(self) -> str:
-        return ("a worker process died (killed or out of memory); all saved results are kept: "
-                "run the same command again to finish the rest")
+    capacity: int         # tasks that are worked on at the same time
+
+    def give(self, function: Callable[[Given], Made], task: Given) -> None:
+        """Hand out a task, to be done as `function(task)`."""
+
+    def answers(self) -> list[Answer]:
+        """Wait for answers; an error in a task is raised here."""
 
 
-class SerialExecutor(Executor):
-    """Does each task at once, in this process."""
+class SerialCrew:
+    """The calling process: a task is done when its answer is asked for."""
 
-    def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
-        """Run `function` now and return a finished future; an error is raised at once."""
-        future: Future = Future()
-        future.set_result(function(*args, **kwargs))
-        return future
+    capacity = 1
+
+    def __init__(self) -> None:
+        self._given: deque[tuple[Callable, Any]] = deque()
+
+    def give(self, function: Callable[[Given], Made], task: Given) -> None:
+        """Keep a task until its turn."""
+        self._given.append((function, task))
+
+    def answers(self) -> list[Answer]:
+        """Do the task that was given first."""
+        function, task = self._given.popleft()
+        return [Answer(task, function(task))]
 
 
 @contextmanager
-def executor(workers: int, mpi: bool = False) -> Iterator[Executor | None]:
-    """Give the executor for a run; None on an MPI rank that has served as a worker.
+def crew(workers: int, mpi: bool = False,
+         deadline_s: float = DEADLINE_S) -> Iterator[Crew | None]:
+    """Give the workers for a run; None on an MPI rank that has served as one.
 
     Parameters
     ----------
@@ -44,48 +62,45 @@ def executor(workers: int, mpi: bool = False) -> Iterator[Executor | None]:
         do must happen inside the context, so that its end releases the other ranks.
     """
     if mpi:
-        from mpi4py import MPI
-        from mpi4py.futures import MPICommExecutor
-        with MPICommExecutor(MPI.COMM_WORLD, root=0) as pool:
-            yield pool
+        from photometry.mpi import ranks
+        with ranks(deadline_s) as found:
+            yield found
     elif workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield pool
+        from photometry.processes import Processes
+        with Processes(workers, deadline_s) as found:
+            yield found
     else:
-        yield SerialExecutor()
+        yield SerialCrew()
 
 
-def capacity(pool: Executor) -> int:
-    """Return how many tasks an executor works on at the same time."""
-    if isinstance(pool, SerialExecutor):
-        return 1
-    return getattr(pool, "num_workers", None) or getattr(pool, "_max_workers", 1)
+def pull(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given],
+         ahead: int = AHEAD) -> Iterator[Answer[Given, Made]]:
+    """Yield what became of each task as it finishes, in no particular order.
 
-
-def pull(pool: Executor, function: Callable[[Given], Made], tasks: Iterable[Given],
-         in_flight: int) -> Iterator[tuple[Given, Made]]:
-    """Yield each task with its result as it finishes, in no particular order.
-
-    The next task is drawn only after the caller has taken (and so could save) a result.
+    The next task is drawn only after the caller has taken (and so could save) an answer.
 
     Raises
     ------
     WorkerDied
-        When a worker ended without an answer.
+        When nobody is left to do the work.
     """
     source = iter(tasks)
-    running: dict[Future, Given] = {}
-    for task in islice(source, in_flight):
-        running[pool.submit(function, task)] = task
-    try:
-        while running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield running.pop(future), future.result()
-                for task in islice(source, 1):
-                    running[pool.submit(function, task)] = task
-    except BrokenProcessPool as died:
-        raise WorkerDied from died
-    finally:
-        for future in running:
-            future.cancel()
+    running = 0
+    for task in islice(source, crew.capacity * ahead):
+        crew.give(function, task)
+        running += 1
+    while running:
+        for answer in crew.answers():
+            running -= 1
+            yield answer
+            for task in islice(source, max(crew.capacity * ahead - running, 0)):
+                crew.give(function, task)
+                running += 1
+
+
+def dispatch_rate(crew: Crew, n_tasks: int) -> float:
+    """Return how many empty tasks are done per second."""
+    began = time.perf_counter()
+    for _ in pull(crew, abs, range(n_tasks), ahead=8):
+        pass
+    return n_tasks / (time.perf_counter() - began)

@@ -1,23 +1,43 @@
 import os
 import signal
+import time
 
 import pytest
 
-from photometry.workers import SerialExecutor, WorkerDied, capacity, executor, pull
+from photometry.core.errors import WorkerDied
+from photometry.workers import SerialCrew, crew, dispatch_rate, pull
 
 
 def square(number):
     return number * number
 
 
-def die(number):
+def die_at_three(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
+
+
+def crash(number):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleep(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def obey(number):
+    """Send the signals of a batch system to this worker."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        os.kill(os.getpid(), getattr(signal, name))
+    return number
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_task_gives_one_result(workers):
-    with executor(workers) as pool:
-        results = dict(pull(pool, square, range(20), in_flight=2 * workers))
+    with crew(workers) as found:
+        results = {answer.task: answer.result for answer in pull(found, square, range(20))}
     assert results == {number: number**2 for number in range(20)}
 
 
@@ -29,24 +49,63 @@ def test_tasks_are_drawn_only_after_a_result_was_taken():
             drawn.append(number)
             yield number
 
-    results = pull(SerialExecutor(), square, tasks(), in_flight=2)
-    next(results)
+    answers = pull(SerialCrew(), square, tasks(), ahead=2)
+    next(answers)
     assert drawn == [0, 1]
-    next(results)
+    next(answers)
     assert drawn == [0, 1, 2]
 
 
-def test_an_error_in_a_task_reaches_the_caller():
-    with pytest.raises(TypeError):
-        list(pull(SerialExecutor(), square, ["x"], in_flight=1))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_a_task_reaches_the_caller(workers):
+    with crew(workers) as found, pytest.raises(TypeError):
+        list(pull(found, square, ["x"]))
 
 
-def test_a_killed_worker_is_named():
-    with executor(2) as pool, pytest.raises(WorkerDied, match="run the same command again"):
-        list(pull(pool, die, range(3), in_flight=2))
+def test_a_killed_worker_loses_the_task_it_was_at_and_no_other():
+    with crew(2) as found:
+        answers = {answer.task: answer for answer in pull(found, die_at_three, range(12))}
+    assert sorted(answers) == list(range(12))
+    assert [task for task, answer in answers.items() if answer.lost] == [3]
+    assert "ended by signal 9 (SIGKILL)" in answers[3].lost
+    assert {answers[task].result for task in answers if task != 3} == {
+        number**2 for number in range(12) if number != 3}
 
 
-def test_capacity():
-    with executor(2) as pool:
-        assert capacity(pool) == 2
-    assert capacity(SerialExecutor()) == 1
+def test_workers_that_all_die_end_the_run():
+    with crew(2) as found, pytest.raises(WorkerDied, match="run the same command again"):
+        list(pull(found, crash, range(100)))
+
+
+def test_a_silent_worker_is_given_up_and_replaced():
+    with crew(2, deadline_s=1.5) as found:
+        answers = {answer.task: answer for answer in pull(found, sleep, [60, 0.01, 0.02, 0.03])}
+    assert "silent" in answers[60].lost
+    assert not any(answers[task].lost for task in (0.01, 0.02, 0.03))
+
+
+def test_workers_leave_signals_to_the_master():
+    with crew(2) as found:
+        answers = list(pull(found, obey, range(4)))
+    assert sorted(answer.result for answer in answers) == [0, 1, 2, 3]
+
+
+def test_leaving_early_ends_the_workers():
+    with crew(2) as found:
+        answers = pull(found, sleep, [0.01, 0.01, 300, 300, 300])
+        pids = {next(answers).result, next(answers).result}
+        answers.close()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_an_answer_says_how_long_the_worker_waited():
+    with crew(2) as found:
+        answers = list(pull(found, sleep, [0.05] * 6))
+    assert all(0 <= answer.waited_s < 5 and answer.memory_mb > 1 for answer in answers)
+
+
+def test_empty_tasks_are_handed_out_fast():
+    with crew(2) as found:
+        assert dispatch_rate(found, 2000) > 500

@@ -16,7 +16,11 @@ class InputError(PhotometryError):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}"
+        return f"{self.args[0]}: {self.problem}"
+
+
+class SourceError(PhotometryError):
+    """A source of data over the network that refuses or fails."""
 
 
 class OutputError(PhotometryError):
@@ -33,3 +37,11 @@ class SettingsError(PhotometryError):
 
 class TodoError(PhotometryError):
     """A to-do list of another schema, or an illegal change of status."""
+
+
+class WorkerDied(PhotometryError):
+    """Nobody is left to do the work."""
+
+    def __str__(self) -> str:
+        return (f"workers keep dying (the last {super().__str__()}); all saved results are kept: "
+                "run the same command again to finish the rest")

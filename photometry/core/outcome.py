@@ -23,6 +23,9 @@ class Status(IntEnum):
     STARTED = 6
 
 
+QUARANTINED = "quarantined"       # code of the note on a star that kills its workers
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """A remark: machines match the code, people read the message."""
@@ -43,6 +46,16 @@ class LightCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightMap:
+    """Pixel weights, where the flux is a weighted sum: one row per span of cadences."""
+
+    first: NDArray[np.int32]          # (N,) cadenceno
+    last: NDArray[np.int32]           # (N,)
+    saturated: NDArray[np.int32]      # (N,) pixels left out
+    weights: NDArray[np.float32]      # (N, R, C)
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """A light curve and how it was made."""
 
@@ -54,6 +67,7 @@ class Measurement:
     notes: tuple[Note, ...] = ()          # reasons for a WARNING
     decisions: tuple[Note, ...] = ()      # what was decided and why, for `--debug` and `explain`
     extras: dict[str, Any] = field(default_factory=dict)   # header keyword -> value
+    weightmap: WeightMap | None = None    # goes into the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +129,4 @@ class Result:
     stamp_resizes: int = 0
     elapsed_s: float = 0.0
     decisions: tuple[Note, ...] = ()
+    waited_s: float | None = None         # how long its worker had nothing to do before

@@ -1,11 +1,9 @@
 """The to-do list `todo.sqlite`: which stars to measure, and what became of each."""
 
-import math
 import platform
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -15,21 +13,28 @@ import numpy as np
 
 from photometry.core.errors import InputError, TodoError
 from photometry.core.ids import CcdId, Select, Task
-from photometry.core.outcome import Note, Result, Status
+from photometry.core.outcome import Result, Status
 from photometry.core.overlaps import Measured, settle
 from photometry.io import todo_file
 from photometry.io.atomic import writing
 from photometry.io.layout import todo_path
 from photometry.io.todo_file import queries
+from photometry.io.todo_rows import (
+    batches,
+    errors_of,
+    is_quarantined,
+    plain,
+    task_of,
+    timestamp,
+    unit_of,
+    where_of,
+    where_touched,
+)
 
 READ_AHEAD = 256                  # pending rows asked for at a time
+BATCH = 50                        # rows handed out together: the most that a kill repeats
+WARY_AFTER = 2                    # lost attempts after which a row is handed out alone
 ALL_ROWS = Select()
-
-# Texts that the established validation program looks for in `diagnostics.errors`.
-ESTABLISHED_TEXTS = {
-    "minimum_aperture": "Using minimum aperture.",
-    "switched_to_halo": "Automatically switched to Halo photometry",
-}
 
 _NOT_RUN = -1                     # stands for NULL in the query `set_status`
 _FINISHED_FROM = frozenset({int(Status.STARTED)})
@@ -117,49 +122,69 @@ class Todo:
 
     def tasks(self, select: Select = ALL_ROWS) -> Iterator[Task]:
         """Yield pending rows by priority, as they are when they are asked for."""
-        where, values = _where(select)
+        where, values = where_of(select)
         last = -1
         while rows := self._query("select_pending", (last, *values, READ_AHEAD), where):
-            for task in map(_task, rows):
+            for task in map(task_of, rows):
                 last = task.priority
                 yield task
 
-    def tiles(self, select: Select = ALL_ROWS) -> list[list[Task]]:
+    def tiles(self, select: Select = ALL_ROWS, at_most: int = BATCH) -> list[list[Task]]:
         """Group pending rows by what one read serves.
 
-        A group is a sky tile of a CCD, or a target pixel file; each is sorted by magnitude,
-        and the group with the brightest star comes first.
+        A group is of a sky tile of a CCD, or of a target pixel file; each is sorted by
+        magnitude, and the tile with the brightest star comes first. Rows that were lost with
+        their worker more than once are groups of their own.
         """
-        where, values = _where(select)
+        where, values = where_of(select)
         groups: dict[tuple, list[Task]] = {}
-        for *row, tile in self._query("select_pending_tiles", values, where):
-            task = _task(row)
-            groups.setdefault((task.ccd, task.cadence_s, *_unit(task, tile)), []).append(task)
-        return list(groups.values())
+        for *row, tile, attempts in self._query("select_pending_tiles", values, where):
+            task = task_of(row)
+            alone = task.priority if attempts >= WARY_AFTER else None
+            unit = (task.ccd, task.cadence_s, *unit_of(task, tile), alone)
+            groups.setdefault(unit, []).append(task)
+        return [list(batch) for group in groups.values() for batch in batches(group, at_most)]
 
     def random(self, select: Select = ALL_ROWS, rng_seed: int | None = None) -> Task | None:
         """Draw one pending row; None when nothing is pending."""
-        where, values = _where(select)
+        where, values = where_of(select)
         pending = self.count(select).get(None, 0)
         if not pending:
             return None
         place = int(np.random.default_rng(rng_seed).integers(pending))
-        return _task(self._query("select_random", (*values, place), where)[0])
+        return task_of(self._query("select_random", (*values, place), where)[0])
 
     def count(self, select: Select = ALL_ROWS) -> dict[Status | None, int]:
         """Count the rows in each state; None is pending."""
-        where, values = _where(select)
+        where, values = where_of(select)
         return {None if status is None else Status(status): n_rows
                 for status, n_rows in self._query("count_status", values, where)}
 
     # What becomes of it.
 
-    def start(self, tasks: Iterable[Task]) -> None:
-        """Mark rows as being worked on."""
+    def start(self, tasks: Iterable[Task], lease_s: float = 0.0) -> None:
+        """Mark rows as being worked on, for so many seconds; it counts as an attempt."""
         priorities = [task.priority for task in tasks]
+        until = timestamp(lease_s)
         with self._transaction():
             self._set_status(priorities, Status.STARTED)
-            self._many("take_lease", [(priority, self._run) for priority in priorities])
+            self._many("take_lease", [(priority, self._run, until) for priority in priorities])
+
+    def put_back(self, tasks: Iterable[Task], reason: str) -> None:
+        """Make rows pending whose worker was lost; the attempt counts."""
+        priorities = [task.priority for task in tasks]
+        with self._transaction():
+            self._set_status(priorities, None)
+            self._many("free_lease", [(reason, priority) for priority in priorities])
+
+    def attempts(self, task: Task) -> int:
+        """Return how often a row was begun without coming to an end."""
+        return next((number for number, in self._query("select_attempts", (task.priority,))), 0)
+
+    def hopeless(self, attempts: int, select: Select = ALL_ROWS) -> list[Task]:
+        """Return rows that were begun so often, and took down the whole run each time."""
+        where, values = where_of(select)
+        return [task_of(row) for row in self._query("select_hopeless", (attempts, *values), where)]
 
     def save(self, results: Sequence[Result], output_root: Path) -> None:
         """Store a batch of results, all or none.
@@ -175,8 +200,10 @@ class Todo:
             by_status = sorted(results, key=lambda result: result.status)
             for status, group in groupby(by_status, key=lambda result: result.status):
                 self._set_status([result.task.priority for result in group], status)
-            for name in ("drop_lease", "drop_skip", "drop_overlaps"):
+            for name in ("drop_skip", "drop_overlaps"):
                 self._many(name, [(priority,) for priority in priorities])
+            self._many("drop_lease", [(result.task.priority,) for result in results
+                                      if not is_quarantined(result)])
             self._many("save_diagnostics",
                        [self._diagnostics(result, output_root) for result in results])
             self._many("save_overlap", [(result.task.priority, int(starid)) for result in results
@@ -191,12 +218,12 @@ class Todo:
             "lightcurve": result.path and self._relative(result.path, output_root),
             "method_used": result.method,
             "elaptime": result.elapsed_s,
-            "worker_wait_time": None,
+            "worker_wait_time": result.waited_s,
             "stamp_width": shape and shape[1],
             "stamp_height": shape and shape[0],
             "stamp_resizes": result.stamp_resizes,
-            "errors": _errors(result.notes),
-            **{name: None if metrics is None else _plain(getattr(metrics, name))
+            "errors": errors_of(result.notes),
+            **{name: None if metrics is None else plain(getattr(metrics, name))
                for name in names},
         }
 
@@ -214,14 +241,16 @@ class Todo:
 
     def reset_all(self, select: Select = ALL_ROWS) -> int:
         """Make all selected rows pending again, whatever they are; return how many."""
-        return self._reset("select_begun", select)
+        return self._reset("select_begun", select, "drop_lease")
 
-    def _reset(self, query: str, select: Select) -> int:
-        where, values = _where(select)
+    def _reset(self, query: str, select: Select, *forgotten: str) -> int:
+        where, values = where_of(select)
         with self._transaction():
             priorities = [priority for priority, in self._query(query, values, where)]
             self._set_status(priorities, None, legal_from=_ANY)
             self._forget(priorities)
+            for name in forgotten:
+                self._many(name, [(priority,) for priority in priorities])
         return len(priorities)
 
     def _forget(self, priorities: Iterable[int]) -> None:
@@ -232,34 +261,51 @@ class Todo:
 
     # Who keeps shared light.
 
-    def settle_overlaps(self, output_root: Path) -> list[Path]:
+    def settle_overlaps(self, output_root: Path,
+                        touched: Iterable[tuple[CcdId, int]] | None = None) -> list[Path]:
         """Skip rows whose light a brighter row keeps; return their files, to be removed.
+
+        Parameters
+        ----------
+        touched
+            CCD and cadence of what has changed, where anything may have to be settled anew;
+            None settles everything.
 
         May be repeated at any time: the answer depends on the stored results alone. Rows that
         were skipped and no longer are become pending. Files that an interrupted earlier call
         left behind are returned again.
         """
+        where, values = where_touched(touched)
         with self._transaction():
-            rows = self._measured()
+            rows = self._measured(where, values)
             verdict = settle(rows)
             before = {row.task.priority for row in rows if row.status == Status.SKIPPED}
             self._set_status(sorted(set(verdict.skipped_by) - before), Status.SKIPPED)
-            if dict(self._query("select_skipped")) != verdict.skipped_by:
-                self._many("drop_all_skips", [()])
+            if dict(self._query("select_skipped", values, where)) != verdict.skipped_by:
+                self._query("drop_skips", values, where)
                 self._many("save_skip", sorted(verdict.skipped_by.items()))
             self._set_status(sorted(verdict.again), None)
             self._forget(verdict.again)
-        stored = [name for name, in self._query("select_skipped_files")]
-        candidates = ({Path(output_root, name).absolute(), self.folder / name} for name in stored)
-        return [path for paths in candidates for path in sorted(paths) if path.is_file()]
+        stored = self._query("select_skipped_files", values, where)
+        return [path for name, in stored for path in self._places(name, output_root)
+                if path.is_file()]
 
-    def _measured(self) -> list[Measured]:
+    def _places(self, name: str, output_root: Path) -> list[Path]:
+        """Return where a stored light curve may be."""
+        return sorted({Path(output_root, name).absolute(), self.folder / name})
+
+    def kept_files(self, output_root: Path) -> set[Path]:
+        """Return where the light curves that are results may be."""
+        return {path for name, in self._query("select_kept_files")
+                for path in self._places(name, output_root)}
+
+    def _measured(self, where: str, values: Sequence[Any]) -> list[Measured]:
         """Return the rows with a result and the stars in their apertures."""
         overlaps: dict[int, list[int]] = {}
-        for priority, starid in self._query("select_overlaps"):
+        for priority, starid in self._query("select_overlaps", values, where):
             overlaps.setdefault(priority, []).append(starid)
-        return [Measured(_task(row), Status(status), tuple(overlaps.get(row[0], ())))
-                for *row, status in self._query("select_measured")]
+        return [Measured(task_of(row), Status(status), tuple(overlaps.get(row[0], ())))
+                for *row, status in self._query("select_measured", values, where)]
 
     # About runs and the whole list.
 
@@ -267,14 +313,14 @@ class Todo:
         """Note that a run begins, with the program's version and settings; return its number."""
         with self._transaction():
             cursor = self._connection.execute(
-                queries()["begin_run"], (version, settings, platform.node(), _now()))
+                queries()["begin_run"], (version, settings, platform.node(), timestamp()))
         self._run = cursor.lastrowid
         return self._run
 
     def end_run(self, exit_code: int) -> None:
         """Note how the run ended."""
         with self._transaction():
-            self._many("end_run", [(_now(), exit_code, self._run)])
+            self._many("end_run", [(timestamp(), exit_code, self._run)])
 
     def summary(self) -> dict[str, Any]:
         """Return counts by state, the mean time per star and the last failure's text."""
@@ -346,49 +392,3 @@ class Todo:
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-
-
-def _where(select: Select) -> tuple[str, tuple]:
-    """Return a condition with bound parameters, and their values."""
-    conditions, values = ["1"], []
-    for column, allowed in (("sector", select.sectors), ("camera", select.cameras),
-                            ("ccd", select.ccds), ("cadence", select.cadences),
-                            ("starid", select.starids), ("priority", select.priorities)):
-        if allowed:
-            conditions.append(f"{column} IN ({', '.join('?' * len(allowed))})")
-            values += map(int, allowed)
-    if select.datasource is not None:
-        conditions.append("datasource = 'ffi'" if select.datasource == "ffi"
-                          else "datasource != 'ffi'")
-    for condition, limit in (("tmag >= ?", select.tmag_min), ("tmag <= ?", select.tmag_max)):
-        if limit is not None:
-            conditions.append(condition)
-            values.append(float(limit))
-    return " AND ".join(conditions), tuple(values)
-
-
-def _task(row: Sequence[Any]) -> Task:
-    priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area = row
-    return Task(priority, starid, CcdId(sector, camera, ccd), cadence, datasource, method,
-                math.nan if tmag is None else tmag, cbv_area)
-
-
-def _unit(task: Task, tile: int | None) -> tuple[str, int]:
-    """Return what one read serves: a tile, a pixel file, or a row whose tile is unknown."""
-    if task.datasource.startswith("tpf"):
-        return "tpf", int(task.datasource.partition(":")[2] or task.starid)
-    return ("ffi", tile) if tile is not None else ("row", task.priority)
-
-
-def _errors(notes: Iterable[Note]) -> str | None:
-    """Return remarks as the established validation program reads them."""
-    return "\n".join(ESTABLISHED_TEXTS.get(note.code, note.message) for note in notes) or None
-
-
-def _plain(value: float) -> float | int:
-    """Return a value that SQLite knows (it stores NaN as NULL)."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

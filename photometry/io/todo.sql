@@ -127,6 +127,13 @@ SELECT t.priority, t.starid, t.sector, t.camera, t.ccd, t.cadence, t.datasource,
 FROM todolist t JOIN diagnostics d ON d.priority = t.priority
 WHERE t.status = 3;
 
+-- name: view_quarantined: rows that killed their workers and are not tried again by --all
+SELECT t.priority, t.starid, t.sector, t.camera, t.ccd, t.cadence, t.datasource, t.tmag,
+       l.attempt, d.errors
+FROM todolist t JOIN leases l ON l.priority = t.priority
+LEFT JOIN diagnostics d ON d.priority = t.priority
+WHERE t.status = 2;
+
 -- name: view_skipped_stars: which star keeps the light of each skipped star
 SELECT t.priority, t.starid, t.tmag, b.priority AS skipped_by, b.starid AS kept_starid,
        b.tmag AS kept_tmag
@@ -146,9 +153,11 @@ SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag,
 FROM todolist WHERE status IS NULL AND priority > ? AND {where}
 ORDER BY priority LIMIT ?;
 
--- name: select_pending_tiles: all rows to do with their tile, brightest first
-SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area, tile
-FROM todolist LEFT JOIN tiles USING (priority) WHERE status IS NULL AND {where}
+-- name: select_pending_tiles: all rows to do with tile and lost attempts, brightest first
+SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area, tile,
+       coalesce(attempt, 0)
+FROM todolist LEFT JOIN tiles USING (priority) LEFT JOIN leases USING (priority)
+WHERE status IS NULL AND {where}
 ORDER BY tmag IS NULL, tmag, starid, priority;
 
 -- name: select_random: one pending row by its place among them
@@ -158,17 +167,23 @@ ORDER BY priority LIMIT 1 OFFSET ?;
 
 -- name: select_measured: rows that have a result, for the settlement
 SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area, status
-FROM todolist WHERE status IN (1, 3, 5) ORDER BY priority;
+FROM todolist WHERE status IN (1, 3, 5) AND {where} ORDER BY priority;
 
--- name: select_overlaps: stars in the apertures of all rows
-SELECT priority, starid FROM overlaps ORDER BY priority, starid;
+-- name: select_overlaps: stars in the apertures of rows
+SELECT o.priority, o.starid FROM overlaps o JOIN todolist t USING (priority)
+WHERE {where} ORDER BY priority, o.starid;
 
 -- name: select_skipped: the present settlement
-SELECT priority, skipped_by FROM photometry_skipped;
+SELECT priority, skipped_by FROM photometry_skipped JOIN todolist USING (priority)
+WHERE {where};
 
 -- name: select_skipped_files: light curves of skipped rows
 SELECT d.lightcurve FROM diagnostics d JOIN todolist t USING (priority)
-WHERE t.status = 5 AND d.lightcurve IS NOT NULL ORDER BY priority;
+WHERE t.status = 5 AND d.lightcurve IS NOT NULL AND {where} ORDER BY priority;
+
+-- name: select_kept_files: light curves that are results
+SELECT d.lightcurve FROM diagnostics d JOIN todolist t USING (priority)
+WHERE t.status IN (1, 3) AND d.lightcurve IS NOT NULL;
 
 -- name: count_status: rows in each state
 SELECT status, count(*) FROM todolist WHERE {where} GROUP BY status;
@@ -179,15 +194,28 @@ UPDATE todolist SET status = ? WHERE priority = ? AND coalesce(status, -1) IN ({
 -- name: select_status: state of one row
 SELECT status FROM todolist WHERE priority = ?;
 
--- name: select_interrupted: rows whose run did not end well
-SELECT priority FROM todolist WHERE status IN (2, 4, 6) AND {where};
+-- name: select_interrupted: rows whose run did not end well, but those in quarantine
+SELECT priority FROM todolist
+WHERE status IN (2, 4, 6) AND {where}
+      AND NOT (status = 2 AND priority IN (SELECT l.priority FROM leases l));
+
+-- name: select_hopeless: rows that were begun so often and never came to an end
+SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area
+FROM todolist JOIN leases USING (priority) WHERE status = 6 AND attempt >= ? AND {where};
+
+-- name: select_attempts: how often a row was begun without coming to an end
+SELECT attempt FROM leases WHERE priority = ?;
 
 -- name: select_begun: rows that are not pending
 SELECT priority FROM todolist WHERE status IS NOT NULL AND {where};
 
 -- name: take_lease: note who works on a row; a repeated start is another attempt
-INSERT INTO leases (priority, run) VALUES (?, ?)
-ON CONFLICT (priority) DO UPDATE SET run = excluded.run, attempt = attempt + 1;
+INSERT INTO leases (priority, run, until) VALUES (?, ?, ?)
+ON CONFLICT (priority) DO UPDATE
+SET run = excluded.run, until = excluded.until, attempt = attempt + 1;
+
+-- name: free_lease: nobody works on a row any more; what it has cost is remembered
+UPDATE leases SET run = NULL, until = NULL, worker = ? WHERE priority = ?;
 
 -- name: drop_lease: a finished row needs no lease
 DELETE FROM leases WHERE priority = ?;
@@ -217,8 +245,8 @@ DELETE FROM overlaps WHERE priority = ?;
 -- name: drop_skip: forget that a row was skipped
 DELETE FROM photometry_skipped WHERE priority = ?;
 
--- name: drop_all_skips: forget the whole settlement before a new one is written
-DELETE FROM photometry_skipped;
+-- name: drop_skips: forget a settlement before a new one is written
+DELETE FROM photometry_skipped WHERE priority IN (SELECT priority FROM todolist WHERE {where});
 
 -- name: begin_run: note that a run begins
 INSERT INTO runs (version, settings, host, started) VALUES (?, ?, ?, ?);

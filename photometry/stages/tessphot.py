@@ -1,5 +1,6 @@
 """Photometry of the targets of a to-do list: the only place with policy."""
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -11,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry import __version__, methods
+from photometry import __version__
 from photometry.core.errors import InputError, OutputError, PhotometryError, UsageError
 from photometry.core.flags import ApertureFlag, LightCurveFlag, PixelFlag
 from photometry.core.ids import CcdId, Select, Task
 from photometry.core.outcome import (
+    QUARANTINED,
     Decline,
-    Grow,
     Measurement,
     Metrics,
     Note,
@@ -28,6 +29,7 @@ from photometry.core.outcome import (
 from photometry.core.pixels import Box, output_of
 from photometry.core.progress import Progress, silent
 from photometry.core.stamp import Stamp
+from photometry.core.work import Answer
 from photometry.io import layout
 from photometry.io.catalog import Catalog
 from photometry.io.cube import Cube
@@ -39,14 +41,16 @@ from photometry.io.lightcurve import (
     Source,
     write_lightcurve,
 )
+from photometry.io.run_log import log_to
 from photometry.io.todo import Todo
 from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics
 from photometry.scene.prf import CircularPrf
 from photometry.stages.figures import save_figure
+from photometry.stages.method_choice import FIRST_METHOD, Bench, measure
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps, describe
 
-FIRST_METHOD = "aperture"
+logger = logging.getLogger("photometry.tessphot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,10 @@ class Settings:
 
     attempts: int = 6         # stamps tried per star before giving up
     tiles_ahead: int = 2      # tiles in flight per worker, so that none waits
+    lives: int = 3            # workers that a star may kill before it is given up
+    runs: int = 6             # runs that may end with a star under way before it is given up
+    deadline_s: float = 3600.0    # a worker that says nothing for so long is given up
+    drain_s: float = 60.0     # what is under way may take so long when the run is to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +80,14 @@ class Run:
     origin: str = ORIGIN              # what the ORIGIN card says
     fingerprint: str = ""             # of all settings
     date: str = ""                    # what the DATE cards say, UTC
-
-
-def measure(read_stamp: Callable[[Box], Stamp], box: Box, limits: Box, method: str,
-            run: Run) -> tuple[str, Outcome, Stamp, int]:
-    """Let a method look at ever larger stamps until it answers.
-
-    Returns
-    -------
-    method, outcome, last stamp, number of times the stamp grew
-    """
-    resizes = 0
-    for _ in range(run.settings.attempts):
-        stamp = read_stamp(box)
-        match methods.get(method).measure(stamp, run.method_settings[method]):
-            case Grow(down, up, left, right):
-                larger = box.grown(down, up, left, right, within=limits)
-                if larger == box:
-                    return method, Decline("stamp cannot grow"), stamp, resizes
-                box, resizes = larger, resizes + 1
-            case Decline(instead=str(other)) if other in methods.names() and other != method:
-                method = other
-            case outcome:
-                return method, outcome, stamp, resizes
-    return method, Decline("too many stamps tried"), stamp, resizes
+    log_dir: Path | None = None       # each process writes its log there
 
 
 def measure_tile(run: Run, tasks: list[Task]) -> list[Result]:
     """Measure the stars of one sky tile or one target pixel file, from one read of it."""
+    if run.log_dir is not None:
+        log_to(run.log_dir)
+    logger.debug("%d stars of %s, from TIC %d on", len(tasks), tasks[0].ccd, tasks[0].starid)
     try:
         source = open_source(run, tasks[0])
         if isinstance(source, CubeStamps):
@@ -143,9 +131,11 @@ def measure_task(run: Run, source: StampSource, task: Task) -> Result:
     method = run.method or task.method or FIRST_METHOD
     try:
         target = source.target(task.starid)
-        method, outcome, stamp, resizes = measure(
-            partial(source.stamp, target), source.first_box(target), source.limits, method, run)
-        result = _finish(run, source, task, method, outcome, stamp)
+        trial = measure(
+            Bench(partial(source.stamp, target), source.first_box(target), source.limits,
+                  run.method_settings, run.settings.attempts), run.method, task.method)
+        method, stamp, resizes = trial.method, trial.stamp, trial.resizes
+        result = _finish(run, source, task, method, trial.outcome, stamp)
         result = replace(result, stamp_shape=stamp.pixels.box.shape, stamp_resizes=resizes,
                          decisions=(*describe(stamp, resizes), *result.decisions))
     except OutputError:
@@ -156,7 +146,10 @@ def measure_task(run: Run, source: StampSource, task: Task) -> Result:
     except Exception as bug:  # noqa: BLE001  one star's bug must not end the run
         note = Note("bug", f"{type(bug).__name__}: {bug}\n{traceback.format_exc()}")
         result = Result(task, Status.ERROR, method, notes=(note,))
-    return replace(result, elapsed_s=time.perf_counter() - began)
+    result = replace(result, elapsed_s=time.perf_counter() - began)
+    logger.debug("TIC %d: %s with %s in %.3f s", task.starid, result.status.name, result.method,
+                 result.elapsed_s)
+    return result
 
 
 def _finish(run: Run, source: StampSource, task: Task, method: str, outcome: Outcome,
@@ -192,11 +185,13 @@ def light_curve_file(run: Run, source: StampSource, method: str, found: Measurem
                    origin.catalog, origin.procver, origin.ticver, run.date))
 
 
-def choose(todo: Todo, select: Select, again: bool, at_random: bool) -> Select:
+def choose(todo: Todo, select: Select, again: bool, at_random: bool,
+           runs: int) -> Select:
     """Make the wanted rows pending and return a selection of them.
 
     Stars and rows asked for by number are measured whether they were measured before or not;
-    otherwise what failed or was interrupted is tried again, and with `again` everything is.
+    otherwise what failed or was interrupted is tried again (but not what killed its workers,
+    or `runs` whole runs), and with `again` everything is.
 
     Raises
     ------
@@ -214,6 +209,9 @@ def choose(todo: Todo, select: Select, again: bool, at_random: bool) -> Select:
     if again or select.starids or select.priorities:
         todo.reset_all(select)
     else:
+        hopeless = todo.hopeless(runs, select)
+        todo.save([_quarantined(task, f"{runs} runs ended with this star under way")
+                   for task in hopeless], todo.folder)
         todo.reset_interrupted(select)
     return select
 
@@ -231,40 +229,85 @@ def cadence_flags(pixel_flags: NDArray[np.uint8]) -> NDArray[np.int32]:
     return np.where(jump, int(LightCurveFlag.BACKGROUND_JUMP), 0).astype(np.int32)
 
 
-Draw = Callable[[Callable[[list[Task]], list[Result]], Iterable[list[Task]]],
-                Iterator[tuple[list[Task], list[Result]]]]
+Tile = list[Task]
+Draw = Callable[[Callable[[Tile], list[Result]], Iterable[Tile]],
+                Iterator[Answer[Tile, list[Result]]]]
+Watch = Callable[[Answer[Tile, list[Result]], list[Result]], None]
 
 
-def photometry(todo: Todo, run: Run, select: Select, draw: Draw,
-               progress: Progress = silent) -> Iterator[Result]:
+def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progress = silent,
+               watch: Watch | None = None, stop: Callable[[], bool] = bool) -> Iterator[Result]:
     """Measure the pending targets and settle who keeps shared light.
 
     Parameters
     ----------
     draw
-        `workers.pull` bound to an executor: gives the tiles to workers and yields each tile
-        with its results.
+        `workers.pull` bound to a crew: gives the tiles to workers and yields what became of
+        each.
+    watch
+        Is told of every answer and what was saved of it.
+    stop
+        Tells whether to draw no more tiles; what is under way is finished and saved.
 
     Yields
     ------
     Result
         After it has been saved.
     """
-    while tiles := todo.tiles(select):
-        results = _saved(todo, run, draw(partial(measure_tile, run), _started(todo, tiles)))
+    few = select.starids or select.priorities
+    while True:
+        tiles = todo.tiles(select)
+        touched = {(tile[0].ccd, tile[0].cadence_s) for tile in tiles}
+        answers = draw(partial(measure_tile, run), _started(todo, run, tiles, stop))
+        results = _saved(todo, run, answers, watch)
         yield from progress(results, sum(map(len, tiles)), "stars")
-        for path in todo.settle_overlaps(run.output):
+        if stop():
+            return
+        if todo.count(select).get(None):
+            continue        # some were lost with their workers
+        for path in todo.settle_overlaps(run.output, touched if few else None):
             path.unlink(missing_ok=True)
+        if not todo.count(select).get(None):
+            return
 
 
-def _started(todo: Todo, tiles: Iterable[list[Task]]) -> Iterator[list[Task]]:
+def _started(todo: Todo, run: Run, tiles: Iterable[Tile],
+             stop: Callable[[], bool]) -> Iterator[Tile]:
     for tile in tiles:
-        todo.start(tile)
+        if stop():
+            logger.warning("asked to stop: finishing what is under way (%.0f s at most); "
+                           "asking again stops at once", run.settings.drain_s)
+            return
+        todo.start(tile, run.settings.deadline_s)
         yield tile
 
 
-def _saved(todo: Todo, run: Run,
-           drawn: Iterable[tuple[list[Task], list[Result]]]) -> Iterator[Result]:
-    for _, results in drawn:
+def _saved(todo: Todo, run: Run, answers: Iterable[Answer[Tile, list[Result]]],
+           watch: Watch | None) -> Iterator[Result]:
+    for answer in answers:
+        if answer.lost is None:
+            wait = answer.waited_s / len(answer.task)
+            results = [replace(result, waited_s=wait) for result in answer.result]
+        else:
+            results = _lost(todo, run, answer.task, answer.lost)
         todo.save(results, run.output)
+        if watch is not None:
+            watch(answer, results)
         yield from results
+
+
+def _lost(todo: Todo, run: Run, tile: Tile, reason: str) -> list[Result]:
+    """Let others try what was lost with its worker, unless a star has killed too many."""
+    attempts = max(todo.attempts(task) for task in tile)
+    if len(tile) == 1 and attempts >= run.settings.lives:
+        return [_quarantined(tile[0], f"{attempts} workers were lost at this star: the last "
+                                      f"time {reason}")]
+    logger.warning("%d stars from TIC %d on were lost: %s; they are tried again", len(tile),
+                   tile[0].starid, reason)
+    todo.put_back(tile, reason)
+    return []
+
+
+def _quarantined(task: Task, reason: str) -> Result:
+    note = Note(QUARANTINED, f"Quarantined: {reason}; to try again, ask for it by number")
+    return Result(task, Status.ERROR, "error", notes=(note,))

@@ -1,0 +1,85 @@
+"""Rows of the to-do list: between what SQLite knows and our own terms."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from photometry.core.ids import CcdId, Select, Task
+from photometry.core.outcome import QUARANTINED, Note, Result
+
+# Texts that the established validation program looks for in `diagnostics.errors`.
+ESTABLISHED_TEXTS = {
+    "minimum_aperture": "Using minimum aperture.",
+    "switched_to_halo": "Automatically switched to Halo photometry",
+}
+
+
+def where_of(select: Select) -> tuple[str, tuple]:
+    """Return a condition with bound parameters, and their values."""
+    conditions, values = ["1"], []
+    for column, allowed in (("sector", select.sectors), ("camera", select.cameras),
+                            ("ccd", select.ccds), ("cadence", select.cadences),
+                            ("starid", select.starids), ("priority", select.priorities)):
+        if allowed:
+            conditions.append(f"{column} IN ({', '.join('?' * len(allowed))})")
+            values += map(int, allowed)
+    if select.datasource is not None:
+        conditions.append("datasource = 'ffi'" if select.datasource == "ffi"
+                          else "datasource != 'ffi'")
+    for condition, limit in (("tmag >= ?", select.tmag_min), ("tmag <= ?", select.tmag_max)):
+        if limit is not None:
+            conditions.append(condition)
+            values.append(float(limit))
+    return " AND ".join(conditions), tuple(values)
+
+
+def where_touched(touched: Iterable[tuple[CcdId, int]] | None) -> tuple[str, tuple]:
+    """Return a condition for the rows of some CCDs and cadences, and its values."""
+    if touched is None:
+        return "1", ()
+    places = [(ccd.sector, ccd.camera, ccd.ccd, cadence_s) for ccd, cadence_s in sorted(touched)]
+    row = "(sector = ? AND camera = ? AND ccd = ? AND cadence = ?)"
+    return (f"({' OR '.join([row] * len(places))})" if places else "0",
+            tuple(value for place in places for value in place))
+
+
+def batches(group: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
+    """Cut a group into pieces of a size."""
+    return (group[first:first + size] for first in range(0, len(group), size))
+
+
+def is_quarantined(result: Result) -> bool:
+    """Tell whether a result says that the star killed its workers."""
+    return any(note.code == QUARANTINED for note in result.notes)
+
+
+def task_of(row: Sequence[Any]) -> Task:
+    """Return a row of the table as a task."""
+    priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area = row
+    return Task(priority, starid, CcdId(sector, camera, ccd), cadence, datasource, method,
+                math.nan if tmag is None else tmag, cbv_area)
+
+
+def unit_of(task: Task, tile: int | None) -> tuple[str, int]:
+    """Return what one read serves: a tile, a pixel file, or a row whose tile is unknown."""
+    if task.datasource.startswith("tpf"):
+        return "tpf", int(task.datasource.partition(":")[2] or task.starid)
+    return ("ffi", tile) if tile is not None else ("row", task.priority)
+
+
+def errors_of(notes: Iterable[Note]) -> str | None:
+    """Return remarks as the established validation program reads them."""
+    return "\n".join(ESTABLISHED_TEXTS.get(note.code, note.message) for note in notes) or None
+
+
+def plain(value: float) -> float | int:
+    """Return a value that SQLite knows (it stores NaN as NULL)."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def timestamp(ahead_s: float = 0.0) -> str:
+    """Return the time, or one that lies ahead, in words that sort."""
+    return (datetime.now(UTC) + timedelta(seconds=ahead_s)).isoformat(timespec="seconds")

@@ -1,0 +1,183 @@
+"""Local worker processes that may die without ending the run.
+
+Each has a pipe of its own, so that the death of one tells which task was lost; a new process
+takes its place. (An executor of the standard library gives up all tasks and all workers.)
+"""
+
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Self
+
+from photometry.core.errors import WorkerDied
+from photometry.core.work import Answer
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)     # the master's business
+PATIENCE_S = 60.0         # how often deadlines are looked at
+FAREWELL_S = 10.0         # how long an idle worker may take to leave
+EARLY_DEATHS = 3          # workers that never answered, in a row: something is wrong with all
+_CONTEXT = get_context("spawn")
+
+
+class _Worker:
+    """A process, the pipe to it, and the tasks it holds: the first is being done."""
+
+    def __init__(self) -> None:
+        self.pipe, theirs = _CONTEXT.Pipe()
+        self.process: BaseProcess = _CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
+        with _signals_held_back():
+            self.process.start()
+        theirs.close()
+        self.tasks: deque[tuple[Callable, Any]] = deque()
+        self.since = time.monotonic()
+        self.answered = False
+
+
+class Processes:
+    """Local processes; one that dies is replaced.
+
+    Parameters
+    ----------
+    workers
+        How many.
+    deadline_s
+        A process that has a task and is silent for so long is killed.
+    """
+
+    def __init__(self, workers: int, deadline_s: float) -> None:
+        self.capacity = workers
+        self._deadline_s = deadline_s
+        self._workers: list[_Worker] = []
+        self._early_deaths = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for worker in self._workers:
+            if kind is not None or worker.tasks:
+                worker.process.kill()
+            worker.pipe.close()         # an idle worker leaves when nobody is at the other end
+        for worker in self._workers:
+            worker.process.join(FAREWELL_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    def give(self, function: Callable, task: Any) -> None:
+        """Hand a task to the worker that has least to do."""
+        if len(self._workers) < self.capacity:
+            self._workers.append(_Worker())
+        worker = min(self._workers, key=lambda one: len(one.tasks))
+        if not worker.tasks:
+            worker.since = time.monotonic()
+        worker.tasks.append((function, task))
+        with suppress(OSError):     # it has died: the next look at its pipe says so
+            worker.pipe.send((function, task))
+
+    def answers(self) -> list[Answer]:
+        """Wait until a worker answers, dies, or is too late."""
+        found: list[Answer] = []
+        while not found:
+            busy = {worker.pipe: worker for worker in self._workers if worker.tasks}
+            for pipe in connection.wait(list(busy), min(self._deadline_s, PATIENCE_S)):
+                found += self._listen(busy[pipe])
+            for worker in list(self._workers):
+                if worker.tasks and time.monotonic() - worker.since > self._deadline_s:
+                    worker.process.kill()
+                    found += self._bury(worker, f"was silent for {self._deadline_s:.0f} s")
+        return found
+
+    def _listen(self, worker: _Worker) -> list[Answer]:
+        try:
+            result, error, waited_s, memory_mb = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            return self._bury(worker, _epitaph(worker.process.exitcode))
+        _, task = worker.tasks.popleft()
+        worker.since, worker.answered, self._early_deaths = time.monotonic(), True, 0
+        if error is not None:
+            raise error
+        return [Answer(task, result, None, waited_s, memory_mb)]
+
+    def _bury(self, worker: _Worker, reason: str) -> list[Answer]:
+        """Replace a dead worker; the task it was at is lost, the others are given again."""
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        self._early_deaths += not worker.answered
+        if self._early_deaths > EARLY_DEATHS * self.capacity:
+            raise WorkerDied(reason)
+        (_, lost), *others = worker.tasks
+        for function, task in others:
+            self.give(function, task)
+        return [Answer(lost, lost=f"its process {reason}")]
+
+
+def _epitaph(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        return f"was ended by signal {-exit_code} ({signal.Signals(-exit_code).name})"
+    return f"ended with code {exit_code}"
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """A process that starts in here is not hit before it can look after itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_signals() -> None:
+    """Leave it to the master to end the run, which a batch system signals to all."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process ever held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def _serve(pipe: Connection) -> None:
+    """Do what comes through the pipe until its other end is closed."""
+    ignore_signals()
+    threading.Thread(target=_leave_with_the_master, daemon=True).start()
+    idle_since = time.perf_counter()
+    while True:
+        try:
+            function, task = pipe.recv()
+        except EOFError:
+            return
+        waited_s = time.perf_counter() - idle_since
+        result = error = None
+        try:
+            result = function(task)
+        except Exception as problem:  # noqa: BLE001  raised again where the task came from
+            problem.add_note(traceback.format_exc())
+            error = problem
+        idle_since = time.perf_counter()
+        try:
+            pipe.send((result, error, waited_s, peak_memory_mb()))
+        except BrokenPipeError:
+            return
+
+
+def _leave_with_the_master() -> None:
+    """Do not go on writing files for a master that was killed: its successor may be at work."""
+    connection.wait([parent_process().sentinel])
+    os._exit(1)
