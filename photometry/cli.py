@@ -91,6 +91,9 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
                         help="processes (default: all CPUs that are allowed)")
     parser.add_argument("--max-memory", type=float, default=4.0, metavar="GB",
                         help="of all processes together (default 4)")
+    parser.add_argument("--ephemeris", type=Path, metavar="FILE",
+                        help="where the spacecraft was, for times right to 1 ms: a table of JPL's "
+                             "Horizons, or a SPICE kernel (.bsp)")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     add_overwrite(parser)
     return command(parser, lambda args: _prepare_photometry(args, beside), argv)
@@ -114,10 +117,12 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
         try:
             report = stage.prepare(group, layout.cube_path(folder, group.ccd), choices,
                                    workers=workers, max_memory_gb=args.max_memory,
-                                   overwrite=args.overwrite, progress=progress)
+                                   overwrite=args.overwrite, ephemeris=args.ephemeris,
+                                   progress=progress)
         except InputError as problem:
             unusable.append(problem)      # the other CCDs can go on
             continue
+        say(*(f"  {text}" for text in report.warnings))
         say(*(f"  left out {name}: {reason}" for name, reason in report.left_out))
         there = " (there already)" if report.was_complete else ""
         say(f"  {report.n_frames} frames in {report.path}{there}")

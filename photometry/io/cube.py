@@ -63,6 +63,9 @@ class Observation:
     cadences: Cadences
     time_start: NDArray[np.float64]   # (T,) BTJD
     time_stop: NDArray[np.float64]    # (T,) BTJD
+    spacecraft_km: NDArray[np.float64] | None = None      # (T, 3) barycentric; NaN = unknown
+    observer: str = "mission"     # whose place `timecorr` was made with
+    timestamp_shift_s: float = 0.0    # added to the middles of the exposures in the headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ def _write_attributes(file: h5py.File, observation: Observation, provenance: Pro
         "PROCVER": observation.procver, "NUM_FRM": readout.num_frm,
         "NREADOUT": readout.n_readout, "CRMITEN": readout.crmiten, "CRBLKSZ": readout.crblksz,
         "CRSPOC": readout.crspoc, "INSTRUMENT": observation.origin,
-        "BACKAPP": observation.background_applied,
+        "BACKAPP": observation.background_applied, "OBSERVER": observation.observer,
+        "TIMESTAMP_SHIFT": observation.timestamp_shift_s,
         "PIXEL_OFFSET_ROW": 0, "PIXEL_OFFSET_COLUMN": LEADING_COLUMNS,
         "ROW0": box.row0, "ROW1": box.row1, "COLUMN0": box.column0, "COLUMN1": box.column1,
         "QUANTIZE_SIGMA": 0.0, "PROGRAM_VERSION": provenance.program_version,
@@ -147,6 +151,9 @@ def _write_cadences(file: h5py.File, observation: Observation) -> None:
     for name in ("time", "time_start", "time_stop", "timecorr"):
         file[name].attrs["UNIT"] = "BTJD, d" if name != "timecorr" else "d"
     file["exposure"].attrs["UNIT"] = "s"
+    if observation.spacecraft_km is not None:
+        file["spacecraft"] = observation.spacecraft_km
+        file["spacecraft"].attrs["UNIT"] = "km, barycentric, ICRS"
 
 
 def _write_frames(file: h5py.File, frames: Frames) -> None:
@@ -239,7 +246,10 @@ class Cube:
             cadence_s=int(attrs["CADENCE"]), data_rel=int(attrs["DATA_REL"]),
             procver=str(attrs["PROCVER"]), readout=readout,
             background_applied=bool(attrs["BACKAPP"]), cadences=cadences,
-            time_start=file["time_start"][:], time_stop=file["time_stop"][:])
+            time_start=file["time_start"][:], time_stop=file["time_stop"][:],
+            spacecraft_km=file["spacecraft"][:] if "spacecraft" in file else None,
+            observer=str(attrs.get("OBSERVER", "mission")),
+            timestamp_shift_s=float(attrs.get("TIMESTAMP_SHIFT", 0.0)))
 
     def _provenance(self) -> Provenance:
         attrs = self._file.attrs

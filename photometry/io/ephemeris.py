@@ -100,6 +100,29 @@ def barycentric_correction(time_spacecraft: ArrayLike, ra: ArrayLike, dec: Array
     return _direction(ra, dec) @ position.T
 
 
+def star_correction(time_spacecraft: NDArray, timecorr: NDArray, observer: str,
+                    position_km: NDArray, reference: tuple[float, float], ra: float,
+                    dec: float) -> NDArray[np.float64]:
+    """Return the best correction (T,) there is for a star, days.
+
+    Parameters
+    ----------
+    timecorr : (T,)
+        Known for `reference`, made as `observer` says (see `photometry.core.ffi.OBSERVERS`).
+    position_km : (T, 3)
+        The spacecraft's, barycentric; NaN where it is not known.
+    """
+    known = np.isfinite(position_km).all(axis=1)
+    if known.all():
+        return barycentric_correction(time_spacecraft, ra, dec, position_km)
+    if observer == "mission":
+        found = carried_correction(time_spacecraft, timecorr, reference, ra, dec)
+    else:
+        found = barycentric_correction(time_spacecraft, ra, dec)
+    exact = barycentric_correction(time_spacecraft, ra, dec, position_km)
+    return np.where(known, exact, found)
+
+
 def carried_correction(time_spacecraft: ArrayLike, timecorr: ArrayLike,
                        reference: tuple[float, float], ra: ArrayLike,
                        dec: ArrayLike) -> NDArray[np.float64]:

@@ -15,17 +15,13 @@ from photometry.core.pixels import (
     ccd_row,
 )
 from photometry.core.time import BTJD_ZERO, SECONDS_PER_DAY
+from photometry.core.timestamps import readout_delay_s
 
 INTEGRATION_S, READOUT_S = 1.98, 0.02
 
 # TDB minus UTC since the leap second of 2017-01-01, the last one so far (32.184 + 37 s).
 TDB_MINUS_UTC_S = 69.184
 _BTJD_EPOCH = datetime(2014, 12, 8, 12, tzinfo=UTC)      # JD 2457000
-
-# The 2 s integrations of the cameras are staggered in the order 1, 3, 4, 2 and those of the
-# CCDs of a camera by 20 ms (mission's data release notes on time stamps).
-_CAMERA_DELAY_S = {1: 0.0, 3: 0.5, 4: 1.0, 2: 1.5}
-_CCD_DELAY_S = 0.02
 
 _BLACK_LEVEL = {"A": 6589, "B": 6649, "C": 6427, "D": 6359}     # counts, a typical CCD
 _COLLATERAL_COLUMNS = 11                                        # per output, each side
@@ -162,7 +158,6 @@ def _time_cards(header: FfiHeader) -> list[Card]:
 def readout_cards(header: FfiHeader) -> list[Card]:
     """Return gains, read noises and what else depends on the detector."""
     ccd, readout = header.ccd, header.readout
-    delay = _CAMERA_DELAY_S[ccd.camera] + _CCD_DELAY_S * (ccd.ccd - 1)
     return [
         *((f"GAIN{name}", value, f"[electrons/count] CCD output {name} gain")
           for name, value in zip(OUTPUT_NAMES, readout.gain, strict=True)),
@@ -170,7 +165,7 @@ def readout_cards(header: FfiHeader) -> list[Card]:
           for name, value in zip(OUTPUT_NAMES, readout.read_noise, strict=True)),
         ("NREADOUT", readout.n_readout, "number of read per cadence"),
         ("FXDOFF", 0, "compression fixed offset"),
-        (f"TMOFST{ccd.camera}{ccd.ccd}", delay,
+        (f"TMOFST{ccd.camera}{ccd.ccd}", readout_delay_s(ccd),
          f"(s) readout delay for camera {ccd.camera} and ccd {ccd.ccd}"),
         *((f"MEANBLC{name}", level, f"[count] FSW mean black level CCD output {name}")
           for name, level in _BLACK_LEVEL.items()),

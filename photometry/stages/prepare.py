@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from multiprocessing import get_context
@@ -26,9 +26,9 @@ from photometry.core.flags import CadenceFlag, is_good
 from photometry.core.progress import Progress, silent
 from photometry.core.settings import fingerprint
 from photometry.io.cube import BYTES_PER_PIXEL, FORMAT_VERSION, Cube
-from photometry.io.scratch import reporting, require_free, scratch_beside
+from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
 from photometry.scene.motion import is_usable
-from photometry.stages.prepare_assembly import assemble, head_of
+from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
 from photometry.stages.prepare_passes import (
     BLOCK_FRAMES,
     Block,
@@ -76,9 +76,14 @@ def requirements(group: Group, workers: int = 1) -> tuple[int, int]:
 
 
 def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, workers: int = 1,
-            max_memory_gb: float = 4.0, overwrite: bool = False,
+            max_memory_gb: float = 4.0, overwrite: bool = False, ephemeris: Path | None = None,
             progress: Progress = silent) -> PrepareReport:
     """Build the cube of one group of images; resume what an interrupted run has done.
+
+    Parameters
+    ----------
+    ephemeris
+        Where the spacecraft was (see `photometry.io.orbit`).
 
     Raises
     ------
@@ -92,13 +97,14 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, wo
     if not group.frames:
         raise _unusable(group.left_out)
     choices = choices or Choices()
-    mark = _fingerprint(group, choices)
+    group = _with_ephemeris(group, ephemeris)
+    mark = _fingerprint(group, choices, ephemeris)
     if not overwrite and cube_path.exists():
         return _existing(group, cube_path, mark)
     scratch = scratch_beside(cube_path)
     if not scratch.start(mark):
         require_free(cube_path, requirements(group)[0])
-    job = Job(scratch, group.ccd, group.box, choices)
+    job = Job(scratch, group.ccd, group.box, choices, ephemeris=ephemeris)
     with _runner(_affordable(group, workers, max_memory_gb), progress, cube_path) as run:
         head, good = _build(job, group, mark, run, max_memory_gb, progress)
     with reporting(cube_path):
@@ -119,7 +125,7 @@ def _build(job: Job, group: Group, mark: str, run: Run, max_memory_gb: float,
                                    zip(group.frames, reasons, strict=True) if reason))
     quality, good = _quality(frames, levels[kept], left_out)
     reference = reference_frame(frames, good)
-    job = Job(job.scratch, job.ccd, job.box, job.choices, frames[reference].header.wcs_text)
+    job = replace(job, wcs_text=frames[reference].header.wcs_text)
     blocks = _cut(frames, kept.tolist(), good.tolist())
     find_sky(job, blocks, levels[kept])
     run(partial(background_block, job), blocks, f"{job.ccd} measuring the background")
@@ -134,11 +140,26 @@ def _build(job: Job, group: Group, mark: str, run: Run, max_memory_gb: float,
     return head, good
 
 
-def _fingerprint(group: Group, choices: Choices) -> str:
+def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
+    """Check early that a file of positions serves; warn of frames that it does not cover."""
+    if ephemeris is None:
+        return group
+    places = spacecraft_of([frame.header for frame in group.frames], ephemeris)
+    unknown = (len(group.frames) if places is None
+               else int(np.isnan(places).any(axis=1).sum()))
+    if unknown == 0:
+        return group
+    text = (f"{ephemeris.name} does not cover {unknown} of {len(group.frames)} frames: their "
+            "times are less accurate")
+    return replace(group, warnings=(*group.warnings, text))
+
+
+def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None) -> str:
     """Return a digest of what goes into a cube."""
     files = [(frame.path.name, frame.path.stat().st_size, frame.path.stat().st_mtime_ns)
              for frame in group.frames]
-    return fingerprint(choices, files, group.left_out, FORMAT_VERSION, __version__)
+    extra = () if ephemeris is None else (checksum(ephemeris),)
+    return fingerprint(choices, files, group.left_out, FORMAT_VERSION, __version__, *extra)
 
 
 def _existing(group: Group, cube_path: Path, mark: str) -> PrepareReport:

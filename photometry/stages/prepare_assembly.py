@@ -3,16 +3,20 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photometry import __version__
+from photometry.core.ffi import FfiHeader
 from photometry.core.flags import PixelFlag
 from photometry.core.progress import Progress
 from photometry.core.settings import fingerprint, to_toml
-from photometry.core.time import Cadences
+from photometry.core.time import SECONDS_PER_DAY, Cadences
+from photometry.core.timestamps import timestamp_shifts_s
 from photometry.io import cube
+from photometry.io.orbit import spacecraft_positions
 from photometry.scene.jitter import fit_jitter
 from photometry.scene.motion import fit_motion
 from photometry.sky import anomalies
@@ -134,8 +138,9 @@ def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,
     """
     headers = [frame.header for frame in frames]
     names = tuple(frame.path.name for frame in frames)
+    start, stop = exposure_times(headers)
     cadences = Cadences(
-        time=np.array([header.time for header in headers]),
+        time=0.5 * (start + stop),
         timecorr=np.array([header.timecorr for header in headers]),
         cadenceno=np.array([header.cadenceno for header in headers], dtype=np.int64),
         quality=np.asarray(quality, dtype=np.int32),
@@ -144,12 +149,43 @@ def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,
              for name in ("data_rel", "procver", "readout", "background_applied")}
     observation = cube.Observation(
         ccd=job.ccd, origin=headers[0].origin, box=job.box, cadence_s=headers[0].cadence_s,
-        cadences=cadences, time_start=np.array([header.time_start for header in headers]),
-        time_stop=np.array([header.time_stop for header in headers]), **usual)
+        cadences=cadences, time_start=start, time_stop=stop,
+        spacecraft_km=spacecraft_of(headers, job.ephemeris),
+        observer=headers[reference_index].observer,
+        timestamp_shift_s=sum(_shifts_s(headers[reference_index])) / 2, **usual)
     provenance = cube.Provenance(__version__, to_toml(sections(job.choices)), mark,
                                  fingerprint(names, [int(value) for value in crc32]), left_out)
     return observation, cube.Frames(names, crc32, tuple(header.wcs_text for header in headers),
                                     reference_index), provenance
+
+
+def _shifts_s(header: FfiHeader) -> tuple[float, float]:
+    return timestamp_shifts_s(header.ccd, header.data_rel, header.procver)
+
+
+def exposure_times(headers: Sequence[FfiHeader]) -> NDArray[np.float64]:
+    """Return start and end of the exposures (2, T), BTJD, known errors of the stamps undone."""
+    times = np.array([(header.time_start, header.time_stop) for header in headers])
+    return (times + np.array([_shifts_s(header) for header in headers]) / SECONDS_PER_DAY).T
+
+
+def spacecraft_of(headers: Sequence[FfiHeader],
+                  ephemeris: Path | None) -> NDArray[np.float64] | None:
+    """Return where the spacecraft was (T, 3), km: by a file, else by the headers; None = nowhere.
+
+    Raises
+    ------
+    InputError
+        When the file is no ephemeris.
+    """
+    nowhere = (np.nan,) * 3
+    known = np.array([header.spacecraft_km or nowhere for header in headers])
+    if ephemeris is not None:
+        middle = exposure_times(headers).mean(axis=0)
+        found = spacecraft_positions(ephemeris,
+                                     middle - [header.timecorr for header in headers])
+        known = np.where(np.isfinite(found), found, known)
+    return known if np.isfinite(known).any() else None
 
 
 def sections(choices: Choices) -> dict[str, object]:

@@ -8,6 +8,7 @@ independent: the result does not depend on who works on them, or in which order.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,7 @@ class Job:
     box: Box
     choices: Choices
     wcs_text: str = ""            # of the reference frame
+    ephemeris: Path | None = None     # where the spacecraft was
 
 
 @dataclass(frozen=True, slots=True)

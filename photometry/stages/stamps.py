@@ -17,7 +17,12 @@ from photometry.core.stats import nan_mean
 from photometry.core.time import Cadences
 from photometry.io.catalog import Catalog, CatalogStar, StarTable
 from photometry.io.cube import Cube
-from photometry.io.ephemeris import ACCURACY_REFERENCED_S, carried_correction
+from photometry.io.ephemeris import (
+    ACCURACY_REFERENCED_S,
+    ACCURACY_S,
+    ACCURACY_SPACECRAFT_S,
+    star_correction,
+)
 from photometry.io.tpf import Tpf
 from photometry.metrics import default_box
 from photometry.scene import wcs
@@ -32,6 +37,8 @@ FAR_TMAG = 10.0
 # What a light curve's header says of its times. The correction of the CCD's middle, made with
 # the spacecraft's position, is carried to each star with the Earth's position.
 OBSERVER = "spacecraft at the CCD's middle, Earth across it"
+SPACECRAFT_OBSERVER = "spacecraft"
+EARTH_OBSERVER = "Earth"
 TPF_TIME_ACCURACY_S = 0.005     # SPOC's own barycentric correction of the target
 TPF_OBSERVER = "spacecraft"
 
@@ -85,12 +92,15 @@ class CubeStamps:
         self._wcs_text = cube.wcs_text
         ra, dec = wcs.to_sky(self._wcs_text, *BARYCORR_PIXEL)
         self._middle = (float(ra[0]), float(dec[0]))
+        self._observer = cube.observation.observer
+        places = cube.observation.spacecraft_km
+        self._places = np.full((len(cube.cadences), 3), np.nan) if places is None else places
         self._targets: dict[int, Target] = {}
         self._held: Region | None = None
         self.limits = cube.box
         self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
                              cube.procver, self._wcs_text, cube.provenance.inputs,
-                             *_identity(catalog), ACCURACY_REFERENCED_S, OBSERVER)
+                             *_identity(catalog), *_time_knowledge(self._observer, self._places))
 
     def target(self, starid: int) -> Target:
         """Return what the catalog knows about a star.
@@ -134,8 +144,8 @@ class CubeStamps:
         """Return the cube's cadences with times for the direction of a star."""
         cadences = self._cube.cadences
         spacecraft = cadences.time_spacecraft
-        timecorr = carried_correction(spacecraft, cadences.timecorr, self._middle,
-                                      target.ra, target.dec)
+        timecorr = star_correction(spacecraft, cadences.timecorr, self._observer, self._places,
+                                   self._middle, target.ra, target.dec)
         return replace(cadences, time=spacecraft + timecorr, timecorr=timecorr)
 
     def background_pixels(self, box: Box) -> NDArray[np.bool_]:
@@ -155,6 +165,15 @@ class CubeStamps:
             ~(pixel_flags & PixelFlag.INVALID).astype(bool).all(axis=0))
         return Region(pixels, self._cube.used_for_background(box),
                       *_stars_around(self._catalog, self._wcs_text, box))
+
+
+def _time_knowledge(observer: str, places: NDArray) -> tuple[float, str]:
+    """Return how accurate the times of a cube's stars are, s, and whose place they use."""
+    if np.isfinite(places).all():
+        return ACCURACY_SPACECRAFT_S, SPACECRAFT_OBSERVER
+    if observer == "mission":
+        return ACCURACY_REFERENCED_S, OBSERVER
+    return ACCURACY_S, EARTH_OBSERVER
 
 
 @dataclass(frozen=True, slots=True)

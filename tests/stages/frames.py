@@ -41,7 +41,7 @@ def header(number, **changes):
     usual = FfiHeader(
         ccd=CCD, origin="SPOC", box=BOX, time_start=start, time_stop=start + 0.0208,
         timecorr=0.003, cadenceno=12000 + number, quality=0, exposure_s=1425.6,
-        cadence_s=CADENCE_S, readout=read, data_rel=9, procver="spoc-4.0",
+        cadence_s=CADENCE_S, readout=read, data_rel=9, procver="test-4.0",
         background_applied=False, wcs_text=wcs_text(0.01 * number, -0.02 * number))
     return replace(usual, **changes)
 

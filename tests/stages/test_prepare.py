@@ -14,6 +14,8 @@ from photometry.core.flags import CadenceFlag, PixelFlag
 from photometry.core.ids import Select
 from photometry.core.pixels import Box
 from photometry.io.cube import CHUNK_PIXELS, Cube
+from photometry.io.ephemeris import earth_position_km
+from photometry.io.orbit import AU_KM
 from photometry.scene.motion import Motion
 from photometry.sky.background import BackgroundModel
 from photometry.stages import prepare, prepare_assembly, prepare_passes, prepare_sky
@@ -349,3 +351,58 @@ def test_the_real_corner_becomes_a_cube(realdata, tmp_path):
         sumimage = cube.sumimage(cube.box)
         assert abs(np.median(sumimage[cube.used_for_background(cube.box)])) < 1
         assert np.all(flags[0][:, 76:78] & PixelFlag.STRAP)
+
+
+def times_of(path):
+    with Cube(path) as cube:
+        return cube.observation
+
+
+def test_times_of_early_releases_are_mended_once(tmp_path, made):
+    write_window(tmp_path, 3, procver="spoc-3.3.31-20180902")
+    build(tmp_path, tmp_path / "cube.hdf5")
+    build(tmp_path, tmp_path / "cube.hdf5")         # again: it is there already
+    found, right = times_of(tmp_path / "cube.hdf5"), times_of(made[0])
+    delay = 1.5 + 0.04                              # camera 2, CCD 3
+    for name, shift in (("time_start", -1.969), ("time_stop", -1.989)):
+        np.testing.assert_allclose((getattr(found, name) - getattr(right, name)[:3]) * 86400,
+                                   shift + delay, atol=1e-4)
+    np.testing.assert_allclose((found.cadences.time - right.cadences.time[:3]) * 86400,
+                               -1.979 + delay, atol=1e-4)
+    assert found.timestamp_shift_s == pytest.approx(-1.979 + delay)
+    assert right.timestamp_shift_s == 0
+
+
+def ephemeris(path, first, last):
+    times = np.arange(first, last, 0.02)
+    rows = [f"{time + 2457000:.9f},{x:.15e},{y:.15e},{z:.15e}"
+            for time, (x, y, z) in zip(times, earth_position_km(times) / AU_KM, strict=True)]
+    path.write_text("\n".join(["JDTDB,X,Y,Z", *rows]))
+    return path
+
+
+def test_positions_of_the_spacecraft_are_kept(window, tmp_path):
+    orbit = ephemeris(tmp_path / "orbit.csv", 1491.0, 1493.0)
+    report = build(window, tmp_path / "cube.hdf5", ephemeris=orbit)
+    assert report.warnings == ()
+    found = times_of(tmp_path / "cube.hdf5")
+    np.testing.assert_allclose(found.spacecraft_km,
+                               earth_position_km(found.cadences.time_spacecraft), atol=0.1)
+    with pytest.raises(UsageError, match="other images or settings"):
+        build(window, tmp_path / "cube.hdf5")
+
+
+def test_ephemeris_that_does_not_cover_the_frames(window, tmp_path):
+    orbit = ephemeris(tmp_path / "orbit.csv", 1491.0, 1491.8)
+    report = build(window, tmp_path / "cube.hdf5", ephemeris=orbit)
+    places = times_of(tmp_path / "cube.hdf5").spacecraft_km
+    missing = int(np.isnan(places[:, 0]).sum())
+    assert 0 < missing < N
+    assert report.warnings == (f"orbit.csv does not cover {missing} of {N} frames: their times "
+                               "are less accurate",)
+
+
+def test_file_that_is_no_ephemeris(window, tmp_path):
+    (tmp_path / "orbit.csv").write_text("hello")
+    with pytest.raises(InputError, match="no table"):
+        build(window, tmp_path / "cube.hdf5", ephemeris=tmp_path / "orbit.csv")
