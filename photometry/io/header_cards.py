@@ -107,10 +107,23 @@ class Cards:
             raise InputError(self.path, str(error)) from error
 
     def wcs_text(self) -> str:
-        """Return the WCS cards with the reference pixel counted on the science area."""
-        if "CRPIX1" not in self.first:
+        """Return the WCS cards with the reference pixel counted on the science area.
+
+        Without any of the main ones the image has no solution, which is allowed; a part of a
+        solution would put the stars elsewhere.
+        """
+        needed = [f"{name}{axis}" for name in ("CTYPE", "CRVAL", "CRPIX") for axis in (1, 2)]
+        if not any(key in self.first for key in needed):
             return ""
         cards = fits.Header([card for card in self.first.cards if _WCS_CARD.match(card.keyword)])
+        if str(cards.get("CTYPE1")).endswith("-SIP"):
+            needed += ["A_ORDER", "B_ORDER"]
+        missing = [key for key in needed if key not in cards]
+        missing += [f"CD{axis}_{axis}" for axis in (1, 2)
+                    if not any(key.startswith((f"CD{axis}_", f"CDELT{axis}")) for key in cards)]
+        if missing:
+            raise InputError(self.path, f"has no {' '.join(missing)} card, expected complete "
+                                        "world coordinates or none")
         row, column = self.origin()
         cards["CRPIX1"] = self.number("CRPIX1") + column
         cards["CRPIX2"] = self.number("CRPIX2") + row
