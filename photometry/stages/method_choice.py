@@ -1,0 +1,165 @@
+"""Which method measures a star: rules on what is known before, and on predicted errors.
+
+A star's own scatter plays no part: what varies is not worse measured for it.
+
+1. A method that was asked for (`--method`) is the only one tried. One that the to-do list names
+   is tried first.
+2. Otherwise aperture photometry comes first. Where it declines and names another method, that is tried.
+3. A star of `HALO_TMAG` or brighter that aperture photometry cannot measure for whatever
+   reason, or whose aperture loses more than `EDGE_SHARE` of the expected flux at the edge of
+   the data, is left to halo photometry.
+4. Where more than `CROWDED` of the light in the aperture is other stars', a joint fit of all
+   stars is tried too; the one with the smaller predicted error is kept.
+
+The predicted error is sqrt(e^2 + b^2) with e the median quoted error over the star's own flux
+and b = `NEIGHBOUR_ERROR` c / (1 - c), what an error of the neighbors' catalog fluxes does to an
+aperture with contamination c.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from photometry import methods
+from photometry.core.flags import ApertureFlag, is_good
+from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
+from photometry.core.pixels import Box
+from photometry.core.stamp import Stamp
+from photometry.core.stats import flux_from_tmag
+
+FIRST_METHOD = "aperture"
+BRIGHT_METHOD = "halo"
+CROWD_METHOD = "linpsf"
+HALO_TMAG = 6.0
+EDGE_SHARE = 0.01
+CROWDED = 0.1
+NEIGHBOUR_ERROR = 0.1
+CANNOT_GROW = "stamp cannot grow"
+TOO_MANY = "too many stamps tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a method said, and what it was last shown."""
+
+    method: str
+    outcome: Outcome
+    stamp: Stamp
+    resizes: int                      # how often the stamp grew
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where methods are tried on one star."""
+
+    read_stamp: Callable[[Box], Stamp]
+    box: Box                          # of the first stamp
+    limits: Box
+    method_settings: dict[str, Any]
+    attempts: int                     # stamps tried per method
+
+    def run(self, method: str) -> Trial:
+        """Let a method look at ever larger stamps until it answers."""
+        box, resizes = self.box, 0
+        for _ in range(self.attempts):
+            stamp = self.read_stamp(box)
+            outcome = methods.get(method).measure(stamp, self.method_settings[method])
+            if not isinstance(outcome, Grow):
+                return Trial(method, outcome, stamp, resizes)
+            larger = box.grown(outcome.down, outcome.up, outcome.left, outcome.right,
+                               within=self.limits)
+            if larger == box:
+                return Trial(method, Decline(CANNOT_GROW), stamp, resizes)
+            box, resizes = larger, resizes + 1
+        return Trial(method, Decline(TOO_MANY), stamp, resizes)
+
+
+def measure(bench: Bench, forced: str | None = None, listed: str | None = None) -> Trial:
+    """Return the result of the method that suits a star.
+
+    `forced` leaves no choice; `listed` is what the to-do list says.
+    """
+    if forced is not None:
+        return _explained(bench.run(forced), "asked for")
+    if listed is not None:
+        trial = _explained(bench.run(listed), "the to-do list says so")
+        if isinstance(trial.outcome, Measurement) or listed == FIRST_METHOD:
+            return trial
+    trial = bench.run(FIRST_METHOD)
+    match trial.outcome:
+        case Measurement() as found:
+            lost = edge_share(trial.stamp, found, bench.limits)
+            if trial.stamp.target.tmag <= HALO_TMAG and lost > EDGE_SHARE:
+                return _bright(bench, trial, f"{lost:.3f} of the expected flux is at the edge")
+            if found.contamination > CROWDED and CROWD_METHOD in methods.names():
+                return _crowded(bench, trial)
+            return _explained(trial, "nothing speaks against an aperture")
+        case Decline(reason, instead):
+            if instead == BRIGHT_METHOD or trial.stamp.target.tmag <= HALO_TMAG:
+                return _bright(bench, trial, reason)
+            if instead in methods.names() and instead != trial.method:
+                return _explained(bench.run(instead), f"{trial.method} declined: {reason}")
+    return trial
+
+
+def edge_share(stamp: Stamp, found: Measurement, limits: Box) -> float:
+    """Return the aperture's flux on sides where the data end, over the expected flux."""
+    box = stamp.pixels.box
+    ends = np.zeros(box.shape, dtype=bool)
+    ends[0], ends[-1] = box.row0 <= limits.row0, box.row1 >= limits.row1
+    ends[:, 0] |= box.column0 <= limits.column0
+    ends[:, -1] |= box.column1 >= limits.column1
+    mask = (found.aperture & int(ApertureFlag.PHOTOMETRY)) > 0
+    lost = float(np.nansum(stamp.pixels.sumimage[mask & ends]))
+    expected = float(flux_from_tmag(stamp.target.tmag))
+    return lost / expected if np.isfinite(expected) else 0.0
+
+
+def predicted_error(trial: Trial) -> float:
+    """Return the relative error to expect of a light curve; infinite for none."""
+    if not isinstance(trial.outcome, Measurement):
+        return float("inf")
+    curve, impure = trial.outcome.lightcurve, trial.outcome.contamination
+    used = is_good(trial.stamp.pixels.cadences.quality) & np.isfinite(curve.flux)
+    if not used.any() or not impure < 1:
+        return float("inf")
+    own = abs(float(np.median(curve.flux[used]))) * (1.0 - impure)
+    noise = float(np.median(curve.flux_err[used])) / own if own > 0 else np.inf
+    error = float(np.hypot(noise, NEIGHBOUR_ERROR * impure / (1.0 - impure)))
+    return error if np.isfinite(error) else float("inf")
+
+
+def _bright(bench: Bench, first: Trial, reason: str) -> Trial:
+    """Try the method of bright stars; keep the first answer if it declines too."""
+    if BRIGHT_METHOD not in methods.names():
+        return first
+    second = bench.run(BRIGHT_METHOD)
+    if isinstance(second.outcome, Measurement):
+        note = Note("switched_to_halo", f"{first.method}: {reason}")
+        return _explained(replace(second, outcome=replace(
+            second.outcome, notes=(*second.outcome.notes, note))),
+            f"Tmag {first.stamp.target.tmag:.2f}; {reason}")
+    also = second.outcome.reason if isinstance(second.outcome, Decline) else ""
+    if isinstance(first.outcome, Decline):
+        return replace(first, outcome=Decline(f"{reason}; {BRIGHT_METHOD}: {also}"))
+    return _explained(first, f"{reason}, but {BRIGHT_METHOD} declined: {also}")
+
+
+def _crowded(bench: Bench, first: Trial) -> Trial:
+    """Try a joint fit of all stars; keep what promises the smaller error."""
+    second = bench.run(CROWD_METHOD)
+    errors = [predicted_error(trial) for trial in (first, second)]
+    told = (f"contamination {first.outcome.contamination:.3f}; predicted errors "
+            + ", ".join(f"{trial.method} {1e6 * error:.0f} ppm"
+                        for trial, error in zip((first, second), errors, strict=True)))
+    return _explained(second if errors[1] < errors[0] else first, told)
+
+
+def _explained(trial: Trial, reason: str) -> Trial:
+    if not isinstance(trial.outcome, Measurement):
+        return trial
+    note = Note("method", f"{trial.method}: {reason}")
+    return replace(trial, outcome=replace(
+        trial.outcome, decisions=(note, *trial.outcome.decisions)))
