@@ -33,9 +33,8 @@ class FullyCorrelated:
         """Return the variance (T,) of sum(weights * flux)."""
         if self.sigma.shape[1:] == (1, 1):
             return (np.nan_to_num(self.sigma[:, 0, 0].astype(float)) * np.sum(weights)) ** 2
-        used = np.flatnonzero(weights)
-        sigma = self.sigma.reshape(len(self.sigma), -1)[:, used].astype(float)
-        return (np.nan_to_num(sigma) @ np.ravel(weights)[used]) ** 2
+        used = weights != 0       # a stamp is a view of a tile: copy these pixels only
+        return (np.nan_to_num(self.sigma[:, used].astype(float)) @ weights[used]) ** 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def sum_pixels(pixels: Pixels, mask: NDArray[np.bool_]) -> LightCurve:
 
 def _columns(cube: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the masked pixels of a cube as (T, P) in double precision."""
-    return cube.reshape(len(cube), -1)[:, np.flatnonzero(mask)].astype(float)
+    return cube[:, mask].astype(float)
 
 
 def aperture_bits(collected: NDArray[np.bool_], mask: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from photometry.core.errors import InputError
 from photometry.core.ffi import Readout
-from photometry.core.flags import PixelFlag, is_good
+from photometry.core.flags import is_good
 from photometry.core.ids import CcdId, Target
 from photometry.core.outcome import Note
 from photometry.core.pixels import BARYCORR_PIXEL, Box
-from photometry.core.stamp import FullyCorrelated, Pixels, Prf, Stamp, Stars
+from photometry.core.stamp import Prf, Stamp, Stars
 from photometry.core.stats import nan_mean
 from photometry.core.time import Cadences
 from photometry.io.catalog import Catalog, CatalogStar, StarTable
@@ -28,6 +28,7 @@ from photometry.metrics import default_box
 from photometry.scene import wcs
 from photometry.scene.motion import Motion
 from photometry.sky.background import BackgroundModel
+from photometry.stages.regions import Region, cut, largest_box, read_pixels, shared_box
 
 # Stars this far outside a stamp still put light into it; bright ones from further away.
 NEAR_PX = 12.0
@@ -96,7 +97,8 @@ class CubeStamps:
         places = cube.observation.spacecraft_km
         self._places = np.full((len(cube.cadences), 3), np.nan) if places is None else places
         self._targets: dict[int, Target] = {}
-        self._held: Region | None = None
+        self._shared: Box | None = None       # what the stars of a tile share
+        self._held: Region | None = None      # its pixels, once they are wanted
         self.limits = cube.box
         self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
                              cube.procver, self._wcs_text, cube.provenance.inputs,
@@ -119,26 +121,40 @@ class CubeStamps:
 
     def first_box(self, target: Target) -> Box:
         """Return the box to start with, sized by magnitude."""
-        return default_box(target.row, target.column, target.tmag, self.limits)
+        first = default_box(target.row, target.column, target.tmag, self.limits)
+        return first.intersection(self._limits_of(target))
 
     def hold(self, starids: list[int]) -> None:
-        """Read one box around all targets of a tile, once; those unknown are left out."""
+        """Get ready for the stars of a tile, which are read together when the first is wanted.
+
+        Stars unknown to the catalog are left out, and so are stamps too large to be shared.
+        """
         self._targets.clear()
-        around: Box | None = None
-        for starid in starids:
-            if self._catalog.star(starid) is not None:
-                box = self.first_box(self.target(starid))
-                around = box if around is None else around.union(box)
-        self._held = None if around is None else self._read(around)
+        known = [starid for starid in starids if self._catalog.star(starid) is not None]
+        self._shared = shared_box((self.first_box(self.target(starid)) for starid in known),
+                                  len(self._cube.cadences))
+        self._held = None
 
     def stamp(self, target: Target, box: Box) -> Stamp:
         """Cut a stamp from the tile in memory, or read one that reaches beyond it."""
-        held = self._held
-        if held is None or not held.pixels.box.encloses(box):
-            held = self._read(box)
-        return Stamp(target, _cut(held.pixels, box),
-                     stars_near(target, box, held.table, held.row, held.column),
-                     self._motion.drift(target.row, target.column), self._prf, self.limits)
+        limits = self._limits_of(target)
+        box = box.intersection(limits)
+        region = self._region(box)
+        return Stamp(target, cut(region.pixels, box),
+                     stars_near(target, box, region.table, region.row, region.column),
+                     self._motion.drift(target.row, target.column), self._prf, limits)
+
+    def _limits_of(self, target: Target) -> Box:
+        """Return the pixels that a star's stamp can cover: they exist and fit in memory."""
+        first = default_box(target.row, target.column, target.tmag, self.limits)
+        return largest_box(first, len(self._cube.cadences)).intersection(self.limits)
+
+    def _region(self, box: Box) -> Region:
+        if self._shared is None or not self._shared.encloses(box):
+            return self._read(box)
+        if self._held is None:
+            self._held = self._read(self._shared)
+        return self._held
 
     def cadences(self, target: Target) -> Cadences:
         """Return the cube's cadences with times for the direction of a star."""
@@ -155,15 +171,9 @@ class CubeStamps:
             return self._cube.used_for_background(box)
         return held.background_pixels[box.slices(held.pixels.box.offset)]
 
-    def _read(self, box: Box) -> "Region":
-        flux, flux_err, pixel_flags = self._cube.read(box)
-        background = self._background.evaluate(box)
-        flux -= background
-        pixels = Pixels(
-            box, self._cube.cadences, flux, flux_err, background,
-            FullyCorrelated(self._background.error(box)), pixel_flags, self._cube.sumimage(box),
-            ~(pixel_flags & PixelFlag.INVALID).astype(bool).all(axis=0))
-        return Region(pixels, self._cube.used_for_background(box),
+    def _read(self, box: Box) -> Region:
+        return Region(read_pixels(self._cube, self._background, box),
+                      self._cube.used_for_background(box),
                       *_stars_around(self._catalog, self._wcs_text, box))
 
 
@@ -174,17 +184,6 @@ def _time_knowledge(observer: str, places: NDArray) -> tuple[float, str]:
     if observer == "mission":
         return ACCURACY_REFERENCED_S, OBSERVER
     return ACCURACY_S, EARTH_OBSERVER
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Pixels in memory, with the stars in and around them."""
-
-    pixels: Pixels
-    background_pixels: NDArray[np.bool_]      # (R, C)
-    table: StarTable
-    row: NDArray[np.float64]          # (N,) of the stars in the table
-    column: NDArray[np.float64]
 
 
 def _stars_around(catalog: Catalog, wcs_text: str,
@@ -279,17 +278,3 @@ def stars_near(target: Target, box: Box, table: StarTable, row: NDArray,
     return Stars(np.append(target.starid, table.starid[index]),
                  np.append(target.tmag, table.tmag[index]),
                  np.append(target.row, row[index]), np.append(target.column, column[index]))
-
-
-def _cut(pixels: Pixels, box: Box) -> Pixels:
-    """Return a smaller box of pixels already in memory."""
-    if pixels.box == box:
-        return pixels
-    rows, columns = box.slices(pixels.box.offset)
-    inside = (slice(None), rows, columns)
-    return replace(pixels, box=box, flux=pixels.flux[inside], flux_err=pixels.flux_err[inside],
-                   background=pixels.background[inside],
-                   common=FullyCorrelated(pixels.common.sigma[inside]),
-                   pixel_flags=pixels.pixel_flags[inside],
-                   sumimage=pixels.sumimage[rows, columns],
-                   collected=pixels.collected[rows, columns])

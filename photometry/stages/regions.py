@@ -1,0 +1,92 @@
+"""Boxes of the cube in memory: read once for many stars, no more than a process may hold."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.flags import PixelFlag
+from photometry.core.pixels import Box
+from photometry.core.stamp import FullyCorrelated, Pixels
+from photometry.io.catalog import StarTable
+from photometry.io.cube import BYTES_PER_PIXEL, Cube
+from photometry.sky.background import BackgroundModel
+
+# Of one pixel in one frame: what the cube keeps, the background and its error.
+HELD_BYTES = BYTES_PER_PIXEL + 2 * np.dtype(np.float32).itemsize
+SHARED_BYTES = 1_500_000_000      # read for the stars of a tile; 85 x 85 pixels, 12,000 frames
+STAMP_BYTES = 1_000_000_000       # the stamp of one star; two are in memory while it grows
+BLOCK_PIXELS = 1_000_000          # whose background is computed at a time, in double precision
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Pixels in memory, with the stars in and around them."""
+
+    pixels: Pixels
+    background_pixels: NDArray[np.bool_]      # (R, C)
+    table: StarTable
+    row: NDArray[np.float64]          # (N,) of the stars in the table
+    column: NDArray[np.float64]
+
+
+def read_pixels(cube: Cube, model: BackgroundModel, box: Box) -> Pixels:
+    """Read a box of a cube and subtract the background, block of frames by block."""
+    flux, flux_err, pixel_flags = cube.read(box)
+    background, sigma = np.empty_like(flux), np.empty_like(flux)
+    collected = np.zeros(box.shape, dtype=bool)
+    step = max(1, BLOCK_PIXELS // max(box.shape[0] * box.shape[1], 1))
+    for start in range(0, len(flux), step):
+        frames = slice(start, start + step)
+        background[frames] = model.evaluate(box, frames)
+        sigma[frames] = model.error(box, frames)
+        flux[frames] -= background[frames]
+        collected |= ((pixel_flags[frames] & PixelFlag.INVALID) == 0).any(axis=0)
+    return Pixels(box, cube.cadences, flux, flux_err, background, FullyCorrelated(sigma),
+                  pixel_flags, cube.sumimage(box), collected)
+
+
+def cut(pixels: Pixels, box: Box) -> Pixels:
+    """Return a smaller box of pixels already in memory."""
+    if pixels.box == box:
+        return pixels
+    rows, columns = box.slices(pixels.box.offset)
+    inside = (slice(None), rows, columns)
+    return replace(pixels, box=box, flux=pixels.flux[inside], flux_err=pixels.flux_err[inside],
+                   background=pixels.background[inside],
+                   common=FullyCorrelated(pixels.common.sigma[inside]),
+                   pixel_flags=pixels.pixel_flags[inside],
+                   sumimage=pixels.sumimage[rows, columns],
+                   collected=pixels.collected[rows, columns])
+
+
+def shared_box(boxes: Iterable[Box], n_frames: int) -> Box | None:
+    """Return a box around as many boxes as may be held together, the smallest first.
+
+    None if there is none; the stamps of the brightest stars may be left to be read alone.
+    """
+    shared: Box | None = None
+    for box in sorted(boxes, key=_area):
+        around = box if shared is None else shared.union(box)
+        if _area(around) * n_frames * HELD_BYTES <= SHARED_BYTES:
+            shared = around
+    return shared
+
+
+def largest_box(first: Box, n_frames: int) -> Box:
+    """Return the largest stamp of a star about its first one that may be held, as elongated.
+
+    Smaller than the first one for the brightest stars in sectors of many frames.
+    """
+    pixels = STAMP_BYTES / (n_frames * HELD_BYTES)
+    scale = np.sqrt(pixels / max(_area(first), 1))
+    sides = []
+    for start, length in zip(first.offset, first.shape, strict=True):
+        half, middle = max(int(scale * length - 1) // 2, 0), start + length // 2
+        sides += [middle - half, middle + half + 1]
+    return Box(*sides)
+
+
+def _area(box: Box) -> int:
+    return box.shape[0] * box.shape[1]
