@@ -47,12 +47,24 @@ FAILED = (Status.ERROR, Status.ABORT)
 def make_catalog(argv: Sequence[str] | None = None, beside: Path | None = None) -> int:
     """Make star catalogs."""
     parser = new_parser("run_make_catalog.py", "Make the star catalogs of a sector, one per CCD.",
-                        "run_make_catalog.py 1 data --source tic.csv.gz --camera 1 --ccd 4")
+                        "run_make_catalog.py 1 data --source tic.csv.gz --camera 1 --ccd 4\n"
+                        "  run_make_catalog.py 1 data --source mast --targets mine.csv\n"
+                        "  run_make_catalog.py 1 data --source "
+                        "'postgresql://me@host/db?table=tic_82'")
     parser.add_argument("sector", type=int, metavar="SECTOR")
     add_folders(parser)
     add_selection(parser, sector=False, cadence=False)
-    parser.add_argument("--source", metavar="FILE_OR_DIR",
-                        help="star list with MAST column names (default: INPUT/catalogs)")
+    parser.add_argument("--source", metavar="SOURCE",
+                        help="star list with MAST column names, folder of them or of TIC bulk "
+                             "files, mast, or postgresql://HOST/DATABASE?table=NAME "
+                             "(default: INPUT/catalogs)")
+    parser.add_argument("--supplement", type=Path, metavar="FILE_OR_DIR",
+                        help="table of the Gaia archive: add the stars that the source lacks")
+    parser.add_argument("--targets", type=Path, metavar="FILE",
+                        help="your targets, TIC numbers or ra, dec, tmag, name: add those that "
+                             "the source lacks")
+    parser.add_argument("--near-targets", type=float, metavar="DEG",
+                        help="keep only stars this close to one of the targets")
     parser.add_argument("--buffer", type=float, metavar="DEG",
                         help="stars this far outside the CCD are kept (default 0.2)")
     parser.add_argument("--footprint", choices=("ffi", "wcs"),
@@ -69,8 +81,9 @@ def _make_catalog(args: argparse.Namespace, beside: Path | None) -> int:
     settings = settings_of(args, "catalog")["catalog"]
     if args.buffer is not None:
         settings = replace(settings, buffer_deg=args.buffer)
+    additions = stage.Additions(args.supplement, args.targets, args.near_targets)
     reports = stage.make_catalogs(args.sector, folder, args.source, selection(args), settings,
-                                  args.footprint, args.overwrite)
+                                  args.footprint, args.overwrite, additions, progress_for(args))
     say(*(line for report in reports for line in report.lines()))
     return DONE
 

@@ -27,13 +27,14 @@ _SETTINGS = """CREATE TABLE settings (
     reference_time DOUBLE NOT NULL, epoch DOUBLE NOT NULL, coord_buffer DOUBLE NOT NULL,
     camera_centre_ra DOUBLE NOT NULL, camera_centre_dec DOUBLE NOT NULL,
     footprint TEXT NOT NULL,
-    source TEXT, digest TEXT, program TEXT, created TEXT, dropped TEXT)"""
+    source TEXT, digest TEXT, program TEXT, created TEXT, dropped TEXT,
+    notes TEXT, supplement TEXT, targets TEXT)"""
 _CATALOG = """CREATE TABLE catalog (
     starid INTEGER PRIMARY KEY NOT NULL, ra DOUBLE NOT NULL, decl DOUBLE NOT NULL,
     ra_J2000 DOUBLE NOT NULL, decl_J2000 DOUBLE NOT NULL, pm_ra REAL, pm_decl REAL,
     tmag REAL NOT NULL, teff REAL{extras})"""
 EXTRAS = {"gaia": "INTEGER", "radius": "REAL", "logg": "REAL", "contratio": "REAL",
-          "objtype": "TEXT"}
+          "objtype": "TEXT", "origin": "TEXT", "name": "TEXT"}
 _VIEW = """SELECT CAST(floor(tmag) AS INTEGER) AS magnitude, COUNT(*) AS stars
     FROM catalog GROUP BY 1 ORDER BY 1"""
 _COLUMNS = "starid, ra, decl, tmag, ra_J2000, decl_J2000, pm_ra, pm_decl, teff"

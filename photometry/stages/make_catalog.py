@@ -3,43 +3,35 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from photometry import __version__
 from photometry.core.errors import InputError, UsageError
-from photometry.core.ffi import FfiHeader
 from photometry.core.ids import CcdId, Select
-from photometry.core.pixels import SCIENCE_AREA
-from photometry.core.sphere import (
-    buffered,
-    enclosing_cap,
-    inside_polygon,
-    propagate,
-    unit_vectors,
-)
-from photometry.core.time import BTJD_ZERO, DAYS_PER_YEAR, years_since_j2000
-from photometry.io import layout, pointings
-from photometry.io.catalog import EXTRAS, Catalog, StarTable, footprint_text, write_catalog
-from photometry.io.catalog_sources import LocalSource, SourceStars, StarSource, open_source
-from photometry.io.ffi import read_header
-from photometry.scene import wcs
+from photometry.core.progress import Progress, silent
+from photometry.core.sphere import buffered
+from photometry.core.time import BTJD_ZERO, DAYS_PER_YEAR
+from photometry.io import layout
+from photometry.io.catalog import Catalog, StarTable, footprint_text, write_catalog
+from photometry.io.catalog_sources import MAST, open_source
+from photometry.io.source_gaia import GaiaSource
+from photometry.io.source_stars import StarSource
+from photometry.io.source_tables import LocalSource
+from photometry.io.spool import Spool
+from photometry.io.target_list import TargetList, read_targets
+from photometry.stages.catalog_additions import Account, add_gaia, add_targets, near_targets
+from photometry.stages.catalog_regions import Footprint, Region, named, places, region
+from photometry.stages.catalog_stars import Chosen, Columns, choose, joined
 
 logger = logging.getLogger(__name__)
 
-Footprint = Literal["ffi", "wcs"]
 MAX_BUFFER_DEG = 20.0
-# The fastest star moves by 10.4 arcsec a year: 0.15 deg in 50 years.
-FASTEST_MOTION_DEG = 0.15
-# TIC 8: 3 is not a flaw; others are duplicates, split stars and artifacts.
-KEPT_DISPOSITIONS = ("", "3")
 EPOCH_ZERO_JD = 2451544.5             # of the column `epoch` in established files
 
 
@@ -49,6 +41,15 @@ class Settings:
 
     buffer_deg: float = 0.2           # deg, stars this far outside the CCD are kept
     ticver: str = "8.2"               # version of the TIC that the source is taken from
+
+
+@dataclass(frozen=True, slots=True)
+class Additions:
+    """What else goes into catalogs, and what is to be left out."""
+
+    supplement: Path | None = None    # a table of the Gaia archive, for stars the source lacks
+    targets: Path | None = None       # a list of targets, for what the source lacks
+    near_targets: float | None = None     # deg, keep only stars this close to a target
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class CatalogReport:
     dropped: dict[str, int] = field(default_factory=dict)         # reason -> stars
     per_magnitude: dict[int, int] = field(default_factory=dict)   # whole magnitude -> stars
     note: str = ""                    # why it was not written
+    added: dict[str, int] = field(default_factory=dict)           # from where -> stars
+    notes: dict[str, int] = field(default_factory=dict)           # what to know -> stars
 
     def lines(self) -> list[str]:
         """Return the account for a person."""
@@ -71,56 +74,50 @@ class CatalogReport:
             return [f"{self.path.name}: {self.note}"]
         lines = [f"{self.path.name}: {self.kept} stars (footprint: {self.footprint}); "
                  f"{self.outside} of the source are elsewhere"]
-        if self.dropped:
-            lines.append("  left out: " + _listed(self.dropped))
+        for label, numbers in (("left out", self.dropped), ("added", self.added),
+                               ("of note", self.notes)):
+            if numbers:
+                lines.append(f"  {label}: " + _listed(numbers))
         return [*lines, "  stars per magnitude: " + _listed(self.per_magnitude)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Region:
-    """One CCD on the sky."""
+class _Order:
+    """What was asked for, as it is written into every catalog."""
 
-    ccd: CcdId
-    path: Path
-    footprint: str
-    corners: NDArray[np.float64]      # (K, 2) RA and Dec, deg
-    time: float                       # BTJD that positions are for
-    centre: tuple[float, float]       # RA and Dec of the camera's middle, deg
-
-
-@dataclass(slots=True)
-class _Chosen:
-    """The stars found so far on one CCD."""
-
-    region: _Region
-    parts: list[tuple[StarTable, dict[str, NDArray]]] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
-    n_seen: int = 0
+    settings: Settings
+    additions: Additions
+    source: str
+    digest: str
+    supplement: str = ""
+    targets: str = ""
 
 
 def make_catalogs(sector: int, input_folder: Path, source: str | Path | None, select: Select,
                   settings: Settings | None = None, footprint: Footprint | None = None,
-                  overwrite: bool = False) -> list[CatalogReport]:
+                  overwrite: bool = False, additions: Additions | None = None,
+                  progress: Progress = silent) -> list[CatalogReport]:
     """Make the catalog of each selected CCD.
 
     Parameters
     ----------
     source
-        File or folder with stars; None = the folder `catalogs` in the input folder.
+        File or folder with stars, "mast", or the address of a database; None = the folder
+        `catalogs` in the input folder.
     footprint
         "ffi" = from the images in the input folder, "wcs" = from the table of pointings;
         None = from images, and if there are none from the table.
 
     Raises
     ------
-    InputError, UsageError
+    InputError, SourceError, UsageError
         When there is no usable source, image or pointing, or no star on any CCD.
     """
-    settings = settings or Settings()
-    _check(sector, settings)
-    places, images = _places(sector, input_folder, select, footprint)
+    settings, additions = settings or Settings(), additions or Additions()
+    _check(sector, settings, additions)
+    ccds, images = places(sector, input_folder, select, footprint)
     reports, missing = [], []
-    for ccd in places:
+    for ccd in ccds:
         path = layout.catalog_path(input_folder, ccd)
         if path.exists() and not overwrite:
             reports.append(_already_there(ccd, path))
@@ -128,99 +125,68 @@ def make_catalogs(sector: int, input_folder: Path, source: str | Path | None, se
             missing.append(ccd)
     if not missing:
         return reports
-    stars = _source(source, input_folder)
-    regions = [_region(ccd, images.get(ccd), input_folder) for ccd in missing]
-    logger.info("reading stars from %s", stars.name)
-    chosen = _choose(stars.blocks(), regions, settings)
-    if not any(one.parts for one in chosen):
-        raise InputError(stars.name, f"none of its {chosen[0].n_seen} stars is usable and on "
-                                     f"{_named([region.ccd for region in regions])}")
-    digest = stars.digest()
-    name = _short_name(stars.name, input_folder)
-    reports += [_write(one, name, digest, settings) for one in chosen]
+    regions = [region(ccd, images.get(ccd), input_folder) for ccd in missing]
+    with ExitStack() as spools:
+        inputs = _Inputs(input_folder, settings, additions, progress, spools)
+        reports += _made(inputs, _source(source, input_folder), regions)
     return sorted(reports, key=lambda report: report.ccd)
 
 
-def _check(sector: int, settings: Settings) -> None:
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What the making of all catalogs shares."""
+
+    folder: Path
+    settings: Settings
+    additions: Additions
+    progress: Progress
+    spools: ExitStack
+
+
+def _made(inputs: _Inputs, source: StarSource, regions: list[Region]) -> list[CatalogReport]:
+    """Read the stars and write the catalogs."""
+    additions = inputs.additions
+    targets = None if additions.targets is None else read_targets(additions.targets)
+    gaia = None if additions.supplement is None else GaiaSource(additions.supplement)
+    chosen, where = _read(source, regions, inputs)
+    if not any(one.parts for one in chosen):
+        raise InputError(source.name, f"none of its {chosen[0].n_seen} stars is usable and on "
+                                      f"{named([one.ccd for one in regions])} ({where})")
+    more = [None] * len(regions) if gaia is None else _read(gaia, regions, inputs)[0]
+    order = _Order(inputs.settings, additions, _short_name(source.name, inputs.folder),
+                   source.digest(), "" if gaia is None else f"{gaia.name} {gaia.digest()}",
+                   "" if targets is None else str(additions.targets))
+    found: set[int] = set()
+    reports = [_write(one, extra, targets, order, found)
+               for one, extra in zip(chosen, more, strict=True)]
+    if not any(report.written for report in reports):
+        raise InputError(additions.targets, reports[0].note.removeprefix("not written: "))
+    _tell_lost(targets, found)
+    return reports
+
+
+def _check(sector: int, settings: Settings, additions: Additions) -> None:
     if sector < 1:
         raise UsageError(f"sector {sector}: expected 1 or more")
     if not 0 <= settings.buffer_deg <= MAX_BUFFER_DEG:
         raise UsageError(f"buffer {settings.buffer_deg} deg: expected 0 to {MAX_BUFFER_DEG}")
-
-
-# Where the CCDs are.
-
-
-def _places(sector: int, folder: Path, select: Select, footprint: Footprint | None,
-            ) -> tuple[list[CcdId], dict[CcdId, list[Path]]]:
-    """Return the CCDs to make catalogs for, and the images of those that have some."""
-    wanted = [ccd for ccd in (CcdId(sector, *pair) for pair in product((1, 2, 3, 4), repeat=2))
-              if select.matches_ccd(ccd)]
-    if not wanted:
-        raise UsageError(f"the selection leaves no CCD of sector {sector}")
-    images: dict[CcdId, list[Path]] = {}
-    for ccd, path in layout.find_ffis(folder) if footprint != "wcs" else ():
-        if ccd in wanted:
-            images.setdefault(ccd, []).append(path)
-    if footprint == "ffi" and not images:
-        raise InputError(folder, f"has no full-frame images of {_named(wanted)}, expected some "
-                                 "for footprint 'ffi'")
-    return sorted(images) or wanted, images
-
-
-def _region(ccd: CcdId, images: list[Path] | None, folder: Path) -> _Region:
-    path = layout.catalog_path(folder, ccd)
-    if images is None:
-        text = pointings.wcs_text(ccd)
-        kind = "predicted" if pointings.is_predicted(ccd.sector) else "known"
-        return _Region(ccd, path, f"{kind} pointing of the sector",
-                       wcs.outline(text, SCIENCE_AREA),
-                       float(np.mean(pointings.sector_times(ccd.sector))),
-                       pointings.boresight(ccd)[:2])
-    half = len(images) // 2
-    from_middle = sorted(range(len(images)), key=lambda index: abs(index - half))
-    middle = _first_readable(ccd, [images[index] for index in from_middle])
-    first, last = _first_readable(ccd, images), _first_readable(ccd, images[::-1])
-    kind = f"{len(images)} image{'s' * (len(images) > 1)}"
-    return _Region(ccd, path, kind, wcs.outline(middle.wcs_text, middle.box),
-                   0.5 * (first.time_start + last.time_stop), _camera_centre(ccd, middle))
-
-
-def _first_readable(ccd: CcdId, images: list[Path]) -> FfiHeader:
-    """Return the header of the first image that can be used; log those that cannot."""
-    problem = None
-    for path in images:
-        try:
-            header = read_header(path)
-            if header.ccd != ccd:
-                raise InputError(path, f"is of {header.ccd}, but its name says {ccd}")
-            if not header.wcs_text:
-                raise InputError(path, "has no world coordinates")
-            return header
-        except InputError as error:
-            logger.warning("%s", error)
-            problem = problem or error
-    raise problem
-
-
-def _camera_centre(ccd: CcdId, header: FfiHeader) -> tuple[float, float]:
-    """Return RA and Dec of the camera's middle, which is at one pixel in all sectors."""
-    known = CcdId(pointings.sectors()[0], ccd.camera, ccd.ccd)
-    pixel = wcs.to_pixels(pointings.wcs_text(known), *pointings.boresight(known)[:2])
-    ra, dec = wcs.to_sky(header.wcs_text, *pixel)
-    return float(ra[0]), float(dec[0])
-
-
-# Which stars are on them.
+    if additions.near_targets is not None:
+        if additions.targets is None:
+            raise UsageError("--near-targets: expected --targets FILE with it")
+        if not 0 < additions.near_targets <= MAX_BUFFER_DEG:
+            raise UsageError(f"--near-targets {additions.near_targets} deg: expected more than 0 "
+                             f"and at most {MAX_BUFFER_DEG}")
 
 
 def _source(source: str | Path | None, folder: Path) -> StarSource:
-    if source is not None:
-        return open_source(str(source))
     default = folder / layout.CATALOGS_FOLDER
+    if source is not None:
+        return open_source(str(source), default)
     if not default.is_dir():
         raise InputError(default, "does not exist: name a star list with --source, or put one "
                                   "into this folder")
+    if (default / MAST).is_dir() and not any(path.is_file() for path in default.iterdir()):
+        return open_source(MAST, default)
     return LocalSource(default)
 
 
@@ -230,110 +196,82 @@ def _short_name(source: str, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else source
 
 
-def _choose(blocks: Iterable[SourceStars], regions: list[_Region],
-            settings: Settings) -> list[_Chosen]:
-    """Read the source once and share its stars out to the CCDs; regions may overlap."""
-    chosen = [_Chosen(region) for region in regions]
-    for block in _counted(blocks):
-        placed = (np.isfinite(block.ra) & (np.abs(block.dec) <= 90))
-        vectors = unit_vectors(np.where(placed, block.ra, 0), np.where(placed, block.dec, 0))
-        for one in chosen:
-            one.n_seen += len(block)
-            _drop(one.dropped, "no position", np.count_nonzero(~placed))
-            _share(one, block, vectors, placed, settings.buffer_deg)
-    return chosen
+def _read(source: StarSource, regions: list[Region],
+          inputs: _Inputs) -> tuple[list[Chosen], str]:
+    """Return the stars of a source on each CCD, and where on the sky they all are."""
+    logger.info("reading stars from %s", source.name)
+    chosen = [Chosen(one, inputs.spools.enter_context(closing(Spool(inputs.folder))))
+              for one in regions]
+    buffer_deg = inputs.settings.buffer_deg
+    blocks = source.blocks([one.area(buffer_deg) for one in regions], inputs.progress)
+    return chosen, choose(blocks, chosen, buffer_deg, source.name)
 
 
-def _counted(blocks: Iterable[SourceStars]) -> Iterator[SourceStars]:
-    n_stars = 0
-    for block in blocks:
-        yield block
-        n_stars += len(block)
-        logger.debug("%d stars read", n_stars)
-
-
-def _share(one: _Chosen, block: SourceStars, vectors: NDArray, placed: NDArray[np.bool_],
-           buffer_deg: float) -> None:
-    """Keep the stars of a block that are on a CCD and usable."""
-    region, years = one.region, years_since_j2000(one.region.time)
-    ra, dec, radius = enclosing_cap(region.corners)
-    reach = np.cos(np.radians(min(radius + buffer_deg + FASTEST_MOTION_DEG, 180.0)))
-    index = np.flatnonzero(placed & (vectors @ unit_vectors(ra, dec) >= reach))
-    ra, dec = propagate(block.ra[index], block.dec[index], block.pm_ra[index],
-                        block.pm_dec[index], years)
-    here = inside_polygon(ra, dec, region.corners, buffer_deg)
-    here[here] = _usable(block, index[here], one.dropped)
-    index, ra, dec = index[here], ra[here], dec[here]
-    if len(index):
-        table = StarTable(block.starid[index], ra, dec, block.tmag[index], block.ra[index],
-                          block.dec[index], block.pm_ra[index], block.pm_dec[index],
-                          block.teff[index])
-        one.parts.append((table, {name: values[index] for name, values in block.extras.items()}))
-
-
-def _usable(block: SourceStars, index: NDArray, dropped: Counter[str]) -> NDArray[np.bool_]:
-    """Tell which stars can be used; count the others by the first reason found."""
-    usable = np.ones(len(index), dtype=bool)
-    disposition = block.disposition[index]
-    flaws = [("no number", block.starid[index] == 0),
-             ("no magnitude", ~np.isfinite(block.tmag[index]))]
-    flaws += [(f"disposition {name}", disposition == name)
-              for name in np.unique(disposition).tolist() if name not in KEPT_DISPOSITIONS]
-    for reason, flawed in flaws:
-        _drop(dropped, reason, np.count_nonzero(flawed & usable))
-        usable &= ~flawed
-    return usable
-
-
-def _drop(dropped: Counter[str], reason: str, number: int) -> None:
-    if number:
-        dropped[reason] += int(number)
-
-
-def _joined(one: _Chosen) -> tuple[StarTable, dict[str, NDArray]]:
-    """Join the blocks of a CCD; of stars with the same number the first is kept."""
-    tables = [table for table, _ in one.parts]
-    stars = StarTable(*(np.concatenate([getattr(table, column.name) for table in tables])
-                        for column in fields(StarTable)))
-    names = [name for name in EXTRAS if any(name in extras for _, extras in one.parts)]
-    columns = {name: np.concatenate([extras.get(name, np.full(len(table), None))
-                                     for table, extras in one.parts]) for name in names}
-    _, first = np.unique(stars.starid, return_index=True)
-    _drop(one.dropped, "number seen before", len(stars) - len(first))
-    return stars.take(first), {name: values[first] for name, values in columns.items()}
+def _tell_lost(targets: TargetList | None, found: set[int]) -> None:
+    if targets is None:
+        return
+    lost = [index for index in range(len(targets)) if index not in found]
+    names = [targets.name[index] or str(targets.starid[index]) for index in lost[:5]]
+    if lost:
+        logger.warning("%d of %d targets are on none of these CCDs or lack a position or a "
+                       "magnitude: %s%s", len(lost), len(targets), ", ".join(names),
+                       " ..." if len(lost) > 5 else "")
 
 
 # The file.
 
 
-def _write(one: _Chosen, source: str, digest: str, settings: Settings) -> CatalogReport:
-    region = one.region
+def _write(one: Chosen, gaia: Chosen | None, targets: TargetList | None, order: _Order,
+           found: set[int]) -> CatalogReport:
+    place = one.region
     if not one.parts:
-        return CatalogReport(region.ccd, region.path, region.footprint, outside=one.n_seen,
+        return CatalogReport(place.ccd, place.path, place.footprint, outside=one.n_seen,
                              note="not written: no usable star of the source is on this CCD")
-    stars, extras = _joined(one)
-    write_catalog(region.path, _row(one, source, digest, settings), stars, extras)
-    logger.info("%s: %d stars", region.path, len(stars))
+    stars, extras = joined(one)
+    outside = one.n_seen - len(stars) - sum(one.dropped.values())
+    account = Account(Counter(), one.dropped, one.notes, found)
+    stars, extras = _completed(one, gaia, targets, order, account, stars, extras)
+    if len(stars) == 0:
+        return CatalogReport(place.ccd, place.path, place.footprint, outside=outside, note=(
+            f"not written: no star is within {order.additions.near_targets:g} deg of a target"))
+    row = _row(one, order)
+    write_catalog(place.path, row, stars, extras)
+    logger.info("%s: %d stars", place.path, len(stars))
     magnitudes = Counter(np.floor(stars.tmag).astype(int).tolist())
     return CatalogReport(
-        region.ccd, region.path, region.footprint, True, len(stars),
-        one.n_seen - len(stars) - sum(one.dropped.values()), dict(one.dropped),
-        dict(sorted(magnitudes.items())))
+        place.ccd, place.path, place.footprint, True, len(stars), outside, dict(+one.dropped),
+        dict(sorted(magnitudes.items())), added=dict(+account.added), notes=dict(+one.notes))
 
 
-def _row(one: _Chosen, source: str, digest: str, settings: Settings) -> dict[str, Any]:
+def _completed(one: Chosen, gaia: Chosen | None, targets: TargetList | None, order: _Order,
+               account: Account, stars: StarTable, extras: Columns) -> tuple[StarTable, Columns]:
+    """Return the stars of the source with what was asked for besides."""
+    if gaia is not None and gaia.parts:
+        stars, extras = add_gaia(stars, extras, *joined(gaia), account)
+    if targets is None:
+        return stars, extras
+    stars, extras, at = add_targets(stars, extras, targets, one.region,
+                                    order.settings.buffer_deg, account)
+    if order.additions.near_targets is not None:
+        return near_targets(stars, extras, at, order.additions.near_targets, account)
+    return stars, extras
+
+
+def _row(one: Chosen, order: _Order) -> dict[str, Any]:
     """Return the row of the table `settings`."""
-    region, ccd = one.region, one.region.ccd
-    time_jd = region.time + BTJD_ZERO
+    place, ccd, buffer_deg = one.region, one.region.ccd, order.settings.buffer_deg
+    time_jd = place.time + BTJD_ZERO
     return {
-        "sector": ccd.sector, "camera": ccd.camera, "ccd": ccd.ccd, "ticver": settings.ticver,
+        "sector": ccd.sector, "camera": ccd.camera, "ccd": ccd.ccd,
+        "ticver": order.settings.ticver,
         "reference_time": time_jd, "epoch": 2000.0 + (time_jd - EPOCH_ZERO_JD) / DAYS_PER_YEAR,
-        "coord_buffer": settings.buffer_deg, "camera_centre_ra": region.centre[0],
-        "camera_centre_dec": region.centre[1],
-        "footprint": footprint_text(buffered(region.corners, settings.buffer_deg)),
-        "source": source, "digest": digest, "program": f"tessphot {__version__}",
+        "coord_buffer": buffer_deg, "camera_centre_ra": place.centre[0],
+        "camera_centre_dec": place.centre[1],
+        "footprint": footprint_text(buffered(place.corners, buffer_deg)),
+        "source": order.source, "digest": order.digest, "program": f"tessphot {__version__}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "dropped": json.dumps(one.dropped)}
+        "dropped": json.dumps(+one.dropped), "notes": json.dumps(+one.notes),
+        "supplement": order.supplement, "targets": order.targets}
 
 
 def _already_there(ccd: CcdId, path: Path) -> CatalogReport:
@@ -346,11 +284,6 @@ def _already_there(ccd: CcdId, path: Path) -> CatalogReport:
     return CatalogReport(ccd, path, "", kept=count, note=(
         f"already there with {count} stars (buffer {made['coord_buffer']:g} deg); "
         "--overwrite makes it again"))
-
-
-def _named(ccds: list[CcdId]) -> str:
-    names = ", ".join(str(ccd) for ccd in ccds[:4])
-    return names + (f" and {len(ccds) - 4} others" if len(ccds) > 4 else "")
 
 
 def _listed(numbers: dict[Any, int]) -> str:

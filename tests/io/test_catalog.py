@@ -16,7 +16,8 @@ SETTINGS = {"sector": 12, "camera": 3, "ccd": 2, "ticver": "8.2", "reference_tim
             "epoch": 2019.42, "coord_buffer": 0.2, "camera_centre_ra": 10.5,
             "camera_centre_dec": -80.25, "footprint": "((1,2),(3,4),(5,6))",
             "source": "stars.csv", "digest": "0123456789abcdef", "program": "test",
-            "created": "2026-01-01T00:00:00+00:00", "dropped": "{}"}
+            "created": "2026-01-01T00:00:00+00:00", "dropped": "{}",
+            "notes": "{}", "supplement": "", "targets": ""}
 
 
 def make_table(ra, dec, seed=1):

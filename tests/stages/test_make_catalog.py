@@ -16,7 +16,7 @@ from photometry.io.catalog import Catalog
 from photometry.io.ffi import read_header, write_ffi
 from photometry.io.ffi_cards import Extras
 from photometry.scene import wcs
-from photometry.stages.make_catalog import Settings, make_catalogs
+from photometry.stages.make_catalog import Additions, Settings, make_catalogs
 
 CCD = CcdId(1, 1, 4)
 ONE = Select(cameras=(1,), ccds=(4,))
@@ -246,7 +246,8 @@ def test_images_place_the_camera_of_an_unknown_sector(tmp_path):
     ({"settings": Settings(buffer_deg=-0.1)}, "buffer -0.1 deg: expected 0 to"),
     ({"settings": Settings(buffer_deg=float("nan"))}, "buffer nan deg"),
     ({"footprint": "ffi"}, "has no full-frame images of s0001-c1-ccd4, expected some"),
-    ({"source": "mast"}, "not available yet"),
+    ({"source": "ftp://tic"}, "expected a file, a folder, 'mast' or postgresql://"),
+    ({"additions": Additions(near_targets=1.0)}, "--near-targets: expected --targets FILE"),
     ({"source": None}, "catalogs: does not exist: name a star list with --source"),
     ({"source": "nowhere.csv"}, r"nowhere\.csv: does not exist"),
     ({"select": Select(sectors=(2,))}, "the selection leaves no CCD of sector 1")])
