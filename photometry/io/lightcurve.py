@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from photometry.core.errors import InputError
 from photometry.core.ffi import Readout
 from photometry.core.ids import CcdId, Target
-from photometry.core.outcome import LightCurve, Measurement, Metrics
+from photometry.core.outcome import LightCurve, Measurement, Metrics, WeightMap
 from photometry.core.pixels import Box, ccd_column, ccd_row, science_column, science_row
 from photometry.core.time import SECONDS_PER_DAY, Cadences
 from photometry.io import lightcurve_cards as cards
@@ -65,16 +65,6 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightMap:
-    """Pixel weights of the halo method, one row per span of cadences."""
-
-    first: NDArray[np.int32]          # (N,) cadenceno
-    last: NDArray[np.int32]           # (N,)
-    saturated: NDArray[np.int32]      # (N,) pixels left out
-    weights: NDArray[np.float32]      # (N, R, C)
-
-
-@dataclass(frozen=True, slots=True)
 class LightCurveFile:
     """Everything a light-curve file holds."""
 
@@ -90,7 +80,6 @@ class LightCurveFile:
     metrics: Metrics | None = None
     settings: dict[str, Any] = field(default_factory=dict)    # of the method
     provenance: Provenance = Provenance()
-    weightmap: WeightMap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +138,8 @@ def to_bytes(content: LightCurveFile, origin: str = ORIGIN) -> bytes:
         image_hdu("SUMIMAGE", np.asarray(content.sumimage, dtype=float), [unit, *image]),
         image_hdu("APERTURE", np.asarray(content.measurement.aperture, dtype=np.int32), image),
     ]
-    if content.weightmap is not None:
-        hdus.append(_weightmap_hdu(content.weightmap, image))
+    if content.measurement.weightmap is not None:
+        hdus.append(_weightmap_hdu(content.measurement.weightmap, image))
     return b"".join(hdus)
 
 
@@ -162,7 +151,7 @@ def _primary(content: LightCurveFile, origin: str) -> list[str]:
         card("BITPIX", 8, "array data type"),
         card("NAXIS", 0, "number of array dimensions"),
         card("EXTEND", True, "file contains extensions"),
-        card("NEXTEND", 3 + (content.weightmap is not None), "number of standard extensions"),
+        card("NEXTEND", 3 + (measurement.weightmap is not None), "number of standard extensions"),
         card("EXTNAME", "PRIMARY", "name of extension"),
         card("ORIGIN", origin, "marks the format of this file"),
         card("DATE", provenance.date, "file creation date, UTC"),

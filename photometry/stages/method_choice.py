@@ -4,7 +4,8 @@ A star's own scatter plays no part: what varies is not worse measured for it.
 
 1. A method that was asked for (`--method`) is the only one tried. One that the to-do list names
    is tried first.
-2. Otherwise aperture photometry comes first. Where it declines and names another method, that is tried.
+2. Otherwise aperture photometry comes first. Where it declines and names another method, that
+   is tried.
 3. A star of `HALO_TMAG` or brighter that aperture photometry cannot measure for whatever
    reason, or whose aperture loses more than `EDGE_SHARE` of the expected flux at the edge of
    the data, is left to halo photometry.

@@ -4,10 +4,10 @@ import numpy as np
 
 from photometry.core.ffi import Readout
 from photometry.core.ids import CcdId, Target
-from photometry.core.outcome import LightCurve, Measurement, Metrics, Note
+from photometry.core.outcome import LightCurve, Measurement, Metrics, Note, WeightMap
 from photometry.core.pixels import Box
 from photometry.core.time import Cadences
-from photometry.io.lightcurve import LightCurveFile, Provenance, Source, WeightMap
+from photometry.io.lightcurve import LightCurveFile, Provenance, Source
 
 WCS_CARDS = {
     "WCSAXES": 2, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "CRPIX1": 1001.0,
@@ -56,14 +56,14 @@ def make_lightcurve(cadences=7, shape=(5, 8), *, corner=(100, 50), starid=182092
         "measurement": Measurement(
             curve, aperture, contamination=0.07, flux_fraction=0.91,
             notes=(Note("minimum-aperture", "Using minimum aperture."),),
-            extras={"KP_THRES": (0.8, "threshold"), "AP_CONT": 0.5}),
+            extras={"KP_THRES": (0.8, "threshold"), "AP_CONT": 0.5},
+            weightmap=_weights(shape, rng) if weights else None),
         "quality": np.where(np.arange(cadences) == 4, 256, 0).astype(np.int32),
         "drift": rng.normal(0, 0.01, (cadences, 2)), "box": box, "sumimage": sumimage,
         "metrics": Metrics(flux, 1e-6, 5e-4, 3e-4, 1.1, row + 1.0, column + 45.0, 0.07, 9, 2.5),
         "settings": {"threshold": 0.8, "min_pixels": 4, "watershed": True, "names": ("a", "b")},
         "provenance": Provenance("tess-photometry 0.1.0", "0.1.0+abc", "f" * 16, "e" * 16,
                                  "catalog of 3 stars", "spoc-4.0", "8.1", "2026-01-02T03:04:05"),
-        "weightmap": _weights(shape, rng) if weights else None,
     }
     return LightCurveFile(**(content | changes))
 

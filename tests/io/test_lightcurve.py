@@ -180,7 +180,8 @@ def test_weights_of_the_halo_method(tmp_path):
         table = hdus["WEIGHTMAP"]
         assert hdus[0].header["NEXTEND"] == 4 == len(hdus) - 1
         assert [c.disp for c in table.columns] == ["I10", "I10", "I10", "E14.7"]
-        np.testing.assert_array_equal(table.data["WEIGHTMAP"], content.weightmap.weights)
+        np.testing.assert_array_equal(table.data["WEIGHTMAP"],
+                                      content.measurement.weightmap.weights)
         np.testing.assert_array_equal(table.data["CADENCENO2"], [4699, 4703])
         np.testing.assert_array_equal(table.data["SAT_PIXELS"], [0, 2])
 

@@ -1,0 +1,219 @@
+"""Weigh the unsaturated pixels around a bright star so that its light varies least.
+
+For stars whose charge runs out of any aperture: their wings are seen by hundreds of good pixels.
+Each span of time between gaps has its own weights. The relative light curve is the result; its
+level is the catalog's flux, because the light of the star is not in the pixels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from photometry.core.flags import ApertureFlag, PixelFlag, is_good
+from photometry.core.outcome import (
+    Decline,
+    LightCurve,
+    Measurement,
+    Note,
+    Outcome,
+    WeightMap,
+)
+from photometry.core.stamp import Pixels, Stamp
+from photometry.core.stats import nan_mean
+from photometry.methods._scene import Scene, build_scene
+from photometry.methods._variation import Fitted, fit_weights
+
+REFERENCES = ("2017MNRAS.471.2882W",)
+
+FULL_WELL = 1.0e5                 # e-/s that a pixel holds in an exposure of 2 s
+LEAST_VALID = 0.5                 # of the weighted light that a cadence must have
+NO_CADENCES = "no good cadences"
+NO_MAGNITUDE = "the catalog has no magnitude, which sets the level of the light curve"
+OUTSIDE = "target outside the stamp"
+FEW_PIXELS = "too few unsaturated pixels with the star's light"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Which pixels are weighted, and how."""
+
+    radius: float = 20.0              # pixels from the star
+    saturation: float = 0.5           # of the full well; brighter pixels are left out ...
+    guard: int = 2                    # ... with so many above and below: ends of bleed trails
+    min_pixels: int = 4               # needed
+    least_share: float = 1e-3         # of the brightest pixel's light; fainter ones are left out
+    foreign: float = 0.3              # share of other stars' light up to which a pixel is used
+    gap_days: float = 0.5             # weights change at gaps longer than this
+    min_cadences: int = 40            # in a span; shorter ones join a neighbor
+    iterations: int = 100             # of the minimization
+
+
+DEFAULTS = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """The pixels that are weighted."""
+
+    place: NDArray[np.int_]           # (P,) flat indices on the stamp
+    flux: NDArray[np.float64]         # (T, P) e-/s
+    mean: NDArray[np.float64]         # (P,) e-/s, all stars
+    own: NDArray[np.float64]          # (P,) e-/s, the target
+    first: NDArray[np.float64]        # (P,) weights best for the known noise
+    saturated: int                    # pixels left out
+
+
+def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
+    """Return the light curve of the target from its wings."""
+    pixels, target = stamp.pixels, stamp.target
+    good = is_good(pixels.cadences.quality) & np.isfinite(pixels.flux).any(axis=(1, 2))
+    problem = _problem(stamp, good)
+    if problem:
+        return Decline(problem)
+    scene = build_scene(stamp)
+    field = _select(stamp, scene, good, settings)
+    if len(field.place) < settings.min_pixels:
+        return Decline(FEW_PIXELS)
+    spans = find_spans(pixels.cadences.time, good, settings.gap_days, settings.min_cadences)
+    fits = [_fit(field, pixels.cadences.time, good, span, settings) for span in spans]
+    lightcurve, impure = _combine(stamp, field, spans, fits, scene.target_flux)
+    mask = np.zeros(pixels.box.shape, dtype=bool)
+    mask.flat[field.place] = True
+    notes = tuple(_told(span, fit) for span, fit in zip(spans, fits, strict=True))
+    chosen = Note("pixels", f"{len(field.place)} weighted within {settings.radius:g} px, "
+                            f"{field.saturated} saturated ones left out")
+    level = Note("level", f"{scene.target_flux:.1f} e-/s is the catalog's flux of "
+                          f"Tmag {target.tmag:.3f}")
+    return Measurement(
+        lightcurve, (int(ApertureFlag.COLLECTED) * pixels.collected
+                     + int(ApertureFlag.PHOTOMETRY) * mask).astype(np.int32),
+        contamination=impure, flux_fraction=1.0, decisions=(chosen, level, *notes),
+        extras={"HALO_OBJ": "tv", "HALO_THR": settings.saturation * FULL_WELL,
+                "HALO_MXI": settings.iterations, "HALO_SCL": scene.target_flux},
+        weightmap=_weight_map(pixels, field, spans, fits))
+
+
+def _problem(stamp: Stamp, good: NDArray[np.bool_]) -> str | None:
+    if not good.any():
+        return NO_CADENCES
+    if not stamp.pixels.box.contains(stamp.target.row, stamp.target.column):
+        return OUTSIDE
+    return None if np.isfinite(stamp.target.tmag) else NO_MAGNITUDE
+
+
+def find_saturated(pixels: Pixels, good: NDArray[np.bool_], settings: Settings
+                   ) -> NDArray[np.bool_]:
+    """Return the pixels (R, C) that may be full in some cadence, and the ends of their trails."""
+    brightest = np.max(np.nan_to_num(pixels.flux[good] + pixels.background[good]), axis=0)
+    flagged = (pixels.pixel_flags[good] & int(PixelFlag.SATURATED)).any(axis=0)
+    full = flagged | (brightest > settings.saturation * FULL_WELL)
+    if settings.guard == 0 or not full.any():
+        return full
+    upright = np.array([[0, 1, 0]] * 3, dtype=bool)
+    return ndimage.binary_dilation(full, upright, iterations=settings.guard)
+
+
+def _select(stamp: Stamp, scene: Scene, good: NDArray[np.bool_], settings: Settings) -> _Field:
+    """Return the pixels near the star that hold its light, and little else."""
+    pixels, box, target = stamp.pixels, stamp.pixels.box, stamp.target
+    distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
+    filled = np.isfinite(pixels.flux[good]).mean(axis=0) > LEAST_VALID
+    saturated = find_saturated(pixels, good, settings) & (distance <= settings.radius)
+    mean = nan_mean(pixels.flux[good])
+    own = mean - scene.others
+    variance = nan_mean(pixels.flux_err[good].astype(float) ** 2)
+    usable = (pixels.collected & filled & ~saturated & (distance <= settings.radius)
+              & np.isfinite(variance) & (variance > 0) & np.isfinite(own) & (own > 0)
+              & (scene.others <= settings.foreign * scene.light))
+    peak = np.max(own[usable], initial=0.0)
+    place = np.flatnonzero(usable & (own >= settings.least_share * peak))
+    first = own.flat[place] / variance.flat[place]
+    flux = pixels.flux.reshape(len(pixels.flux), -1)[:, place].astype(float)
+    return _Field(place, flux, mean.flat[place], own.flat[place], first / max(first.sum(), 1e-300),
+                  int(saturated.sum()))
+
+
+def find_spans(time: NDArray[np.float64], good: NDArray[np.bool_], gap_days: float,
+               least: int) -> list[slice]:
+    """Return spans of cadences between gaps of the good ones; every cadence is in one.
+
+    A span with fewer than `least` good cadences joins the one across its shorter gap.
+    """
+    used = np.flatnonzero(good)
+    gaps = np.diff(time[used])
+    cuts = [int(cut) for cut in np.flatnonzero(gaps > gap_days)]
+    while cuts:
+        counts = np.diff([0, *(cut + 1 for cut in cuts), len(used)])
+        short = int(np.argmin(counts))
+        if counts[short] >= least:
+            break
+        beside = [side for side in (short - 1, short) if 0 <= side < len(cuts)]
+        cuts.remove(min((cuts[side] for side in beside), key=lambda cut: gaps[cut]))
+    starts = [0, *(int(used[cut + 1]) for cut in cuts)]
+    return [slice(start, stop)
+            for start, stop in zip(starts, [*starts[1:], len(time)], strict=True)]
+
+
+def _fit(field: _Field, time: NDArray, good: NDArray[np.bool_], span: slice,
+         settings: Settings) -> Fitted:
+    """Return the weights of a span, from steps between its good and complete cadences."""
+    used = np.flatnonzero(good[span]) + span.start
+    used = used[np.isfinite(field.flux[used]).all(axis=1)]
+    if len(used) < settings.min_cadences:
+        return Fitted(field.first, float("inf"), 1.0)
+    steps = np.diff(field.flux[used], axis=0)[np.diff(time[used]) <= settings.gap_days]
+    return fit_weights(steps, field.own, field.first, settings.iterations)
+
+
+def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted],
+             level: float) -> tuple[LightCurve, float]:
+    """Return the light curve and the share of it that is other stars' light.
+
+    flux = level sum(w p) / sum(w own), where a pixel without a value in a cadence is left out
+    of both sums; error = level sqrt(sum(w^2 sigma^2) + shared variance) / sum(w own).
+    """
+    pixels, target = stamp.pixels, stamp.target
+    shape = (len(pixels.flux), -1)
+    valid = np.isfinite(field.flux)
+    error = np.nan_to_num(pixels.flux_err.reshape(shape)[:, field.place].astype(float))
+    sky = np.nan_to_num(pixels.background.reshape(shape)[:, field.place].astype(float))
+    sums = np.full((4, len(field.flux)), np.nan)
+    impure = 0.0
+    for span, fit in zip(spans, fits, strict=True):
+        weights, light = fit.weights, fit.weights @ field.own
+        seen = valid[span] @ (weights * field.own) / light
+        factor = np.where(seen >= LEAST_VALID, level / (light * np.maximum(seen, LEAST_VALID)),
+                          np.nan)
+        image = np.zeros(pixels.box.shape)
+        image.flat[field.place] = weights
+        shared = pixels.common.variance(image)[span]
+        photons = np.where(valid[span], error[span], 0.0) ** 2 @ weights**2
+        sums[:, span] = factor * np.stack([
+            np.where(valid[span], field.flux[span], 0.0) @ weights,
+            np.sqrt(photons + shared), sky[span] @ weights, np.ones_like(seen)])
+        impure += (1.0 - light / (weights @ field.mean)) * len(seen) / len(field.flux)
+    known = np.where(np.isfinite(sums[3]), 0.0, np.nan)
+    return LightCurve(sums[0], sums[1], sums[2], target.row + stamp.drift[:, 0] + known,
+                      target.column + stamp.drift[:, 1] + known), max(impure, 0.0)
+
+
+def _weight_map(pixels: Pixels, field: _Field, spans: list[slice],
+                fits: list[Fitted]) -> WeightMap:
+    numbers = pixels.cadences.cadenceno
+    weights = np.zeros((len(spans), *pixels.box.shape), dtype=np.float32)
+    for image, fit in zip(weights, fits, strict=True):
+        image.flat[field.place] = fit.weights
+    return WeightMap(
+        first=np.array([numbers[span][0] for span in spans], dtype=np.int32),
+        last=np.array([numbers[span][-1] for span in spans], dtype=np.int32),
+        saturated=np.full(len(spans), field.saturated, dtype=np.int32), weights=weights)
+
+
+def _told(span: slice, fit: Fitted) -> Note:
+    where = f"cadences {span.start} to {span.stop - 1}"
+    if np.isinf(fit.strength):
+        return Note("weights", f"{where}: those that are best for known noise")
+    return Note("weights", f"{where}: fitted with pull {fit.strength:g}; variation of cadences "
+                           f"not fitted {fit.variation:.2f} of that without fit")

@@ -1,0 +1,147 @@
+"""Which method measures a star, and that the reason is told."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from photometry import methods
+from photometry.core.outcome import Decline, Grow, LightCurve, Measurement
+from photometry.core.pixels import Box
+from photometry.stages import method_choice
+from photometry.stages.method_choice import Bench, measure
+from tests.factories import make_stamp
+
+
+class Fake:
+    """A method that answers as told."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), 0
+
+    def measure(self, *_):
+        self.asked += 1
+        return self.answers[min(self.asked, len(self.answers)) - 1]
+
+
+def found(error=1.0, contamination=0.01, mask=None, flux=1000.0):
+    shape = (13, 15)
+    used = np.zeros(shape, dtype=bool)
+    used[5:8, 6:9] = True
+    values = np.full(20, flux)
+    curve = LightCurve(values, np.full(20, error), values, values, values)
+    return Measurement(curve, np.where(used if mask is None else mask, 3, 1).astype(np.int32),
+                       contamination, 1.0)
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    known = {"aperture": Fake(found()), "halo": Fake(found()), "linpsf": Fake(found())}
+    monkeypatch.setattr(methods, "names", lambda: tuple(known))
+    monkeypatch.setattr(methods, "get", known.__getitem__)
+    return known
+
+
+def bench(tmag=10.0, limits=None):
+    stamp = make_stamp(tmag=tmag)[0]
+    box = stamp.pixels.box
+    return Bench(lambda _: stamp, box, limits or box.grown(30, 30, 30, 30),
+                 dict.fromkeys(("aperture", "halo", "linpsf")), 4)
+
+
+def reason(trial):
+    return trial.outcome.decisions[0].message
+
+
+def test_an_ordinary_star_is_measured_in_an_aperture(fakes):
+    trial = measure(bench())
+    assert trial.method == "aperture"
+    assert trial.outcome.decisions[0].code == "method"
+    assert fakes["halo"].asked == fakes["linpsf"].asked == 0
+
+
+def test_a_method_that_was_asked_for_is_the_only_one(fakes):
+    fakes["aperture"].answers = [Decline("no", instead="halo")]
+    trial = measure(bench(tmag=3.0), forced="aperture")
+    assert trial.outcome == Decline("no", instead="halo")
+    assert fakes["halo"].asked == 0
+
+
+def test_what_the_list_says_comes_first_and_aperture_after_it(fakes):
+    assert measure(bench(), listed="halo").method == "halo"
+    fakes["halo"].answers = [Decline("no")]
+    assert measure(bench(), listed="halo").method == "aperture"
+
+
+@pytest.mark.parametrize("answer", [
+    Decline("light lost", instead="halo"), Decline("whatever"), Grow(1, 1, 1, 1)])
+def test_a_bright_star_that_no_aperture_holds_is_halo_not_an_error(fakes, answer):
+    fakes["aperture"].answers = [answer]
+    trial = measure(bench(tmag=3.0))
+    assert trial.method == "halo"
+    assert [note.code for note in trial.outcome.notes] == ["switched_to_halo"]
+    assert "Tmag 3.00" in reason(trial)
+
+
+def test_a_fainter_star_is_not(fakes):
+    fakes["aperture"].answers = [Decline("whatever")]
+    assert measure(bench(tmag=9.0)).outcome == Decline("whatever")
+    assert fakes["halo"].asked == 0
+
+
+def test_light_at_the_end_of_the_data_decides_for_bright_stars(fakes):
+    mask = np.zeros((13, 15), dtype=bool)
+    mask[0:8, 6:9] = True
+    fakes["aperture"].answers = [found(mask=mask)]
+    near = bench(tmag=5.0)
+    image = np.full((13, 15), 1e5)
+    stamp = near.read_stamp(near.box)
+    stamp = replace(stamp, pixels=replace(stamp.pixels, sumimage=image))
+    far = replace(near, read_stamp=lambda _: stamp)
+    assert measure(far).method == "aperture"
+    ends = replace(far, limits=Box(near.box.row0, 2000, 0, 2000))
+    assert measure(ends).method == "halo"
+    assert method_choice.edge_share(stamp, found(mask=mask), ends.limits) == pytest.approx(
+        3e5 / 10 ** (-0.4 * (5.0 - 20.44)))
+
+
+def test_both_reasons_are_told_when_halo_declines_too(fakes):
+    fakes["aperture"].answers = [Decline("light lost", instead="halo")]
+    fakes["halo"].answers = [Decline("no pixels")]
+    trial = measure(bench(tmag=3.0))
+    assert trial.method == "aperture"
+    assert trial.outcome == Decline("light lost; halo: no pixels")
+
+
+@pytest.mark.parametrize(("error", "expected"), [(10.0, "linpsf"), (80.0, "aperture")])
+def test_in_crowds_the_smaller_predicted_error_wins(fakes, error, expected):
+    # The aperture: noise 0.0125, and 0.1 x 0.2 / 0.8 = 0.025 from its neighbors.
+    fakes["aperture"].answers = [found(10.0, contamination=0.2)]
+    fakes["linpsf"].answers = [found(error, contamination=0.0)]
+    trial = measure(bench())
+    assert trial.method == expected
+    assert "aperture 27951 ppm" in reason(trial)
+
+
+def test_scatter_of_the_star_itself_changes_nothing(fakes):
+    fakes["aperture"].answers = [found(10.0, contamination=0.2)]
+    fakes["linpsf"].answers = [found(20.0, contamination=0.0)]
+    calm = measure(bench())
+    wild = found(20.0, contamination=0.0)
+    wave = wild.lightcurve.flux + np.where(np.arange(20) % 2, 500.0, -500.0)
+    wave[10] = 1000.0
+    fakes["linpsf"].answers = [replace(wild, lightcurve=replace(wild.lightcurve, flux=wave))]
+    assert calm.method == measure(bench()).method == "linpsf"
+
+
+def test_real_methods_measure_a_star_that_spills_over_its_window():
+    stamp, truth = make_stamp(tmag=2.5, shape=(31, 33), cadences=120, full_well=1e5)
+    box = stamp.pixels.box
+    chosen = Bench(lambda _: stamp, box, box, {
+        name: methods.get(name).Settings() for name in ("aperture", "halo")}, 4)
+    trial = measure(chosen)
+    assert trial.method == "halo"
+    assert asdict(trial.outcome.notes[0])["code"] == "switched_to_halo"
+    flux = trial.outcome.lightcurve.flux
+    assert flux.std() / flux.mean() < 1e-4
+    assert flux.mean() == pytest.approx(truth.flux.mean(), rel=1e-3)
