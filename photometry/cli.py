@@ -260,7 +260,8 @@ def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
     return stage.Run(
         folder, output_folder(args, folder, shipped), sections["tessphot"], method_settings,
         args.method, args.version, not args.no_gzip, args.plot,
-        fingerprint=fingerprint(sections["tessphot"], *method_settings.values(), args.method),
+        fingerprint=fingerprint(sections["tessphot"].attempts, *method_settings.values(),
+                                args.method),       # not how the work is shared out
         date=_date(), log_dir=args.log_dir)
 
 

@@ -8,12 +8,15 @@ from functools import lru_cache
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, NoConvergence
+from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import ConvexHull
 
 from photometry.core.pixels import Box
 from photometry.core.sphere import unit_vectors
+
+MAX_STEPS = 20            # each shrinks the error by the relative distortion, a few per cent
+TOLERANCE_PX = 1e-6
 
 
 @lru_cache(maxsize=8)
@@ -25,14 +28,17 @@ def parse(text: str) -> WCS:
 def to_pixels(text: str, ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray, NDArray]:
     """Return row and column of sky positions; NaN where the distortion does not converge."""
     ra, dec = np.atleast_1d(np.asarray(ra, float)), np.atleast_1d(np.asarray(dec, float))
-    try:
-        column, row = parse(text).all_world2pix(ra, dec, 0, maxiter=50, tolerance=1e-6)
-    except NoConvergence as failed:
-        column, row = failed.best_solution.T.copy()
-        bad = np.concatenate([indices for indices in (failed.divergent, failed.slow_conv)
-                              if indices is not None]).astype(int)
-        column[bad] = row[bad] = np.nan
-    return row, column
+    wcs = parse(text)
+    undistorted = np.column_stack(wcs.wcs_world2pix(ra, dec, 0))
+    position, step = undistorted.copy(), np.zeros_like(undistorted)
+    # As astropy's all_world2pix, but always as many steps: there a star's position depends, in
+    # the last digits, on which others it is asked for with.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(MAX_STEPS):
+            step = wcs.pix2foc(position, 0) - undistorted
+            position -= step
+        position[~(np.abs(step).max(axis=1) < TOLERANCE_PX)] = np.nan
+    return position[:, 1].copy(), position[:, 0].copy()
 
 
 def to_sky(text: str, row: ArrayLike, column: ArrayLike) -> tuple[NDArray, NDArray]:

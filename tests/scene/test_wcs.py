@@ -36,3 +36,24 @@ def test_the_corners_alone_miss_pixels_of_a_whole_ccd():
     edge = wcs.to_sky(text, [-0.4], [1023.5])
     assert inside_polygon(*edge, wcs.outline(text, SCIENCE_AREA))[0]
     assert not inside_polygon(*edge, wcs.footprint(text, SCIENCE_AREA))[0]
+
+
+@pytest.mark.parametrize("ccd", CCDS, ids=str)
+def test_a_position_does_not_depend_on_the_others(ccd):
+    rng = np.random.default_rng(4)
+    row, column = rng.uniform(0, 2048, (2, 60))
+    text = wcs_text(ccd)
+    ra, dec = wcs.to_sky(text, row, column)
+    together = np.stack(wcs.to_pixels(text, ra, dec), axis=1)
+    np.testing.assert_allclose(together, np.stack([row, column], axis=1), atol=1e-8)
+    alone = np.concatenate([np.stack(wcs.to_pixels(text, *one), axis=1)
+                            for one in zip(ra, dec, strict=True)])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_where_the_distortion_does_not_converge_there_is_no_position():
+    text = wcs_text(CCDS[0])
+    ra, dec = wcs.to_sky(text, [1000.0], [1000.0])
+    row, column = wcs.to_pixels(text, [float(ra[0]), float(ra[0]) + 180], [float(dec[0])] * 2)
+    assert np.isfinite(row[0])
+    assert np.isnan([row[1], column[1]]).all()
