@@ -1,18 +1,28 @@
 """Image motion: where each frame's world coordinates put a star, relative to one frame."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from astropy.wcs import WcsError
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from photometry.core.pixels import Box
+from photometry.core.stats import mad_sigma
 from photometry.scene import wcs
+from photometry.scene.centroids import measure
 
 _GRID_STEPS = 7                   # positions per axis at which frames are compared
+_USEFUL_PX = 0.01                 # measured shifts with larger errors are not taken over
+_NEIGHBORS = 4                    # frames on either side that tell where one should be
+_EXCURSION_SIGMA, _EXCURSION_PX = 8.0, 0.05
 _LARGEST_PX = 30.0                # a frame displaced by more has a wrong solution
 _UNUSABLE = (WcsError, ValueError, TypeError)     # what astropy raises for a nonsensical header
+
+
+def _none() -> NDArray:
+    return np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,12 @@ class Motion:
     reference_index: NDArray[np.int64]    # () frame of no displacement
     jitter: NDArray[np.float64]           # (T,) rms image motion per axis beyond that of the
                                           # sharp frames, px; NaN where not measured
+    # What measured stars say of each frame, (T,); empty in cubes that lack it.
+    error: NDArray[np.float64] = field(default_factory=_none)     # px per axis, of the shift;
+                                          # NaN = from the headers alone
+    scatter: NDArray[np.float64] = field(default_factory=_none)   # px per axis, of single stars
+    n_stars: NDArray[np.int64] = field(default_factory=_none)
+    excursion: NDArray[np.bool_] = field(default_factory=_none)   # away from frames near in time
 
     def drift(self, row: ArrayLike, column: ArrayLike) -> NDArray[np.float64]:
         """Return row and column offsets of positions: (T, 2), or (T, N, 2) for arrays."""
@@ -112,3 +128,38 @@ def fit_motion(coefficients: NDArray, time: NDArray, reference_index: int, box: 
     if jitter is None:
         jitter = np.full(len(time), np.nan)
     return Motion(filled, center, np.float64(scale), ~known, np.int64(reference_index), jitter)
+
+
+def refined(motion: Motion, measured: NDArray, row: NDArray, column: NDArray,
+            good: NDArray[np.bool_]) -> Motion:
+    """Return the motion with what measured stars add to the headers' coordinates.
+
+    Positions then refer to the mean of the good frames' solutions, not to the reference frame's
+    alone: its own error is gone, and it may itself be displaced a little.
+
+    Parameters
+    ----------
+    measured : (T, N, 2)
+        Centroids divided by their responses, px.
+    row, column : (N,)
+        Where the stars are.
+    good : (T,)
+    """
+    place = np.stack([row - motion.center[0], column - motion.center[1]], axis=-1) / motion.scale
+    found = measure(measured, motion.drift(row, column), good, place)
+    taken = found.error <= _USEFUL_PX                    # False for NaN
+    coefficients = motion.coefficients.copy()
+    coefficients[taken, :, :3] += found.linear[taken]
+    return replace(motion, coefficients=coefficients,
+                   error=np.where(taken, found.error, np.nan), scatter=found.scatter,
+                   n_stars=found.n_stars, excursion=_excursions(coefficients[:, :, 0], good))
+
+
+def _excursions(shift: NDArray, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which frames (T,) are displaced (T, 2) against the median of their neighbors."""
+    padded = np.pad(shift, ((_NEIGHBORS, _NEIGHBORS), (0, 0)), mode="reflect", reflect_type="odd"
+                    ) if len(shift) > _NEIGHBORS else np.repeat(shift, 2 * _NEIGHBORS + 1, axis=0)
+    around = sliding_window_view(padded, 2 * _NEIGHBORS + 1, axis=0)[:len(shift)]
+    away = np.abs(shift - np.median(around, axis=-1))
+    usual = mad_sigma(away[good], axis=0) if good.any() else np.zeros(2)
+    return np.any(away > np.maximum(_EXCURSION_SIGMA * usual, _EXCURSION_PX), axis=1)

@@ -17,8 +17,10 @@ from photometry.core.time import SECONDS_PER_DAY, Cadences
 from photometry.core.timestamps import timestamp_shifts_s
 from photometry.io import cube
 from photometry.io.orbit import spacecraft_positions
+from photometry.scene import jitter
+from photometry.scene.centroids import responses
 from photometry.scene.jitter import fit_jitter
-from photometry.scene.motion import fit_motion
+from photometry.scene.motion import fit_motion, refined
 from photometry.sky import anomalies
 from photometry.sky.background import BackgroundModel
 from photometry.stages.prepare_passes import MODEL, Block, Choices, Job, grid_of
@@ -122,9 +124,14 @@ def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
 
 def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_], time: NDArray,
             reference_index: int) -> dict[str, NDArray]:
-    found = _collected(job, blocks, ("coefficients", "widths"))
-    rms = fit_jitter(found["widths"], job.scratch.load("sky")["beacon_response"], good)
-    return fit_motion(found["coefficients"], time, reference_index, job.box, rms).arrays()
+    found = _collected(job, blocks, ("coefficients", "widths", "centers"))
+    sky = job.scratch.load("sky")
+    rms = fit_jitter(found["widths"], sky["beacon_response"], good)
+    motion = fit_motion(found["coefficients"], time, reference_index, job.box, rms)
+    row, column = sky["beacon_row"], sky["beacon_column"]
+    follow = responses(jitter.cut(job.scratch.load("sum")["sumimage"], row, column))
+    return refined(motion, found["centers"] / follow, row + job.box.row0,
+                   column + job.box.column0, good).arrays()
 
 
 def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,

@@ -20,6 +20,7 @@ from photometry.io.facts import read_facts
 from photometry.io.ffi import read_ffi
 from photometry.io.scratch import Scratch, checksum
 from photometry.scene import detector, jitter
+from photometry.scene.centroids import centroids
 from photometry.scene.motion import frame_displacements
 from photometry.sky import anomalies, background
 from photometry.sky.anomalies import Settings as AnomalySettings
@@ -157,13 +158,15 @@ def background_block(job: Job, block: Block) -> None:
     sky = job.scratch.load("sky")
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
     total, count = np.zeros(job.box.shape), np.zeros(job.box.shape, dtype=np.int32)
-    fits, widths = [], []
+    fits, widths, centers = [], [], []
     for _, image, exclude, good in images(job, block):
         fit = background.fit_background(image, sky["used"] & ~exclude, grid,
                                         job.choices.background)
         fits.append(fit)
         image -= background.full_model(fit, grid)
-        widths.append(jitter.widths(jitter.cut(image, sky["beacon_row"], sky["beacon_column"])))
+        stamps = jitter.cut(image, sky["beacon_row"], sky["beacon_column"])
+        widths.append(jitter.widths(stamps))
+        centers.append(centroids(stamps))
         if good:
             counted = np.isfinite(image) & ~exclude
             np.add(total, image, out=total, where=counted)
@@ -171,7 +174,7 @@ def background_block(job: Job, block: Block) -> None:
     coefficients = frame_displacements([frame.header.wcs_text for frame in block.frames],
                                        job.wcs_text, job.box)
     job.scratch.save(name, total=total, count=count, widths=np.array(widths),
-                     coefficients=coefficients,
+                     centers=np.array(centers), coefficients=coefficients,
                      **{key: np.array([getattr(fit, key) for fit in fits], dtype=np.float32)
                         for key in MODEL})
 

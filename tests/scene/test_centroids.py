@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+from photometry.core.pixels import Box
+from photometry.scene import detector
+from photometry.scene.centroids import centroids, measure, responses
+from photometry.scene.jitter import choose_beacons, cut
+from photometry.scene.motion import fit_motion, refined
+from photometry.scene.simulated_prf import GaussianPrf
+
+BOX = Box(300, 560, 400, 720)
+N_FRAMES, SHIFT_PX = 12, 0.03
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Stars that shift, turn and breathe, and their images with noise."""
+    rng = np.random.default_rng(3)
+    grid = np.meshgrid(np.arange(312, 550, 17.0), np.arange(412, 710, 17.0), indexing="ij")
+    row, column = (axis.ravel() + rng.uniform(-2, 2, axis.size) for axis in grid)
+    flux = 10**rng.uniform(3.4, 4.6, row.size)
+    shift = rng.normal(0, SHIFT_PX, (N_FRAMES, 2))
+    turn, scale = rng.normal(0, 5e-5, N_FRAMES), rng.normal(0, 3e-5, N_FRAMES)
+
+    def moved(frame, row, column):
+        down, right = row - 429.5, column - 559.5
+        return (shift[frame, 0] + scale[frame] * down + turn[frame] * right,
+                shift[frame, 1] + scale[frame] * right - turn[frame] * down)
+
+    prf, readout = GaussianPrf(2100.0, -5.0), detector.readout(1800)
+    images = []
+    for frame in range(N_FRAMES):
+        down, right = moved(frame, row, column)
+        image = prf(BOX, row + down, column + right, flux, 0.0) + 100
+        noise = detector.sigma(image, BOX, readout) * rng.standard_normal(image.shape)
+        images.append(image + noise - 100)
+    beacons = choose_beacons(np.mean(images, axis=0), 300.0, 30000.0, limit=300)
+    return np.array(images), beacons, moved
+
+
+def measured(images, beacons):
+    follow = responses(cut(np.nanmean(images, axis=0), beacons.row, beacons.column))
+    return np.array([centroids(cut(image, beacons.row, beacons.column))
+                     for image in images]) / follow
+
+
+def refined_from(images, beacons, coefficients, good=None):
+    good = np.ones(len(images), bool) if good is None else good
+    motion = fit_motion(coefficients, np.arange(len(images)) / 48.0, 3, BOX)
+    return refined(motion, measured(images, beacons), beacons.row + BOX.row0,
+                   beacons.column + BOX.column0, good)
+
+
+def errors(motion, moved):
+    """Return found minus true displacements at the middle and two corners, means removed."""
+    row, column = np.array([430.0, 300.0, 559.0]), np.array([560.0, 719.0, 400.0])
+    truth = np.array([np.stack(moved(frame, row, column), axis=-1) for frame in range(N_FRAMES)])
+    difference = motion.drift(row, column) - truth
+    return difference - difference.mean(axis=0)
+
+
+def one_wcs_for_all():
+    return np.zeros((N_FRAMES, 2, 6))
+
+
+def test_motion_is_right_to_two_thousandths_of_a_pixel(frames):
+    images, beacons, moved = frames
+    assert len(beacons.row) > 200
+    motion = refined_from(images, beacons, one_wcs_for_all())
+    rms = np.sqrt(np.mean(errors(motion, moved)**2, axis=(0, 2)))
+    assert np.all(rms < 0.0012), rms
+    assert np.all(motion.error < 0.001) and np.all(motion.n_stars > 150)
+
+
+def test_scatter_of_the_headers_is_undone(frames):
+    images, beacons, moved = frames
+    wrong = one_wcs_for_all()
+    wrong[:, :, 0] = np.random.default_rng(1).normal(0, 0.3, (N_FRAMES, 2))
+    wrong[5] = np.nan                            # a frame without world coordinates
+    motion = refined_from(images, beacons, wrong)
+    assert np.sqrt(np.mean(errors(motion, moved)**2)) < 0.0015
+    assert motion.interpolated.tolist() == [frame == 5 for frame in range(N_FRAMES)]
+
+
+def test_variable_stars_and_bad_frames_do_no_harm(frames):
+    images, beacons, moved = frames
+    images, good = images.copy(), np.ones(N_FRAMES, bool)
+    for frame in range(N_FRAMES):                # light beside a tenth of the stars comes and goes
+        for row, column in list(zip(beacons.row, beacons.column, strict=True))[::10]:
+            images[frame, row + 2, column - 2] += 4000 * (frame % 3)
+    images[7], good[7] = np.nan, False
+    motion = refined_from(images, beacons, one_wcs_for_all(), good)
+    assert np.isnan(motion.error[7]) and motion.n_stars[7] == 0
+    kept = errors(motion, moved)[good]
+    assert np.sqrt(np.mean((kept - kept.mean(axis=0))**2)) < 0.002
+
+
+def test_without_stars_the_headers_remain(frames):
+    images, beacons, _ = frames
+    coefficients = np.random.default_rng(2).normal(0, 0.1, (N_FRAMES, 2, 6))
+    for few in (slice(0, 0), slice(0, 3)):
+        motion = fit_motion(coefficients, np.arange(N_FRAMES) / 48.0, 3, BOX)
+        found = refined(motion, measured(images, beacons)[:, few], beacons.row[few],
+                        beacons.column[few], np.ones(N_FRAMES, bool))
+        np.testing.assert_array_equal(found.coefficients, motion.coefficients)
+        assert np.isnan(found.error).all()
+
+
+def test_a_star_without_value_spoils_no_other(frames):
+    images, beacons, _ = frames
+    stamps = cut(images.mean(axis=0), beacons.row, beacons.column)
+    expected = responses(stamps)
+    stamps[4, 3, 2] = np.nan
+    found = responses(stamps)
+    assert np.isnan(found[4]).all()
+    np.testing.assert_allclose(np.delete(found, 4, 0), np.delete(expected, 4, 0), rtol=1e-6)
+    assert np.all((expected > 0.85) & (expected < 1.0))
+    assert responses(stamps[:0]).shape == (0, 2)
+
+
+def test_few_stars_tell_a_shift_only():
+    rng = np.random.default_rng(4)
+    place, true = rng.uniform(-1, 1, (7, 2)), rng.normal(0, 0.1, (4, 1, 2))
+    found = measure(np.broadcast_to(true, (4, 7, 2)) + rng.normal(0, 1e-3, (4, 7, 2)),
+                    np.zeros((4, 7, 2)), np.ones(4, bool), place)
+    assert (found.linear[:, :, 1:] == 0).all()
+    np.testing.assert_allclose(found.linear[:, :, 0], (true - true.mean(axis=0))[:, 0], atol=2e-3)
+
+
+def test_an_excursion_is_told():
+    wrong = one_wcs_for_all()
+    wrong[:, 0, 0] = 0.002 * np.arange(N_FRAMES)
+    wrong[8, 1, 0] = 0.9
+    motion = fit_motion(wrong, np.arange(N_FRAMES) / 48.0, 3, BOX)
+    found = refined(motion, np.zeros((N_FRAMES, 0, 2)), np.zeros(0), np.zeros(0),
+                    np.ones(N_FRAMES, bool))
+    assert found.excursion.tolist() == [frame == 8 for frame in range(N_FRAMES)]
