@@ -234,14 +234,18 @@ def _measure(args: argparse.Namespace, todo: Any, run: Any, select: Select, work
     """Measure the selected targets and tell what became of them."""
     from photometry.stages import accounts
     from photometry.stages import tessphot as stage
+    from photometry.stages.monitor import Monitor
     from photometry.workers import pull
     draw = partial(pull, workers, ahead=run.settings.tiles_ahead)
     explain = bool(select.starids or select.priorities)
-    with stopping(run.settings.drain_s) as stop:
+    with Monitor(todo, run, workers.capacity) as monitor, \
+            stopping(run.settings.drain_s) as stop:
         results = [result for result in
-                   stage.photometry(todo, run, select, draw, progress_for(args), stop=stop)
+                   stage.photometry(todo, run, select, draw, progress_for(args),
+                                    monitor.watch, stop)
                    if explain or result.status in FAILED]
         interrupted = stop()
+        monitor.tell("interrupted" if interrupted else "done")
     failed = [result for result in results if result.status in FAILED]
     if explain:
         say(*(line for result in results for line in accounts.story(result, args.debug)))

@@ -80,12 +80,14 @@ def _bar(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
 
 
 def _log_lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
-    told = time.monotonic()
+    began = told = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
         if done == total or time.monotonic() - told > LOG_EVERY_S:
             told = time.monotonic()
-            logger.info("%s: %d of %d", label, done, total)
+            rate = done / max(told - began, 1e-3)
+            logger.info("%s: %d of %d, %.3g per second, %.0f s left", label, done, total, rate,
+                        (total - done) / rate)
 
 
 @contextmanager

@@ -129,6 +129,11 @@ def find_lightcurves(output: Path) -> list[tuple[int, Path]]:
     return [(int(match[1]), path) for match, path in found if match]
 
 
+def status_path(output: Path) -> Path:
+    """Return where a run says how it is getting on."""
+    return output / "status.json"
+
+
 def plot_path(output: Path, lightcurve: Path) -> Path:
     """Return where the figure of a light curve belongs below the output folder."""
     return output / PLOTS_FOLDER / f"{lightcurve.name.partition('.')[0]}.png"
