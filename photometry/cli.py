@@ -292,6 +292,8 @@ def make_todo(argv: Sequence[str] | None = None, beside: Path | None = None) -> 
     add_selection(parser)
     parser.add_argument("--faint-limit", type=float, metavar="TMAG",
                         help="stars must be brighter than this (default 15)")
+    parser.add_argument("--targets", type=Path, metavar="FILE",
+                        help="only these: TIC numbers or ra, dec, name; of any magnitude")
     add_overwrite(parser)
     return command(parser, lambda args: _make_todo(args, beside), argv)
 
@@ -303,7 +305,7 @@ def _make_todo(args: argparse.Namespace, beside: Path | None) -> int:
     settings = settings_of(args, "todo")["todo"]
     if args.faint_limit is not None:
         settings = replace(settings, faint_limit=args.faint_limit)
-    report = stage.make_todo(folder, selection(args), settings, args.overwrite)
+    report = stage.make_todo(folder, selection(args), settings, args.overwrite, args.targets)
     say(*report.lines())
     return SOME_FAILED if report.failed else DONE
 

@@ -5,7 +5,7 @@ exact everywhere: near a pole a zone is simply read all the way round.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -220,6 +220,14 @@ class Catalog:
         return _table(self._rows(f"SELECT {_COLUMNS} FROM catalog WHERE tmag < ? "
                                  "ORDER BY tmag, starid", (tmag,)))
 
+    def extended(self) -> set[int]:
+        """Return the numbers of sources that the catalog calls extended."""
+        names = [row[1] for row in self._rows("PRAGMA table_info(catalog)")]
+        if "objtype" not in names:
+            return set()
+        return {row[0] for row in self._rows(
+            "SELECT starid FROM catalog WHERE objtype = 'EXTENDED'")}
+
     def stars_per_magnitude(self) -> dict[int, int]:
         """Return how many stars there are of each whole magnitude, counted downwards."""
         return dict(self._rows(_VIEW))
@@ -260,6 +268,11 @@ def _ranges(ra: float, dec: float, radius: float) -> Iterator[tuple[int, float, 
         yield from ((zone, *limits) for limits in ranges)
 
 
+
+def table_of(stars: Sequence[CatalogStar]) -> StarTable:
+    """Return single stars as a table."""
+    return _table([(star.starid, star.ra, star.dec, star.tmag, star.ra_j2000, star.dec_j2000,
+                    star.pm_ra, star.pm_dec, star.teff) for star in stars])
 
 
 def _table(rows: list[tuple]) -> StarTable:

@@ -20,9 +20,11 @@ from photometry.io.catalog import Catalog, StarTable
 from photometry.io.cube import Cube
 from photometry.io.facts import read_facts
 from photometry.io.pointings import boresight
+from photometry.io.target_list import read_targets
 from photometry.io.todo import Todo
 from photometry.io.tpf import TpfHead, read_tpf_head
 from photometry.scene import wcs
+from photometry.stages.wanted import Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Settings:
     """What becomes a target."""
 
     faint_limit: float = 15.0     # Tmag; stars must be brighter, except a pixel file's own target
+    extended: bool = True         # galaxies and the like (objtype EXTENDED) are targets, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,15 @@ def _rules() -> _Rules:
 
 
 def make_todo(folder: Path, select: Select, settings: Settings,
-              overwrite: bool = False) -> TodoReport:
+              overwrite: bool = False, targets: Path | None = None) -> TodoReport:
     """Write the to-do list of a folder.
 
     A cube or pixel file that cannot be used is named in the report; the others go on.
+
+    Parameters
+    ----------
+    targets
+        A list of the only targets there shall be, whatever their magnitude.
 
     Raises
     ------
@@ -106,9 +114,11 @@ def make_todo(folder: Path, select: Select, settings: Settings,
         raise InputError(folder, "has no pixel cube (sectorNNN_cameraC_ccdD.hdf5) and no target "
                                  "pixel file (tess*_tp.fits) of the selected sectors and CCDs; "
                                  "run_prepare_photometry.py makes cubes")
-    maker = _Maker(folder, select, settings, _rules())
+    wanted = None if targets is None else Wanted(read_targets(targets))
+    maker = _Maker(folder, select, settings, _rules(), wanted)
     rows = [row for ccd, cube in cubes for row in maker.of_cube(ccd, cube)]
     rows += maker.of_tpfs(files)
+    maker.tell_lost({task.starid for task, _ in rows})
     if not rows:
         reasons = "; ".join([*maker.failed, *maker.dropped])
         raise InputError(folder, f"has no targets ({reasons})" if reasons else "has no targets")
@@ -167,6 +177,7 @@ class _Maker:
     select: Select
     settings: Settings
     rules: _Rules
+    wanted: Wanted | None = None
     dropped: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -179,21 +190,46 @@ class _Maker:
                 if self.select.cadences and cube.cadence_s not in self.select.cadences:
                     self.remarks.append(f"not selected: {path.name} ({cube.cadence_s} s)")
                     return []
-                table = catalog.brighter_than(self.settings.faint_limit)
-                n_faint = catalog.count() - len(table)
+                table, extended = self._table(catalog), catalog.extended()
+                n_others = catalog.count() - len(table)
                 row, column = wcs.to_pixels(cube.wcs_text, table.ra, table.dec)
                 box, data = cube.box, _Data(ccd, cube.cadence_s, "ffi", cube.data_rel,
                                             _middle(ccd, catalog))
         except (InputError, UsageError) as problem:
             self.failed.append(f"{ccd}: {problem}")
             return []
-        chosen = np.flatnonzero(box.contains(row, column))
-        self._drop(f"not brighter than {self.settings.faint_limit:g} mag", n_faint)
-        self._drop("outside the cube's pixels", len(table) - len(chosen))
+        on_pixels = box.contains(row, column)
+        is_extended = np.isin(table.starid, list(extended)) & on_pixels
+        chosen = np.flatnonzero(on_pixels & (self.settings.extended | ~is_extended))
+        self._drop(self._other(), n_others)
+        self._drop("outside the cube's pixels", np.count_nonzero(~on_pixels))
+        self._tell_extended(ccd, np.count_nonzero(is_extended))
         logger.info("%s: %d stars on the cube's pixels", ccd, len(chosen))
         tasks = self._tasks(_stars(table, chosen), data)
         tiles = tile_of(row[chosen], column[chosen]).tolist()
         return [(task, tile) for task, tile in zip(tasks, tiles, strict=True) if task is not None]
+
+    def _table(self, catalog: Catalog) -> StarTable:
+        """Return the stars of a catalog that can be targets on full-frame images."""
+        return (catalog.brighter_than(self.settings.faint_limit) if self.wanted is None
+                else self.wanted.stars(catalog))
+
+    def _other(self) -> str:
+        return (f"not brighter than {self.settings.faint_limit:g} mag" if self.wanted is None
+                else "not in the list of targets")
+
+    def _tell_extended(self, ccd: CcdId, number: int) -> None:
+        if number and self.settings.extended:
+            self.remarks.append(f"{ccd}: {number} targets are extended sources, not stars")
+        elif number:
+            self._drop("extended source", number)
+
+    def tell_lost(self, starids: set[int]) -> None:
+        """Remark which targets of the list were not found."""
+        lost = [] if self.wanted is None else self.wanted.lost(starids)
+        if lost:
+            self.remarks.append(f"{len(lost)} targets of the list are in no catalog here: "
+                                + ", ".join(lost[:5]) + (" ..." if len(lost) > 5 else ""))
 
     def of_tpfs(self, files: Iterable[Path]) -> list[Row]:
         """Return the targets of pixel files: their own, then other stars on their pixels."""
@@ -209,11 +245,16 @@ class _Maker:
                 except UsageError as problem:
                     self.failed.append(f"{ccd}: {len(heads)} pixel files: {problem}")
                     continue
+                if self.wanted is not None and catalog is not None:
+                    self.wanted.stars(catalog)
                 for head in heads:
                     primaries.append(self._primary(head, catalog, middle))
                     if catalog is not None:
                         secondaries += self._secondaries(head, catalog, middle)
-        return [(task, None) for task in [*primaries, *self._best(secondaries, primaries)]]
+        tasks = [*primaries, *self._best(secondaries, primaries)]
+        chosen = [task for task in tasks if self.wanted is None or task.starid in self.wanted]
+        self._drop("not in the list of targets", len(tasks) - len(chosen))
+        return [(task, None) for task in chosen]
 
     def _heads(self, files: Iterable[Path]) -> Iterator[TpfHead]:
         """Yield the usable pixel files of the selection, one per star and data set."""
@@ -315,7 +356,7 @@ class _Maker:
 
     def _drop(self, reason: str, number: int = 1) -> None:
         if number:
-            self.dropped[reason] += number
+            self.dropped[reason] += int(number)
 
 
 def _middle(ccd: CcdId, catalog: Catalog | None) -> tuple[float, float]:
