@@ -25,6 +25,7 @@ from photometry.console import (
     logger,
     new_parser,
     output_folder,
+    prf_folder,
     progress_for,
     refuse_shipped,
     say,
@@ -177,6 +178,8 @@ def _tessphot_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tmag-max", "--tmag_max", type=float, metavar="TMAG")
     parser.add_argument("-m", "--method", choices=methods.names(),
                         help="force one method for all")
+    parser.add_argument("--prf", type=Path, metavar="DIR",
+                        help="the mission's PRF models (default: $TESSPHOT_PRF)")
     parser.add_argument("--output", type=Path, metavar="DIR",
                         help="default: $TESSPHOT_OUTPUT, else INPUT/lightcurves")
     parser.add_argument("--version", type=int, default=1, metavar="N",
@@ -266,7 +269,7 @@ def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
         args.method, args.version, not args.no_gzip, args.plot,
         fingerprint=fingerprint(sections["tessphot"].attempts, *method_settings.values(),
                                 args.method),       # not how the work is shared out
-        date=_date(), log_dir=args.log_dir)
+        date=_date(), log_dir=args.log_dir, prf=prf_folder(args))
 
 
 def _date() -> str:

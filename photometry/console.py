@@ -199,6 +199,23 @@ def output_folder(args: argparse.Namespace, folder: Path, shipped: bool) -> Path
     return Path(args.output or os.environ.get("TESSPHOT_OUTPUT") or beside_input).absolute()
 
 
+def prf_folder(args: argparse.Namespace) -> Path | None:
+    """Return where the mission's PRF models are: argument, then environment, then nowhere.
+
+    Raises
+    ------
+    InputError
+        When the folder is not there.
+    """
+    given = args.prf or os.environ.get("TESSPHOT_PRF")
+    if not given:
+        return None
+    folder = Path(given)
+    if not folder.is_dir():
+        raise InputError(folder, "is not a folder" if folder.exists() else "no such folder")
+    return folder.resolve()
+
+
 SECTIONS = {"simulate": "stages.simulate", "catalog": "stages.make_catalog",
             "prepare": "stages.prepare", "background": "sky.background",
             "stars": "sky.starmask", "anomalies": "sky.anomalies",

@@ -92,3 +92,5 @@ class Stamp:
     drift: NDArray[np.float64]        # (T, 2) row, column offset of the target from its
     prf: Prf                          # position in the reference frame, pixels
     limits: Box = SCIENCE_AREA        # pixels that exist in the data: how far a stamp can grow
+    jitter: NDArray[np.float64] | None = None     # (T,) rms motion within the exposures beyond
+                                                  # that of sharp frames, pixels

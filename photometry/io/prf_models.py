@@ -1,6 +1,11 @@
-"""The mission's PRF models: a folder of FITS files, one per position on a CCD."""
+"""The mission's PRF models: FITS files, one per position on a CCD, or one MATLAB file per CCD.
+
+Models hold samples (row, column), 9 per pixel, whose middle is the star's position. There are
+two sets: the cameras were focused anew before sector 4. Where both are found, the sector decides.
+"""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +16,22 @@ from numpy.typing import NDArray
 from photometry.core.errors import InputError
 from photometry.core.pixels import science_column, science_row
 
-_NAME = re.compile(r"-prf-(\d)-(\d)-row\d+-col\d+\.fits$")
+SAMPLES_PER_PIXEL = 9
+NEW_FOCUS_SECTOR = 4
+_NAMES = (re.compile(r"^tess(\d*)-prf-(\d)-(\d)-row\d+-col\d+\.fits$"),
+          re.compile(r"^tess(\d*)-.*-(\d)-(\d)-characterized-prf\.mat$"))
+_MATLAB_STRUCT = "prfStruct"
+_MATLAB_FIELDS = ("ccdRow", "ccdColumn", "values")
 
 
-def read_prf_models(folder: Path, camera: int,
-                    ccd: int) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
+def read_prf_models(folder: Path, camera: int, ccd: int,
+                    sector: int | None = None) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
     """Read the models of one CCD found below a folder.
+
+    Parameters
+    ----------
+    sector
+        Which set to take where there are two; None for the later one.
 
     Returns
     -------
@@ -30,15 +45,14 @@ def read_prf_models(folder: Path, camera: int,
     InputError
         When there are none, or they do not form a grid.
     """
-    paths = [path for path in sorted(folder.rglob("*.fits"))
-             if (match := _NAME.search(path.name)) and match.groups() == (str(camera), str(ccd))]
-    if not paths:
-        raise InputError(folder, f"holds no PRF models of camera {camera} CCD {ccd}, expected "
-                                 f"files named ...-prf-{camera}-{ccd}-row0001-col0045.fits")
     found = {}
-    for path in paths:
-        row, column, model = _read(path)
-        found[row, column] = model
+    for path in _of_sector(_find(folder, camera, ccd), sector):
+        for row, column, model in _read(path):
+            found[row, column] = model
+    if not found:
+        raise InputError(folder, f"holds no PRF models of camera {camera} CCD {ccd}, expected "
+                                 f"files named ...-prf-{camera}-{ccd}-row0001-col0045.fits or "
+                                 f"...-{camera}-{ccd}-characterized-prf.mat")
     rows, columns = (np.unique([position[axis] for position in found]) for axis in (0, 1))
     if len(found) != len(rows) * len(columns):
         raise InputError(folder, f"holds PRF models at {len(found)} positions, expected a grid "
@@ -46,7 +60,32 @@ def read_prf_models(folder: Path, camera: int,
     return rows, columns, np.array([[found[row, column] for column in columns] for row in rows])
 
 
-def _read(path: Path) -> tuple[float, float, NDArray[np.float64]]:
+def _find(folder: Path, camera: int, ccd: int) -> dict[str, list[Path]]:
+    """Return the files of one CCD by the date in their names, earlier first."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*prf*")):
+        for name in _NAMES:
+            match = name.match(path.name)
+            if match and match.groups()[1:] == (str(camera), str(ccd)):
+                found.setdefault(match[1], []).append(path)
+    return dict(sorted(found.items()))
+
+
+def _of_sector(found: dict[str, list[Path]], sector: int | None) -> list[Path]:
+    sets = list(found.values())
+    if not sets:
+        return []
+    is_early = sector is not None and sector < NEW_FOCUS_SECTOR
+    paths = sets[0] if is_early else sets[-1]
+    # Both forms say the same; one is enough.
+    return [path for path in paths if path.suffix == ".fits"] or paths
+
+
+def _read(path: Path) -> Iterator[tuple[float, float, NDArray[np.float64]]]:
+    return _read_matlab(path) if path.suffix == ".mat" else iter([_read_fits(path)])
+
+
+def _read_fits(path: Path) -> tuple[float, float, NDArray[np.float64]]:
     try:
         with fits.open(path, memmap=False) as hdus:
             header, model = hdus[0].header, np.array(hdus[0].data, dtype=float)
@@ -57,3 +96,29 @@ def _read(path: Path) -> tuple[float, float, NDArray[np.float64]]:
     except KeyError as error:
         raise InputError(path, f"has no card {error.args[0]}, expected the model's position "
                                "(CCD_RREF, CCD_CREF)") from error
+
+
+def _read_matlab(path: Path) -> Iterator[tuple[float, float, NDArray[np.float64]]]:
+    """Yield the models of a MATLAB file with their science positions."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+    try:
+        content = loadmat(path, squeeze_me=True)
+        models = np.atleast_1d(content[_MATLAB_STRUCT])
+        rows, columns, values = ([model[name] for model in models] for name in _MATLAB_FIELDS)
+        for row, column, samples in zip(rows, columns, values, strict=True):
+            yield float(science_row(row)), float(science_column(column)), _square(samples)
+    except (MatReadError, OSError, TypeError, NotImplementedError) as error:
+        raise InputError(path, "is not a readable PRF model, expected a MATLAB file") from error
+    except (KeyError, IndexError, ValueError) as error:
+        raise InputError(path, f"has no readable {_MATLAB_STRUCT} with the fields "
+                               f"{', '.join(_MATLAB_FIELDS)}: {error}") from error
+
+
+def _square(samples: NDArray) -> NDArray[np.float64]:
+    """Return samples as a square image; a flat list runs down the columns, as MATLAB's do."""
+    samples = np.asarray(samples, dtype=float)
+    if samples.ndim == 1:
+        size = round(samples.size ** 0.5)
+        samples = samples.reshape(size, size, order="F")
+    return samples

@@ -25,6 +25,9 @@ class CircularPrf:
     sigmas: tuple[float, ...] = SIGMAS_PX     # pixels
     shares: tuple[float, ...] = SHARES
 
+    def __str__(self) -> str:
+        return "average profile of the mission's models"
+
     def __call__(self, box: Box, row: ArrayLike, column: ArrayLike,
                  broadening: float = 0.0) -> NDArray[np.float64]:
         """Return the light share in each pixel of stars at given positions.

@@ -142,7 +142,8 @@ class CubeStamps:
         region = self._region(box)
         return Stamp(target, cut(region.pixels, box),
                      stars_near(target, box, region.table, region.row, region.column),
-                     self._motion.drift(target.row, target.column), self._prf, limits)
+                     self._motion.drift(target.row, target.column), self._prf, limits,
+                     self._motion.jitter)
 
     def _limits_of(self, target: Target) -> Box:
         """Return the pixels that a star's stamp can cover: they exist and fit in memory."""
@@ -265,6 +266,7 @@ def describe(stamp: Stamp, resizes: int) -> tuple[Note, ...]:
                       f"{box.column1 - 1}{grown}; {inside} catalog stars in it, "
                       f"{len(stars) - inside} around it"),
         Note("cadences", f"{n_cadences}, of which {n_good} are good"),
+        Note("prf", str(stamp.prf)),
         Note("motion", f"over {reach[0]:.3f} rows and {reach[1]:.3f} columns"))
 
 

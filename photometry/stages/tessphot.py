@@ -45,9 +45,9 @@ from photometry.io.run_log import log_to
 from photometry.io.todo import Todo
 from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics
-from photometry.scene.prf import CircularPrf
 from photometry.stages.figures import save_figure
 from photometry.stages.method_choice import FIRST_METHOD, Bench, measure
+from photometry.stages.prfs import choose_prf
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps, describe
 
 logger = logging.getLogger("photometry.tessphot")
@@ -77,6 +77,7 @@ class Run:
     version: int = 1
     gzip: bool = True
     plot: bool = False
+    prf: Path | None = None           # folder of the mission's PRF models
     origin: str = ORIGIN              # what the ORIGIN card says
     fingerprint: str = ""             # of all settings
     date: str = ""                    # what the DATE cards say, UTC
@@ -102,25 +103,26 @@ def open_source(run: Run, task: Task) -> StampSource:
     """Return where the stamps of a task come from, opened once per process."""
     if task.datasource == "ffi":
         return _cube_stamps(layout.cube_path(run.input, task.ccd),
-                            layout.catalog_path(run.input, task.ccd))
+                            layout.catalog_path(run.input, task.ccd), run.prf, task.ccd)
     primary = int(task.datasource.partition(":")[2] or task.starid)
-    return _tpf_stamps(run.input, task.ccd, task.cadence_s, primary)
+    return _tpf_stamps(run.input, task.ccd, task.cadence_s, primary, run.prf)
 
 
 @lru_cache(maxsize=2)
-def _cube_stamps(cube: Path, catalog: Path) -> CubeStamps:
-    return CubeStamps(Cube(cube), Catalog(catalog), CircularPrf())
+def _cube_stamps(cube: Path, catalog: Path, prf: Path | None, ccd: CcdId) -> CubeStamps:
+    return CubeStamps(Cube(cube), Catalog(catalog), choose_prf(prf, ccd))
 
 
 @lru_cache(maxsize=2)
-def _tpf_stamps(folder: Path, ccd: CcdId, cadence_s: int, starid: int) -> TpfStamps:
+def _tpf_stamps(folder: Path, ccd: CcdId, cadence_s: int, starid: int,
+                prf: Path | None) -> TpfStamps:
     catalog = layout.catalog_path(folder, ccd)
     for sector, tic, path in layout.find_tpfs(folder):
         if (sector, tic) == (ccd.sector, starid):
             tpf = read_tpf(path)
             if tpf.cadence_s == cadence_s:
                 return TpfStamps(tpf, Catalog(catalog) if catalog.exists() else None,
-                                 CircularPrf())
+                                 choose_prf(prf, ccd))
     raise InputError(folder, f"no target pixel file of TIC {starid} in sector {ccd.sector} "
                              f"with {cadence_s} s cadence")
 

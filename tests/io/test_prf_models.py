@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from scipy.io import savemat
 
 from photometry.core.errors import InputError
 from photometry.io.prf_models import read_prf_models
@@ -52,3 +53,41 @@ def test_damaged_models(tmp_path):
     path.write_text("no")
     with pytest.raises(InputError, match="not a readable PRF model"):
         read_prf_models(tmp_path, 2, 3)
+
+
+def write_matlab(folder, name, value=1.0, fields=("ccdRow", "ccdColumn", "values")):
+    kind = np.dtype([(field, object) for field in fields])
+    models = np.array([tuple({"ccdRow": row, "ccdColumn": column,
+                              "values": np.arange(35.0 * 35) + value}[field] for field in fields)
+                       for row in (1.0, 2048.0) for column in (45.0, 1069.0, 2092.0)], dtype=kind)
+    savemat(folder / name, {"prfStruct": models})
+    return folder / name
+
+
+def test_models_in_matlab_form(tmp_path):
+    write_matlab(tmp_path, "tess2018243163600-00072_035-2-3-characterized-prf.mat", value=7.0)
+    rows, columns, models = read_prf_models(tmp_path, 2, 3)
+    assert rows.tolist() == [0, 2047] and columns.tolist() == [0, 1024, 2047]
+    assert models.shape == (2, 3, 35, 35)
+    assert models[0, 0, 3, 0] == 10.0 and models[0, 0, 0, 1] == 42.0    # columns run first
+    with pytest.raises(InputError, match="no PRF models of camera 3 CCD 2"):
+        read_prf_models(tmp_path, 3, 2)
+
+
+def test_damaged_matlab_file(tmp_path):
+    name = "tess2018243163600-00072_035-2-3-characterized-prf.mat"
+    write_matlab(tmp_path, name, fields=("ccdRow", "values"))
+    with pytest.raises(InputError, match="ccdColumn"):
+        read_prf_models(tmp_path, 2, 3)
+    (tmp_path / name).write_bytes(b"no")
+    with pytest.raises(InputError, match="expected a MATLAB file"):
+        read_prf_models(tmp_path, 2, 3)
+
+
+def test_the_sector_tells_which_of_two_sets(tmp_path):
+    for date, value in (("2018243163600", 1.0), ("2019107181901", 2.0)):
+        header = fits.Header({"CCD_RREF": 1.0, "CCD_CREF": 45.0})
+        fits.PrimaryHDU(np.full((7, 7), value), header).writeto(
+            tmp_path / f"tess{date}-prf-2-3-row0001-col0045.fits")
+    found = [read_prf_models(tmp_path, 2, 3, sector)[2].mean() for sector in (3, 4, None)]
+    assert found == [1.0, 2.0, 2.0]

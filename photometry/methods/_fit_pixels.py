@@ -1,0 +1,54 @@
+"""The pixels of a stamp that a fit may use."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.flags import is_good
+from photometry.core.stamp import Stamp
+
+CORE_PX = 1.0                     # some usable pixel must be this near the target
+BLEED_PX = 2                      # rows beyond a saturated pixel that may hold its charge
+
+
+@dataclass(frozen=True, slots=True)
+class FitPixels:
+    """Masks (R, C), True = used."""
+
+    usable: NDArray[np.bool_]         # valid and unsaturated
+    fitted: NDArray[np.bool_]         # those of them that are near the target
+    holds_target: bool                # whether a fitted pixel is at the target
+
+    @property
+    def index(self) -> NDArray[np.int_]:
+        """Flat indices of the fitted pixels."""
+        return np.flatnonzero(self.fitted)
+
+
+def choose_pixels(stamp: Stamp, radius: float, saturation: float) -> FitPixels:
+    """Return the pixels that have values in most good cadences and are not saturated."""
+    pixels, target = stamp.pixels, stamp.target
+    good = is_good(pixels.cadences.quality)
+    filled_often = np.isfinite(pixels.flux[good]).sum(axis=0) > good.sum() / 2
+    usable = pixels.collected & np.isfinite(pixels.sumimage) & filled_often
+    usable &= ~_bleeding(np.nan_to_num(pixels.sumimage) > saturation)
+    distance = np.hypot((pixels.box.rows - target.row)[:, None],
+                        pixels.box.columns - target.column)
+    fitted = usable & (distance <= radius)
+    return FitPixels(usable, fitted, bool((fitted & (distance <= CORE_PX)).any()))
+
+
+def _bleeding(saturated: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the saturated pixels and their neighbors along the column."""
+    reached = saturated.copy()
+    for step in range(1, BLEED_PX + 1):
+        reached[step:] |= saturated[:-step]
+        reached[:-step] |= saturated[step:]
+    return reached
+
+
+def filled(variance: NDArray) -> NDArray[np.float64]:
+    """Give pixels without an error the largest one known, or all the same if none is."""
+    known = np.isfinite(variance) & (variance > 0)
+    return np.where(known, variance, variance[known].max() if known.any() else 1.0)

@@ -1,0 +1,67 @@
+"""Sources that move with the frame, by expansion of their images in the motion.
+
+image(d, b) = A + d.A' + d.A''.d / 2 + b (A_blurred - A), with derivatives from
+differences; good to a thousandth of a source's light for motions within 0.3 pixels.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.pixels import Box
+from photometry.core.stamp import Prf
+from photometry.methods._sources import Sources
+
+STEP_PX = 0.2                     # of the differences
+BLUR_PX = 0.3                     # at which broadening is evaluated
+SLOPES, BLUR = (1, 2), 6           # terms of motion along rows and columns; of broadening
+
+
+def coefficients(drift: NDArray, blur: NDArray) -> NDArray[np.float64]:
+    """Return what multiplies the terms (T, 7) for motions (T, 2) and added variances (T,).
+
+    Variances count in units of BLUR_PX squared; they may be negative.
+    """
+    row, column = drift.T
+    return np.stack([np.ones(len(drift)), row, column, row**2 / 2, column**2 / 2, row * column,
+                     blur], axis=1)
+
+
+def expand(sources: Sources, prf: Prf, box: Box, shift: NDArray) -> NDArray[np.float64]:
+    """Return the terms (7, K, P) of sources around positions moved by `shift` (2,)."""
+    h = STEP_PX
+
+    def at(row: float, column: float, broadening: float = 0.0) -> NDArray[np.float64]:
+        return sources.images(prf, box, shift + np.array([row, column]), broadening)
+
+    here, up, down, right, left = at(0, 0), at(h, 0), at(-h, 0), at(0, h), at(0, -h)
+    mixed = (at(h, h) - at(h, -h) - at(-h, h) + at(-h, -h)) / (4 * h * h)
+    return np.stack([here, (up - down) / (2 * h), (right - left) / (2 * h),
+                     (up - 2 * here + down) / (h * h), (right - 2 * here + left) / (h * h),
+                     mixed, at(0, 0, BLUR_PX) - here])
+
+
+def changes_of(terms: NDArray) -> NDArray[np.float64]:
+    """Return the terms (7, 3, P) of what light (7, P) changes by.
+
+    Per pixel of motion along rows, along columns, and per BLUR_PX squared of added variance.
+    """
+    changes = np.zeros((len(terms), 3, terms.shape[1]))
+    changes[:3, 0] = terms[[1, 3, 5]]
+    changes[:3, 1] = terms[[2, 5, 4]]
+    changes[0, 2] = terms[BLUR]
+    return changes
+
+
+def expand_faint(sources: Sources, flux: NDArray, prf: Prf, box: Box,
+                 shift: NDArray) -> NDArray[np.float64]:
+    """Return the first-order terms (7, P) of the summed light of sources of constant flux."""
+    h = STEP_PX
+    terms = np.zeros((7, box.shape[0] * box.shape[1]))
+    if len(flux) == 0:
+        return terms
+    terms[0] = flux @ sources.images(prf, box, shift)
+    for axis, term in ((0, 1), (1, 2)):
+        step = h * np.eye(2)[axis]
+        terms[term] = flux @ (sources.images(prf, box, shift + step)
+                              - sources.images(prf, box, shift - step)) / (2 * h)
+    return terms

@@ -1,0 +1,92 @@
+"""The light sources of a joint fit: catalog stars, with those too close to tell apart as one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.pixels import Box
+from photometry.core.stamp import Prf, Stamp
+from photometry.core.stats import flux_from_tmag
+from photometry.methods._scene import relevant, target_flux
+
+CHUNK_VALUES = 2_000_000          # bounds the memory of one evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Stars (N,) and the source (0..K-1) that each belongs to; the target's source is 0."""
+
+    starid: NDArray[np.int64]
+    row: NDArray[np.float64]          # at the reference frame
+    column: NDArray[np.float64]
+    flux: NDArray[np.float64]         # e-/s, from the catalog
+    source: NDArray[np.int_]
+
+    def __len__(self) -> int:
+        return int(self.source.max()) + 1
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Catalog flux (K,) of the sources, e-/s."""
+        return np.bincount(self.source, self.flux)
+
+    @property
+    def share(self) -> NDArray[np.float64]:
+        """Part (N,) that each star has in the light of its source."""
+        return self.flux / self.total[self.source]
+
+    @property
+    def merged(self) -> NDArray[np.int64]:
+        """Identifiers of the stars that cannot be told from the target."""
+        return self.starid[1:][self.source[1:] == 0]
+
+    def take(self, sources: NDArray[np.int_]) -> "Sources":
+        """Return some of the sources, numbered anew in the order given."""
+        number = np.full(len(self), -1)
+        number[sources] = np.arange(len(sources))
+        kept = number[self.source] >= 0
+        return Sources(self.starid[kept], self.row[kept], self.column[kept], self.flux[kept],
+                       number[self.source[kept]])
+
+    def images(self, prf: Prf, box: Box, shift: NDArray,
+               broadening: float = 0.0) -> NDArray[np.float64]:
+        """Return the light shares (K, P) of the sources when all stars move by `shift` (2,)."""
+        pixels = box.shape[0] * box.shape[1]
+        images = np.zeros((len(self), pixels))
+        step = max(1, CHUNK_VALUES // max(pixels, 1))
+        for start in range(0, len(self.row), step):
+            part = slice(start, start + step)
+            light = prf(box, self.row[part] + shift[0], self.column[part] + shift[1], broadening)
+            np.add.at(images, self.source[part],
+                      self.share[part, None] * light.reshape(-1, pixels))
+        return images
+
+
+def find_sources(stamp: Stamp, separation: float) -> Sources:
+    """Return the target and the stars that matter to it; closer ones than `separation` merged."""
+    target, stars = stamp.target, stamp.stars
+    share = stamp.prf(stamp.pixels.box, target.row, target.column)
+    own = target_flux(stamp, share)
+    index = relevant(stamp, own)
+    index = index[np.lexsort((stars.starid[index], stars.tmag[index]))]
+    row = np.append(target.row, stars.row[index])
+    column = np.append(target.column, stars.column[index])
+    return Sources(np.append(target.starid, stars.starid[index]), row, column,
+                   np.append(own, flux_from_tmag(stars.tmag[index])),
+                   _merge(row, column, separation))
+
+
+def _merge(row: NDArray, column: NDArray, separation: float) -> NDArray[np.int_]:
+    """Return the source of each star: that of the first leader nearby, or its own."""
+    leaders: list[int] = []
+    source = np.zeros(len(row), dtype=int)
+    for star in range(len(row)):
+        distance = np.hypot(row[leaders] - row[star], column[leaders] - column[star])
+        near = np.flatnonzero(distance < separation)
+        if len(near):
+            source[star] = near[0]
+        else:
+            source[star] = len(leaders)
+            leaders.append(star)
+    return source

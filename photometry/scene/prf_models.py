@@ -1,0 +1,149 @@
+"""The PRF as oversampled models at a grid of positions on one CCD, with wings beyond them.
+
+Every sample of a model is the share of a whole pixel whose center lies there, relative to the
+star's catalog position in the middle of the model. Between samples cubic B-splines interpolate,
+between positions the model is bilinear; nothing is ever centered on its centroid. Over a stamp
+the model hardly changes, so that of its middle serves for all its stars.
+
+Beyond its edge a model goes on as a power law, I(r) = amplitude (r^2 + SOFTENING^2)^(-7/4),
+whose amplitude is that of its outermost rings. With this slope 2 to 3 % of the light lies beyond
+the 13 x 13 pixels of the mission's models.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter, spline_filter
+
+from photometry.core.pixels import Box
+
+SLOPE = 3.5
+SOFTENING_PX = 3.0
+_RINGS_PX = (4.5, 6.5)            # distances at which the wings are matched to the model
+_TAPER_PX = 1.5                   # width of the border in which the model yields to the wings
+_TILE_PX = 64                     # boxes up to this size have one model
+_KEPT_MODELS = 16                 # splines in memory; a stamp needs one or two
+
+
+@dataclass(frozen=True, slots=True)
+class SampledPrf:
+    """Models at the nodes of a grid on one CCD."""
+
+    rows: NDArray[np.float64]         # (Y,) science rows of the nodes, increasing
+    columns: NDArray[np.float64]      # (X,)
+    models: NDArray[np.float64]       # (Y, X, S, S), S odd
+    samples_per_pixel: int
+    origin: str = "sampled models"    # for people
+    _splines: dict = field(default_factory=dict, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.origin}, at {len(self.rows)} x {len(self.columns)} positions"
+
+    def __call__(self, box: Box, row: ArrayLike, column: ArrayLike,
+                 broadening: float = 0.0) -> NDArray[np.float64]:
+        """Return the light share in each pixel of stars at given positions.
+
+        Parameters
+        ----------
+        row, column : () or (N,)
+        broadening
+            Rms image motion during the exposure, pixels, added in quadrature.
+
+        Returns
+        -------
+        (R, C) or (N, R, C)
+            Sums to 1 over an infinite grid.
+        """
+        row, column = np.broadcast_arrays(np.asarray(row, dtype=float),
+                                          np.asarray(column, dtype=float))
+        image = np.zeros((row.size, *box.shape))
+        for tile in _tiles(box):
+            image[:, *tile.slices(box.offset)] = self._render(tile, row.ravel(), column.ravel(),
+                                                              float(broadening))
+        return image.reshape(*row.shape, *box.shape)
+
+    def _render(self, box: Box, row: NDArray, column: NDArray,
+                broadening: float) -> NDArray[np.float64]:
+        spline, amplitude = self._spline_at(box, broadening)
+        size = len(spline)
+        from_row, from_column = box.rows - row[:, None], box.columns - column[:, None]
+        in_rows = _weights(from_row, size, self.samples_per_pixel)
+        in_columns = _weights(from_column, size, self.samples_per_pixel).transpose(0, 2, 1)
+        half = in_rows.reshape(-1, size) @ spline
+        image = half.reshape(len(row), -1, size) @ in_columns
+        image += amplitude * _wing(from_row[:, :, None] ** 2 + from_column[:, None, :] ** 2)
+        return image
+
+    def _spline_at(self, box: Box, broadening: float) -> tuple[NDArray[np.float64], float]:
+        """Return spline coefficients and amplitude of the wings in the middle of a box, kept."""
+        key = (box, round(broadening, 4))
+        if key not in self._splines:
+            if len(self._splines) >= _KEPT_MODELS:
+                self._splines.clear()
+            in_rows = _linear(self.rows, (box.row0 + box.row1 - 1) / 2)
+            in_columns = _linear(self.columns, (box.column0 + box.column1 - 1) / 2)
+            model = np.einsum("y,x,yxij->ij", in_rows, in_columns, self.models, optimize=True)
+            core, amplitude = _split(model, self.samples_per_pixel)
+            if broadening > 0:
+                core = gaussian_filter(core, broadening * self.samples_per_pixel,
+                                       mode="constant", truncate=6.0)
+            self._splines[key] = (spline_filter(core, order=3, mode="mirror"), amplitude)
+        return self._splines[key]
+
+
+def _tiles(box: Box) -> list[Box]:
+    """Return the box itself, or the parts of a large one."""
+    return [Box(row, min(row + _TILE_PX, box.row1), column, min(column + _TILE_PX, box.column1))
+            for row in range(box.row0, box.row1, _TILE_PX)
+            for column in range(box.column0, box.column1, _TILE_PX)]
+
+
+def _linear(nodes: NDArray, position: float) -> NDArray[np.float64]:
+    """Return the weights (K,) of the nodes in linear interpolation, constant beyond the ends."""
+    return np.array([np.interp(position, nodes, unit) for unit in np.eye(len(nodes))])
+
+
+def _split(model: NDArray, samples_per_pixel: int) -> tuple[NDArray[np.float64], float]:
+    """Return a model without its wings, and the wings' amplitude; together they hold 1."""
+    at = _offsets(len(model), samples_per_pixel)
+    distance2 = at[:, None] ** 2 + at**2
+    wing = _wing(distance2)
+    inner, outer = _RINGS_PX
+    ring = (distance2 > inner**2) & (distance2 < min(outer, at[-1]) ** 2)
+    amplitude = max(float(model[ring].sum() / wing[ring].sum()), 0.0) if ring.any() else 0.0
+    taper = np.clip((at[-1] + 1 / samples_per_pixel - np.abs(at)) / _TAPER_PX, 0.0, 1.0)
+    taper = taper**2 * (3 - 2 * taper)
+    core = (model - amplitude * wing) * taper[:, None] * taper
+    total = core.sum() / samples_per_pixel**2 + amplitude * _wing_total()
+    return core / total, amplitude / total
+
+
+def _offsets(size: int, samples_per_pixel: int) -> NDArray[np.float64]:
+    """Return where samples lie, pixels from the star."""
+    return (np.arange(size) - size // 2) / samples_per_pixel
+
+
+def _wing(distance2: NDArray) -> NDArray[np.float64]:
+    inverse = 1 / np.sqrt(distance2 + SOFTENING_PX**2)
+    return inverse**3 * np.sqrt(inverse)
+
+
+def _wing_total() -> float:
+    return 2 * np.pi / (SLOPE - 2) * SOFTENING_PX ** (2 - SLOPE)
+
+
+def _weights(offset: NDArray, size: int, samples_per_pixel: int) -> NDArray[np.float64]:
+    """Return the cubic B-spline weights (N, P, S) of samples at offsets (N, P), pixels."""
+    place = offset * samples_per_pixel + size // 2
+    base = np.floor(place).astype(int)
+    u = place - base
+    values = ((1 - u) ** 3 / 6, (3 * u**3 - 6 * u**2 + 4) / 6,
+              (-3 * u**3 + 3 * u**2 + 3 * u + 1) / 6, u**3 / 6)
+    weights = np.zeros((*offset.shape, size))
+    stars, pixels = np.indices(offset.shape)
+    for step, value in enumerate(values, start=-1):
+        index = base + step
+        inside = (index >= 0) & (index < size)
+        weights[stars[inside], pixels[inside], index[inside]] = value[inside]
+    return weights

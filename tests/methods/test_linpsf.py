@@ -1,0 +1,137 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from photometry.core.flags import ApertureFlag
+from photometry.core.outcome import Decline, Grow, Measurement
+from photometry.core.pixels import Box
+from photometry.core.stats import flux_from_tmag
+from photometry.methods import linpsf
+from tests.factories import make_stamp
+
+
+def measured(stamp, **settings):
+    outcome = linpsf.measure(stamp, linpsf.Settings(**settings))
+    assert isinstance(outcome, Measurement), outcome
+    return outcome
+
+
+def pulls(found, truth):
+    return (found.lightcurve.flux - truth.flux) / found.lightcurve.flux_err
+
+
+@pytest.mark.parametrize("tmag", [7.5, 10.0, 13.0, 15.5])
+def test_with_the_right_prf_flux_and_error_are_right(tmag):
+    stamp, truth = make_stamp(tmag=tmag, cadences=600, jitter=0.05, seed=4)
+    pull = pulls(measured(stamp), truth)
+    assert abs(pull.mean()) < 5 / np.sqrt(600)
+    assert pull.std() == pytest.approx(1.0, abs=0.08)
+
+
+def test_the_scatter_is_that_of_an_ideal_fit():
+    stamp, truth = make_stamp(tmag=13.0, cadences=600, jitter=0.03)
+    found = measured(stamp)
+    share = stamp.prf(stamp.pixels.box, stamp.target.row, stamp.target.column)
+    floor = np.sum(share**2 / stamp.pixels.flux_err.astype(float).mean(axis=0)**2) ** -0.5
+    assert np.std(found.lightcurve.flux - truth.flux) < 1.15 * floor
+
+
+@pytest.mark.parametrize("neighbour", [(11.0, 1.6, -0.9), (9.0, 2.4, 1.7), (8.5, -3.2, 0.4)])
+def test_a_brighter_neighbor_takes_nothing_from_the_target(neighbour):
+    stamp, truth = make_stamp(tmag=12.0, cadences=300, neighbours=(neighbour,), jitter=0.02)
+    found = measured(stamp)
+    assert found.lightcurve.flux.mean() == pytest.approx(truth.flux.mean(), rel=0.01)
+    assert found.contamination == 0.0 and found.neighbours == ()
+
+
+def test_a_wrong_magnitude_of_a_neighbor_does_not_matter():
+    stamp, truth = make_stamp(tmag=12.0, cadences=300, neighbours=((11.0, 2.1, 1.2),))
+    stars = dataclasses.replace(stamp.stars, tmag=np.add(stamp.stars.tmag, [0.0, 0.5]))
+    found = measured(dataclasses.replace(stamp, stars=stars))
+    assert found.lightcurve.flux.mean() == pytest.approx(truth.flux.mean(), rel=0.01)
+
+
+def test_a_neighbor_that_varies_does_not_vary_the_target():
+    stamp, truth = make_stamp(tmag=11.0, cadences=400, neighbours=((11.0, 2.0, 1.5),))
+    other, _ = make_stamp(tmag=11.0, cadences=400, neighbours=((11.0, -2.0, -1.5),), seed=2,
+                          offset=(2.2, 1.2), variation=tuple(1 + 0.1 * np.sin(np.arange(400))))
+    swapped = dataclasses.replace(
+        stamp, pixels=other.pixels)      # its neighbor is the other's target, which varies
+    found = measured(swapped)
+    assert np.std(found.lightcurve.flux) < 1.3 * np.median(found.lightcurve.flux_err)
+    assert found.lightcurve.flux.mean() == pytest.approx(truth.flux.mean(), rel=0.01)
+
+
+def test_stars_too_close_to_tell_apart_are_one_and_reported():
+    stamp, truth = make_stamp(tmag=11.0, cadences=100, neighbours=((12.0, 0.3, -0.4),))
+    found = measured(stamp)
+    assert [note.code for note in found.notes] == [linpsf.BLEND]
+    assert found.neighbours == (101,)
+    assert found.contamination == pytest.approx(1 / (1 + 10**0.4), abs=1e-6)
+    total = flux_from_tmag([11.0, 12.0]).sum()
+    assert found.lightcurve.flux.mean() == pytest.approx(total, rel=0.01)
+    assert truth.flux.mean() < 0.8 * total
+
+
+def test_a_hundred_stars_in_the_stamp():
+    rng = np.random.default_rng(6)
+    faint = tuple((tmag, *rng.uniform(-7, 7, 2)) for tmag in rng.uniform(14, 18, 100))
+    stamp, truth = make_stamp(tmag=12.5, cadences=200, neighbours=faint, jitter=0.02)
+    found = measured(stamp)
+    own = found.lightcurve.flux * (1 - found.contamination)
+    assert own.mean() == pytest.approx(truth.flux.mean(), rel=0.01)
+    assert np.all(np.isfinite(found.lightcurve.flux_err))
+
+
+def test_motion_that_is_not_quite_known_is_found():
+    stamp, truth = make_stamp(tmag=10.0, cadences=300, jitter=0.05)
+    wrong = stamp.drift + np.random.default_rng(3).normal(0, 0.02, stamp.drift.shape)
+    found = measured(dataclasses.replace(stamp, drift=wrong))
+    assert np.std(pulls(found, truth)) < 1.2
+    np.testing.assert_allclose(found.lightcurve.row, truth.row, atol=0.01)
+    np.testing.assert_allclose(found.lightcurve.column, truth.column, atol=0.01)
+
+
+def test_the_expansion_holds_for_motion_within_a_third_of_a_pixel():
+    stamp, truth = make_stamp(tmag=9.0, cadences=120, drift=(0.4, -0.45), noise=False)
+    found = measured(stamp)
+    np.testing.assert_allclose(found.lightcurve.flux, truth.flux, rtol=1e-3)
+
+
+def test_a_missing_pixel_costs_little_and_a_missing_core_the_cadence():
+    stamp, truth = make_stamp(tmag=11.0, cadences=100)
+    flux = stamp.pixels.flux.copy()
+    core = tuple(np.rint([stamp.target.row - 700, stamp.target.column - 900]).astype(int))
+    flux[5, core[0] + 2, core[1]] = np.nan
+    flux[(6, *core)] = np.nan
+    found = measured(dataclasses.replace(
+        stamp, pixels=dataclasses.replace(stamp.pixels, flux=flux)))
+    values = found.lightcurve.flux
+    assert np.flatnonzero(~np.isfinite(values)).tolist() == [6]
+    assert abs(values[5] - truth.flux[5]) < 5 * found.lightcurve.flux_err[5]
+
+
+def test_bright_and_misplaced_targets_are_declined():
+    stamp, _ = make_stamp(tmag=5.0)
+    assert linpsf.measure(stamp) == Decline(linpsf.SATURATED, instead="aperture")
+    stamp, _ = make_stamp()
+    away = dataclasses.replace(stamp.target, row=600.0)
+    assert linpsf.measure(dataclasses.replace(stamp, target=away)) == Decline(linpsf.OUTSIDE)
+
+
+def test_a_small_stamp_grows_where_it_can():
+    stamp, _ = make_stamp(shape=(9, 13))
+    assert linpsf.measure(stamp) == Grow(down=2, up=2)
+    held = dataclasses.replace(stamp, limits=Box(700, 709, 0, 2048))
+    assert isinstance(linpsf.measure(held), Measurement)
+
+
+def test_what_is_recorded():
+    stamp, _ = make_stamp(tmag=11.0, neighbours=((12.0, 3.0, 1.0),))
+    found = measured(stamp)
+    assert 0.8 < found.extras["PSF_FRAC"] < 1 and 0 < found.extras["PSF_SYS"] < 0.02
+    assert found.flux_fraction == 1.0
+    used = (found.aperture & int(ApertureFlag.PHOTOMETRY)) > 0
+    assert 80 < used.sum() < 110
+    assert np.all(found.lightcurve.flux_background > 0)

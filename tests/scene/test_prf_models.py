@@ -1,0 +1,136 @@
+import csv
+
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+from photometry.core.pixels import Box
+from photometry.io.ffi import read_ffi
+from photometry.io.prf_models import SAMPLES_PER_PIXEL, read_prf_models
+from photometry.scene import wcs
+from photometry.scene.prf_models import SampledPrf
+
+LARGE = Box(900, 1141, 500, 721)
+
+
+def sampled(sigma, down=0.0, right=0.0):
+    """A model of 13 x 13 pixels: a Gaussian that counts as integrated over pixels."""
+    at = (np.arange(117) - 58) / SAMPLES_PER_PIXEL
+    model = np.exp(-0.5 * ((at[:, None] - down) / sigma)**2 - 0.5 * ((at - right) / sigma)**2)
+    return model * SAMPLES_PER_PIXEL**2 / model.sum()
+
+
+def gaussian_prf():
+    """Wider along rows of the CCD, thrown right along columns."""
+    models = [[sampled(0.8 + 0.2 * y, right=0.3 * x) for x in range(2)] for y in range(3)]
+    return SampledPrf(np.array([0.0, 1024.0, 2047.0]), np.array([0.0, 2047.0]),
+                      np.array(models), SAMPLES_PER_PIXEL)
+
+
+@pytest.fixture(scope="module")
+def mission(realdata_models):
+    return SampledPrf(*realdata_models, SAMPLES_PER_PIXEL)
+
+
+@pytest.fixture(scope="module")
+def realdata_models(realdata):
+    return read_prf_models(realdata / "prf", 1, 4, sector=1)
+
+
+@pytest.mark.parametrize("row, column", [(1020.0, 610.0), (1019.63, 610.21), (1020.5, 609.5)])
+def test_between_samples_and_positions_the_models_are_interpolated(row, column):
+    box = Box(1016, 1025, 605, 616)
+    image = gaussian_prf()(box, row, column)
+    share_x, share_y = box.columns.mean() / 2047, box.rows.mean() / 1024
+    model = sum(wy * wx * np.exp(-0.5 * ((box.rows[:, None] - row) / s)**2
+                                 - 0.5 * ((box.columns - column - 0.3 * x) / s)**2)
+                / (2 * np.pi * s**2)
+                for wy, s in ((1 - share_y, 0.8), (share_y, 1.0))
+                for wx, x in ((1 - share_x, 0), (share_x, 1)))
+    np.testing.assert_allclose(image, model, atol=2e-4 * model.max())
+
+
+def test_all_light_is_in_a_large_image(mission):
+    for row, column in ((1020.3, 610.8), (1020.5, 610.5)):
+        assert mission(LARGE, row, column).sum() == pytest.approx(1, abs=2e-3)
+
+
+def test_the_wings_beyond_the_models_hold_two_to_four_percent(mission):
+    for row, column in ((0, 0), (1024, 1024), (2047, 1024), (1535, 2047)):
+        box = Box(row - 6, row + 7, column - 6, column + 7)
+        assert 0.015 < 1 - mission(box, float(row), float(column)).sum() < 0.04
+
+
+def test_the_profile_falls_smoothly_beyond_the_models(mission):
+    profile = mission(Box(1020, 1021, 610, 641), 1020.0, 610.0)[0]
+    falling = profile[5:12] / profile[4:11]
+    assert np.all((falling > 0.4) & (falling < 1.0))
+
+
+def test_the_sample_in_the_middle_is_the_star(realdata_models, mission):
+    model = realdata_models[2][2, 2]
+    image = mission(Box(1021, 1028, 1020, 1029), 1024.0, 1024.0)
+    expected = model[58 - 27:58 + 28:9, 58 - 36:58 + 37:9]
+    np.testing.assert_allclose(image / image.sum(), expected / expected.sum(), atol=1e-3)
+
+
+def test_broadening_adds_variance():
+    def variance(broadening):
+        image = gaussian_prf()(LARGE, 1020.2, 610.3, broadening).sum(axis=1)
+        return image @ (LARGE.rows - 1020.2)**2
+
+    assert variance(0.5) - variance(0.0) == pytest.approx(0.25, abs=0.01)
+
+
+def test_many_stars_equal_one_by_one():
+    prf, rows, columns = gaussian_prf(), np.array([1020.2, 1040.9]), np.array([610.0, 640.5])
+    box = Box(1010, 1050, 600, 655)
+    together = prf(box, rows, columns)
+    assert together.shape == (2, *box.shape)
+    np.testing.assert_allclose(together[1], prf(box, rows[1], columns[1]), atol=1e-12)
+
+
+def fitted_positions(image, box, row, column, prf):
+    """Return offsets (N, 2) of PRF fits to lonely unsaturated stars, and how well they fit."""
+    found = []
+    for star in range(len(row)):
+        y, x = round(row[star]), round(column[star])
+        stamp = Box(y - 3, y + 4, x - 3, x + 4)
+        distance = np.hypot(row - row[star], column - column[star])
+        data = image[stamp.slices(box.offset)].astype(float).ravel()
+        if (not box.encloses(stamp) or np.sort(distance)[1] < 6 or not np.all(np.isfinite(data))
+                or data.max() > 9e4):
+            continue
+
+        def left(at, stamp=stamp, data=data):
+            light = prf(stamp, *at).ravel()
+            design = np.stack([light, np.ones_like(light)], axis=1)
+            weight = 1 / np.sqrt(np.maximum(data, 100) + (0.02 * data.max())**2)
+            flux = np.linalg.lstsq(design * weight[:, None], data * weight, rcond=None)[0]
+            return (data - design @ flux) * weight
+
+        fit = least_squares(left, [row[star], column[star]], diff_step=1e-4)
+        found.append((*(fit.x - [row[star], column[star]]), 2 * fit.cost))
+    return np.array(found)
+
+
+def test_positions_on_real_pixels_are_those_of_the_header(realdata, realdata_models):
+    ffi = read_ffi(next(realdata.glob("pixels/*corner*.fits")))
+    with (realdata / "catalogs" / "tycho2_in_ffi_corner_s0001-1-4.csv").open() as file:
+        stars = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    row, column = wcs.to_pixels(ffi.header.wcs_text, *([float(star[name]) for star in stars]
+                                                       for name in ("ra", "dec")))
+    rows, columns, models = realdata_models
+
+    def offsets(models):
+        prf = SampledPrf(rows, columns, models, SAMPLES_PER_PIXEL)
+        return fitted_positions(ffi.image, ffi.header.box, row, column, prf)
+
+    found = offsets(models)
+    good = found[:, 2] < 20           # the others have neighbors that the catalog lacks
+    assert good.sum() >= 15
+    rms = np.sqrt(np.mean(found[good, :2]**2, axis=0))
+    assert np.all(rms < 0.06) and np.sqrt(np.mean(rms**2)) < 0.05
+    # A swap of the axes or a mirror image would be seen.
+    for wrong in (models.swapaxes(2, 3), models[:, :, ::-1], models[:, :, :, ::-1]):
+        assert np.median(offsets(wrong)[:, 2]) > 2 * np.median(found[:, 2])
