@@ -135,7 +135,8 @@ def test_a_doubled_image_is_left_out(images, capfd):
     (images / "copy").mkdir()
     shutil.copy(twice, images / "copy")
     assert cli.prepare_photometry([str(images), "--workers", "1"]) == console.SOME_FAILED
-    assert f"left out {twice.name}" in capfd.readouterr().out
+    assert (f"left out {twice.name}: same cadence 4660 as copy/{twice.name}"
+            in capfd.readouterr().out)
 
 
 def test_images_of_two_windows_are_named(images, capfd):
@@ -145,11 +146,31 @@ def test_images_of_two_windows_are_named(images, capfd):
     assert "rows 900-955" in line or "rows 1000-1055" in line
 
 
-def test_an_image_of_all_nan_is_kept_and_flagged(images):
+def test_an_image_of_all_nan_is_named(images, capfd):
     path = ffis(images)[3]
     with fits.open(path, mode="update") as hdus:
         hdus[1].data[:] = np.nan
-    assert cli.prepare_photometry([str(images), "-q", "--workers", "1"]) == console.DONE
+    for _ in range(2):                    # the second time the cube is there already
+        assert cli.prepare_photometry([str(images), "-q", "--workers", "1"]
+                                      ) == console.SOME_FAILED
+        out = capfd.readouterr().out
+        assert f"left out {path.name}: has no finite pixel; its place in time is kept" in out
+        assert "5 frames in" in out
+
+
+def test_an_image_with_half_its_coordinates_is_left_out(images, capfd):
+    path = ffis(images)[3]
+    with fits.open(path, mode="update") as hdus:
+        del hdus[1].header["CTYPE1"]
+    assert cli.prepare_photometry([str(images), "-q", "--workers", "1"]) == console.SOME_FAILED
+    assert f"left out {path.name}: has no CTYPE1 card" in capfd.readouterr().out
+
+
+def test_pixels_that_are_never_used_are_told(tmp_path, capfd):
+    simulate(tmp_path, "--size", "64x56", "--place", "1000,1520", "--frames", "3", "--stars", "30")
+    assert cli.prepare_photometry([str(tmp_path), "-q", "--workers", "1"]) == console.DONE
+    assert ("rows 0-2047, columns 1536-2047 are excluded in 3 of 3 frames: Mars in the field"
+            in capfd.readouterr().out)
 
 
 def test_a_missing_keyword_is_named(images, capfd):

@@ -29,6 +29,7 @@ from photometry.io.cube import BYTES_PER_PIXEL, FORMAT_VERSION, Cube
 from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
 from photometry.scene.motion import is_usable
 from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
+from photometry.stages.prepare_notes import empty_frames, notes
 from photometry.stages.prepare_passes import (
     BLOCK_FRAMES,
     Block,
@@ -36,6 +37,7 @@ from photometry.stages.prepare_passes import (
     Job,
     Settings,
     background_block,
+    exclude_rules,
     flags_block,
     read_block,
 )
@@ -106,16 +108,16 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, wo
         require_free(cube_path, requirements(group)[0])
     job = Job(scratch, group.ccd, group.box, choices, ephemeris=ephemeris)
     with _runner(_affordable(group, workers, max_memory_gb), progress, cube_path) as run:
-        head, good = _build(job, group, mark, run, max_memory_gb, progress)
+        head = _build(job, group, mark, run, max_memory_gb, progress)
     with reporting(cube_path):
         scratch.product("cube").replace(cube_path)
     scratch.remove()
-    return PrepareReport(cube_path, len(good), head[2].left_out, group.warnings)
+    return _report(group, cube_path, head[1].names, head[0].cadences.quality, head[2].left_out)
 
 
 def _build(job: Job, group: Group, mark: str, run: Run, max_memory_gb: float,
-           progress: Progress) -> tuple[tuple, NDArray]:
-    """Do all passes; return the head of the cube and which frames are good."""
+           progress: Progress) -> tuple:
+    """Do all passes; return the head of the cube."""
     cut = _cut(group.frames, tuple(range(len(group.frames))), (True,) * len(group.frames))
     run(partial(read_block, job), cut, f"{job.ccd} reading images")
     reasons, crc32, levels = _what_was_read(job, cut)
@@ -137,7 +139,7 @@ def _build(job: Job, group: Group, mark: str, run: Run, max_memory_gb: float,
                  BYTES_PER_PIXEL * len(frames) * job.box.shape[0] * job.box.shape[1])
     with reporting(job.scratch.folder):
         assemble(job, blocks, head, 1e9 * max_memory_gb - _PROCESS_BYTES, progress)
-    return head, good
+    return head
 
 
 def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
@@ -168,8 +170,15 @@ def _existing(group: Group, cube_path: Path, mark: str) -> PrepareReport:
         if cube.provenance.fingerprint != mark:
             raise UsageError(f"{cube_path}: was made from other images or settings; "
                              "use --overwrite to build it again")
-        return PrepareReport(cube_path, len(cube.cadences), cube.provenance.left_out,
-                             group.warnings, was_complete=True)
+        return replace(_report(group, cube_path, cube.image_names, cube.cadences.quality,
+                               cube.provenance.left_out), was_complete=True)
+
+
+def _report(group: Group, cube_path: Path, names: Sequence[str], quality: NDArray,
+            left_out: tuple[LeftOut, ...]) -> PrepareReport:
+    return PrepareReport(cube_path, len(names),
+                         (*left_out, *empty_frames(group, names, quality)),
+                         (*group.warnings, *notes(group, exclude_rules())))
 
 
 def _affordable(group: Group, workers: int, max_memory_gb: float) -> int:

@@ -138,7 +138,7 @@ def without_duplicates(frames: list[Frame]) -> tuple[tuple[Frame, ...], list[Lef
         kept = first.setdefault(frame.header.cadenceno, frame)
         if kept is not frame:
             left_out.append((frame.path.name, f"same cadence {frame.header.cadenceno} as "
-                                              f"{kept.path.name}"))
+                                              f"{kept.path.parent.name}/{kept.path.name}"))
     in_time: list[Frame] = []
     for frame in sorted(first.values(), key=lambda frame: (frame.header.time, frame.path.name)):
         apart = 0.5 * frame.header.cadence_s / SECONDS_PER_DAY
