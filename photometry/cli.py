@@ -35,7 +35,7 @@ from photometry.console import (
     stopping,
     workers_of,
 )
-from photometry.core.errors import InputError
+from photometry.core.errors import InputError, UsageError
 from photometry.core.ids import Select
 from photometry.core.outcome import Status
 from photometry.core.settings import fingerprint, to_toml
@@ -105,6 +105,9 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
                         help="processes (default: all CPUs that are allowed)")
     parser.add_argument("--max-memory", type=float, default=4.0, metavar="GB",
                         help="of all processes together (default 4)")
+    parser.add_argument("--quantize", type=float, metavar="SIGMA",
+                        help="store flux in steps of at most SIGMA errors: 0.25 makes the cube 3 "
+                             "times smaller and adds up to 0.3 %% of noise (default 0 = exactly)")
     parser.add_argument("--ephemeris", type=Path, metavar="FILE",
                         help="where the spacecraft was, for times right to 1 ms: a table of JPL's "
                              "Horizons, or a SPICE kernel (.bsp)")
@@ -119,6 +122,10 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
     folder = input_folder(args, beside)
     refuse_shipped(folder, beside)
     choices = stage.Choices(**settings_of(args, "prepare", "background", "stars", "anomalies"))
+    if args.quantize is not None:
+        if not 0 <= args.quantize <= 1:
+            raise UsageError(f"--quantize {args.quantize}: expected 0 to 1")
+        choices = replace(choices, prepare=replace(choices.prepare, quantize=args.quantize))
     progress, workers = progress_for(args), workers_of(args)
     groups = stage.plan(folder, selection(args), args.origin, progress)
     unusable, left_out = [], 0

@@ -102,6 +102,11 @@ class CubeWriter:
             group.create_dataset(key, data=values, **options)
 
 
+    def note_quantization(self, sigma: float, noise: float) -> None:
+        """Record the coarsest step that was allowed and the noise it added, both in errors."""
+        self._file.attrs.update({"QUANTIZE_SIGMA": sigma, "QUANTIZE_NOISE": noise})
+
+
 @contextmanager
 def creating(path: Path, observation: Observation, frames: Frames,
              provenance: Provenance) -> Iterator[CubeWriter]:
@@ -136,7 +141,8 @@ def _write_attributes(file: h5py.File, observation: Observation, provenance: Pro
         "TIMESTAMP_SHIFT": observation.timestamp_shift_s,
         "PIXEL_OFFSET_ROW": 0, "PIXEL_OFFSET_COLUMN": LEADING_COLUMNS,
         "ROW0": box.row0, "ROW1": box.row1, "COLUMN0": box.column0, "COLUMN1": box.column1,
-        "QUANTIZE_SIGMA": 0.0, "PROGRAM_VERSION": provenance.program_version,
+        "QUANTIZE_SIGMA": 0.0, "QUANTIZE_NOISE": 0.0,
+        "PROGRAM_VERSION": provenance.program_version,
         "SETTINGS": provenance.settings, "FINGERPRINT": provenance.fingerprint,
         "INPUTS": provenance.inputs, "LEFT_OUT": json.dumps(provenance.left_out)})
     for output, gain, noise in zip(OUTPUT_NAMES, readout.gain, readout.read_noise, strict=True):

@@ -1,7 +1,7 @@
 """From scratch files, frame after frame, to the cube, pixel after pixel, in bounded memory."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from photometry import __version__
 from photometry.core.ffi import FfiHeader
 from photometry.core.flags import PixelFlag
 from photometry.core.progress import Progress
+from photometry.core.quantize import quantized
 from photometry.core.settings import fingerprint, to_toml
 from photometry.core.time import SECONDS_PER_DAY, Cadences
 from photometry.core.timestamps import timestamp_shifts_s
@@ -51,8 +52,34 @@ def assemble(job: Job, blocks: Sequence[Block], head: tuple, max_bytes: float,
         writer.write_group("motion", _motion(job, blocks, good, observation.cadences.time,
                                              frames.reference_index))
         pieces = list(_pieces(len(good), job.box.shape, max_bytes))
+        cost = _Cost()
         for times, rows in progress(pieces, len(pieces), f"{job.ccd} writing the cube"):
-            writer.write_planes(times, rows, _planes(job, blocks, jumps, times, rows))
+            flux, error, flags = _planes(job, blocks, jumps, times, rows)
+            if job.choices.prepare.quantize > 0:
+                exact = flux
+                flux, error = quantized(flux, error, job.choices.prepare.quantize)
+                cost.add(flux - exact, error)
+            writer.write_planes(times, rows, (flux, error, flags))
+        writer.note_quantization(job.choices.prepare.quantize, cost.relative)
+
+
+@dataclass(slots=True)
+class _Cost:
+    """How much noise rounding added, in units of the error."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, change: NDArray, error: NDArray) -> None:
+        """Count some changed pixels."""
+        known = np.isfinite(change) & (error > 0)
+        self.total += float(np.sum((change[known] / error[known]).astype(float)**2))
+        self.count += int(known.sum())
+
+    @property
+    def relative(self) -> float:
+        """Return the rms change so far."""
+        return float(np.sqrt(self.total / self.count)) if self.count else 0.0
 
 
 def _pieces(n_frames: int, shape: tuple[int, int],

@@ -41,6 +41,7 @@ class Settings:
     mean_frames: int = 64         # of the darker half of the good frames
     beacon_faintest: float = 300.0    # e-/s, brightest pixel
     beacon_brightest: float = 30000.0
+    quantize: float = 0.0         # errors: flux is stored in steps not above this; 0 = exactly
 
 
 @dataclass(frozen=True, slots=True)

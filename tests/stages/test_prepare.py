@@ -410,3 +410,20 @@ def test_file_that_is_no_ephemeris(window, tmp_path):
     (tmp_path / "orbit.csv").write_text("hello")
     with pytest.raises(InputError, match="no table"):
         build(window, tmp_path / "cube.hdf5", ephemeris=tmp_path / "orbit.csv")
+
+
+def test_quantized_cube_is_small_and_says_what_it_cost(window, made, tmp_path):
+    choices = prepare.Choices(prepare=prepare.Settings(quantize=0.25))
+    build(window, tmp_path / "cube.hdf5", choices=choices)
+    with Cube(made[0]) as exact, Cube(tmp_path / "cube.hdf5") as small:
+        flux, error, _ = exact.read(BOX)
+        found, _, _ = small.read(BOX)
+    with h5py.File(tmp_path / "cube.hdf5") as file, h5py.File(made[0]) as full:
+        assert (full.attrs["QUANTIZE_SIGMA"], full.attrs["QUANTIZE_NOISE"]) == (0, 0)
+        assert file.attrs["QUANTIZE_SIGMA"] == 0.25
+        noise = np.sqrt(np.nanmean(((found - flux) / error).astype(float)**2))
+        assert file.attrs["QUANTIZE_NOISE"] == pytest.approx(noise, rel=0.02)
+        assert 0.03 < noise <= 0.25 / np.sqrt(12) * 1.02
+        stored = [sum(name[key].id.get_storage_size() for key in ("flux", "flux_err"))
+                  for name in (file, full)]
+    assert stored[0] < 0.45 * stored[1]
