@@ -151,6 +151,7 @@ def _draw_flux(axes: Axes, star: StarData) -> None:
         axes.plot(time[~good], values[~good], "x", color=DARK, markersize=5, zorder=4,
                   label="flagged cadences")
     _frame(axes, values[good])
+    _mark_beyond(axes, time[good], values[good])
     axes.set_ylabel(label)
     amount = f"median {_rounded(middle)} {RATE}" if good.any() else "no good cadences"
     axes.set_title(f"Light curve, {amount}")
@@ -207,6 +208,15 @@ def _frame(axes: Axes, values: NDArray) -> None:
     low, high = max(values.min(), low - margin), min(values.max(), high + margin)
     if high > low:
         axes.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
+
+
+def _mark_beyond(axes: Axes, time: NDArray, values: NDArray) -> None:
+    """Point from the edge of the frame to the values outside it."""
+    low, high = axes.get_ylim()
+    for outside, edge, marker in ((values < low, low, "v"), (values > high, high, "^")):
+        if outside.any():
+            axes.plot(time[outside], np.full(outside.sum(), edge), marker, color=BLUE,
+                      markersize=5, clip_on=False)
 
 
 def _draw_stamp(axes: Axes, star: StarData) -> None:

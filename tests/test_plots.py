@@ -77,8 +77,14 @@ def test_flux_is_shown_relative_and_flagged_cadences_apart():
 def test_one_wild_value_does_not_flatten_the_curve():
     star = make_star(cadences=200)
     star.lightcurve.flux[50] = 9e5
-    low, high = plots.plot_lightcurve(star).axes[0].get_ylim()
+    star.lightcurve.flux[70] = -9e5
+    axes = plots.plot_lightcurve(star).axes[0]
+    low, high = axes.get_ylim()
     assert high - low < 0.1
+    pointed = {line.get_marker(): line for line in axes.lines if line.get_marker() in ("v", "^")}
+    for marker, index, edge in (("^", 50, high), ("v", 70, low)):
+        np.testing.assert_array_equal(pointed[marker].get_xdata(), star.cadences.time[[index]])
+        assert pointed[marker].get_ydata()[0] == edge
 
 
 def test_the_outline_encloses_the_aperture_and_nothing_else():
