@@ -399,6 +399,32 @@ def _report(args: argparse.Namespace) -> int:
     return DONE
 
 
+def validate(argv: Sequence[str] | None = None) -> int:
+    """Compare results with a simulation's truth."""
+    parser = new_parser("tessphot validate", "Compare light curves and backgrounds made from "
+                        "simulated images with the truth: scatter over the noise floors, error "
+                        "of the mean flux, width of (flux - truth) / error.",
+                        "tessphot validate data --save table.json")
+    add_folders(parser)
+    parser.add_argument("--output", type=Path, metavar="DIR",
+                        help="folder of the light curves (default: as run_tessphot.py)")
+    parser.add_argument("--save", type=Path, metavar="FILE",
+                        help="also write the numbers: bins, stars and background to a .json, "
+                             "or the bins to a .csv")
+    return command(parser, _validate, argv)
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from photometry.io.tables import write_tables
+    from photometry.stages import validate as stage
+    folder = input_folder(args, None)
+    found = stage.validate(folder, output_folder(args, folder, shipped=False))
+    say(*stage.lines(found))
+    if args.save is not None:
+        write_tables(args.save, stage.as_tables(found))
+    return DONE
+
+
 def settings(argv: Sequence[str] | None = None) -> int:
     """Print the effective settings."""
     parser = new_parser("tessphot settings", "Print the effective settings as TOML.",
@@ -412,7 +438,8 @@ def _settings(args: argparse.Namespace) -> int:
 
 
 COMMANDS = {"simulate": simulate, "catalog": make_catalog, "prepare": prepare_photometry,
-            "todo": make_todo, "run": tessphot, "report": report, "settings": settings}
+            "todo": make_todo, "run": tessphot, "report": report, "validate": validate,
+            "settings": settings}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -166,7 +166,8 @@ def make_scene(plan: Plan, stars: StarList) -> tuple[Scene, list[Variable]]:
     axis = np.concatenate(wcs.to_pixels(plan.wcs_text, ra, dec))
     index, variables, variation = _variables(plan, stars, row, column)
     scene = Scene(
-        box=plan.box, readout=detector.readout(plan.settings.cadence_s), prf=_prf(plan, axis),
+        box=plan.box, readout=detector.readout(plan.settings.cadence_s),
+        prf=simulated_prf(plan.ccd, plan.wcs_text, plan.settings.prf),
         pointing=with_dumps(plan, steady_pointing(plan, axis)), sky=make_sky(plan, axis),
         row=row, column=column, flux=flux_from_tmag(stars.tmag), variable_index=index,
         variation=variation)
@@ -201,11 +202,13 @@ def make_variation(plan: Plan, stars: StarList, index: NDArray,
                     ).reshape(len(variables), len(line.start))
 
 
-def _prf(plan: Plan, axis: NDArray) -> SimulatedPrf:
-    if plan.settings.prf:
-        return MissionPrf(*read_prf_models(Path(plan.settings.prf), plan.ccd.camera,
-                                           plan.ccd.ccd))
-    return GaussianPrf(float(axis[0]), float(axis[1]))
+def simulated_prf(ccd: CcdId, wcs_text: str, folder: str = "") -> SimulatedPrf:
+    """Return the PRF of simulated images: the mission's models in `folder`, or the analytic."""
+    if folder:
+        return MissionPrf(*read_prf_models(Path(folder), ccd.camera, ccd.ccd))
+    ra, dec, _ = boresight(ccd)
+    row, column = wcs.to_pixels(wcs_text, ra, dec)
+    return GaussianPrf(float(row[0]), float(column[0]))
 
 
 def steady_pointing(plan: Plan, axis: NDArray) -> Pointing:
