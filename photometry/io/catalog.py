@@ -40,6 +40,9 @@ _VIEW = """SELECT CAST(floor(tmag) AS INTEGER) AS magnitude, COUNT(*) AS stars
 _COLUMNS = "starid, ra, decl, tmag, ra_J2000, decl_J2000, pm_ra, pm_decl, teff"
 _CAP_MARGIN_DEG = 1e-6            # rounding of the enclosing circle
 _ALL_ROUND = (-1.0, 361.0)
+_INSERT_ROWS = 100_000            # at a time: as Python's numbers they need much memory
+_CACHE_KB = 200_000
+_MAPPED_BYTES = 1 << 40           # the whole file: its pages are the system's, not copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ def _fill(connection: sqlite3.Connection, settings: Mapping[str, Any], stars: St
     # A part file is never resumed, so it needs no journal.
     connection.execute("PRAGMA page_size = 4096")
     connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
     connection.execute("BEGIN")
     database = Database(connection, execute_plugins=False)
     connection.execute(_SETTINGS)
@@ -122,7 +126,9 @@ def _fill(connection: sqlite3.Connection, settings: Mapping[str, Any], stars: St
                        tuple(settings.values()))
     _insert(connection, stars, extras)
     connection.execute("CREATE INDEX ra_dec_idx ON catalog (ra, decl)")
-    connection.execute(f"CREATE INDEX zone_idx ON catalog ({_ZONE}, ra, tmag)")
+    # It holds all that a search returns: going from there to the table would cost a read a star.
+    connection.execute(f"CREATE INDEX zone_idx ON catalog ({_ZONE}, ra, tmag, decl, ra_J2000, "
+                       "decl_J2000, pm_ra, pm_decl, teff)")
     connection.execute("CREATE INDEX tmag_idx ON catalog (tmag)")
     database.create_view("stars_per_magnitude", _VIEW)
     connection.execute("COMMIT")
@@ -137,9 +143,11 @@ def _insert(connection: sqlite3.Connection, stars: StarTable,
                table.pm_ra, table.pm_dec, table.teff]
     columns += [values[order] for values in extras.values()]
     names = ", ".join([_COLUMNS, *extras])
-    connection.executemany(
-        f"INSERT INTO catalog ({names}) VALUES ({', '.join('?' * len(columns))})",
-        zip(*(column.tolist() for column in columns), strict=True))
+    for start in range(0, len(table), _INSERT_ROWS):
+        part = [column[start:start + _INSERT_ROWS].tolist() for column in columns]
+        connection.executemany(
+            f"INSERT INTO catalog ({names}) VALUES ({', '.join('?' * len(columns))})",
+            zip(*part, strict=True))
 
 
 class Catalog:
@@ -162,6 +170,7 @@ class Catalog:
         except sqlite3.OperationalError as error:
             raise InputError(path, f"cannot be opened: {error}") from error
         try:
+            self._rows(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
             self._settings = self._read_settings()
         except InputError:
             self.close()

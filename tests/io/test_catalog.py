@@ -72,7 +72,7 @@ def test_tables_have_the_established_columns(small):
     connection.close()
     assert [name for _, _, name in indexed] == ["ra", "decl"]
     assert page_size == 4096
-    assert "USING INDEX zone_idx" in used
+    assert "USING COVERING INDEX zone_idx" in used
 
 
 def test_stars_come_back_as_written(small):
