@@ -121,7 +121,8 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
     from photometry.stages import prepare as stage
     folder = input_folder(args, beside)
     refuse_shipped(folder, beside)
-    choices = stage.Choices(**settings_of(args, "prepare", "background", "stars", "anomalies"))
+    choices = stage.Choices(**settings_of(args, "prepare", "background", "changes", "stars",
+                                           "anomalies"))
     if args.quantize is not None:
         if not 0 <= args.quantize <= 1:
             raise UsageError(f"--quantize {args.quantize}: expected 0 to 1")

@@ -217,8 +217,9 @@ def prf_folder(args: argparse.Namespace) -> Path | None:
 
 
 SECTIONS = {"simulate": "stages.simulate", "catalog": "stages.make_catalog",
-            "prepare": "stages.prepare", "background": "sky.background",
+            "prepare": "stages.prepare", "background": "sky.level",
             "stars": "sky.starmask", "anomalies": "sky.anomalies",
+            "changes": "sky.differences",
             "todo": "stages.make_todo", "tessphot": "stages.tessphot", "report": "stages.report"}
 
 

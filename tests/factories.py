@@ -15,6 +15,8 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import FullyCorrelated, Pixels, Stamp, Stars
 from photometry.core.stats import clipped_variance_factor, flux_from_tmag, nan_mean
 from photometry.core.time import SECONDS_PER_DAY, Cadences
+from photometry.sky import level
+from photometry.sky.background import BackgroundModel
 
 READ_NOISE = 9.0                  # e- per read
 READ_S = 2.0                      # wall-clock time of one read
@@ -174,3 +176,22 @@ def make_pixels(box, cadences, flux, flux_err, sky=100.0, common=0.0):
                   pixel_flags=np.zeros(shape, dtype=np.uint8),
                   sumimage=nan_mean(flux[good]) if good.any() else np.full(shape[1:], np.nan),
                   collected=np.ones(shape[1:], dtype=bool))
+
+
+def make_background(box, n_frames=3, seed=1):
+    """Return a background model of a window of CCD 2 with arbitrary content."""
+    rng = np.random.default_rng(seed)
+    grid = level.make_grid(box, (2102.5, -57.5), level.Settings())
+    shape, rings = (n_frames, len(grid.rows), len(grid.columns)), len(grid.radii)
+    return BackgroundModel(
+        mesh=rng.uniform(50, 60, shape).astype(np.float32),
+        mesh_err=rng.uniform(0.1, 0.2, shape).astype(np.float32),
+        level_err=rng.uniform(0.1, 0.2, shape[1:]).astype(np.float32), rows=grid.rows,
+        columns=grid.columns, spread_rows=grid.spread_rows, spread_columns=grid.spread_columns,
+        radial=np.cumsum(rng.uniform(0, 5, (n_frames, rings)), axis=1).astype(np.float32),
+        radii=grid.radii, axis=grid.axis,
+        strap_columns=np.array([box.column0 + 30, box.column0 + 31]),
+        strap_offset=np.array([1.0, -2.0], np.float32),
+        strap_gain=np.array([0.05, 0.03], np.float32),
+        strap_amplitude=rng.uniform(0.9, 1.1, n_frames).astype(np.float32),
+        stray=np.zeros(n_frames, np.float32))

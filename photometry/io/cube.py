@@ -219,6 +219,9 @@ class Cube:
         if version > FORMAT_VERSION:
             raise InputError(self.path, f"has cube format {version}, newer than this program "
                                         f"reads ({FORMAT_VERSION})")
+        if version < FORMAT_VERSION:
+            raise InputError(self.path, f"has cube format {version} of an older program; expected "
+                                        f"{FORMAT_VERSION}: build it again with --overwrite")
         self.observation = self._checked(self._observation)
         self.provenance = self._checked(self._provenance)
         expected = (len(self.cadences), *self.box.shape)

@@ -11,9 +11,8 @@ from photometry.core.flags import PixelFlag
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 from photometry.core.stats import MAD_TO_SIGMA
-from photometry.sky.background import blocks
+from photometry.sky.level import blocks, expanded
 from photometry.sky.medians import clipped_medians
-from photometry.sky.starmask import expanded
 
 # A pixel holds about 2e5 electrons, filled once per 2 s exposure (TESS Instrument Handbook).
 FULL_WELL = 1.0e5                 # e-/s

@@ -1,39 +1,71 @@
-"""From a few nodes to every pixel: weights of a mesh spline and of rings about an axis."""
+"""From a few values to every pixel: weights of a mesh spline and of rings about an axis.
+
+Every weight reaches four values at most, and sums are made term by term: what a pixel gets does
+not depend, to the last bit, on which other pixels are asked for.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import BSpline, make_interp_spline
 
 from photometry.core.pixels import Box
 
 
-def node_weights(nodes: NDArray, positions: NDArray) -> NDArray[np.float64]:
-    """Return the weights (P, G) of node values in the spline at each position.
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Position p has the sum over k of weights[p, k] * values[first[p] + k]."""
+
+    first: NDArray[np.int_]           # (P,)
+    weights: NDArray[np.float64]      # (P, K)
+
+    def dense(self, n_values: int) -> NDArray[np.float64]:
+        """Return the weights (P, n_values) of all values."""
+        full = np.zeros((len(self.first), n_values))
+        index = self.first[:, None] + np.arange(self.weights.shape[1])
+        np.put_along_axis(full, index, self.weights, axis=1)
+        return full
+
+    def apply(self, values: NDArray) -> NDArray:
+        """Return the sums (..., P) along the last axis of `values`."""
+        total = np.take(values, self.first, axis=-1) * self.weights[:, 0]
+        for k in range(1, self.weights.shape[1]):
+            total += np.take(values, self.first + k, axis=-1) * self.weights[:, k]
+        return total
+
+
+def spline_weights(nodes: NDArray, positions: NDArray) -> Weights:
+    """Return the weights of B-spline coefficients, as many as there are nodes.
 
     A cubic (not-a-knot) spline, continued by straight lines beyond the outer nodes: exact for
     a plane up to the edge of the window, which lies half a cell outside, where continuing the
-    cubic would multiply the nodes' errors.
+    cubic would multiply the errors. With fewer than four nodes the degree is lower.
     """
-    if len(nodes) == 1:
-        return np.ones((len(positions), 1))
-    if len(nodes) == 2:
-        share = (positions - nodes[0]) / (nodes[1] - nodes[0])
-        return np.column_stack([1 - share, share])
-    spline = CubicSpline(nodes, np.eye(len(nodes)))
-    inside = np.clip(positions, nodes[0], nodes[-1])
-    return spline(inside) + (positions - inside)[:, None] * spline(inside, 1)
+    n, degree = len(nodes), min(3, len(nodes) - 1)
+    if degree == 0:
+        return Weights(np.zeros(len(positions), dtype=int), np.ones((len(positions), 1)))
+    knots = make_interp_spline(nodes, np.zeros(n), k=degree).t
+    inside = np.clip(positions, nodes[0], nodes[-1]).astype(float)
+    design = BSpline.design_matrix(inside, knots, degree)
+    first = design.indices.reshape(len(positions), -1)[:, 0].astype(int)
+    weights = design.data.reshape(len(positions), -1).copy()
+    beyond = positions - inside
+    low = np.minimum(beyond, 0) * degree / (knots[degree + 1] - knots[1])
+    high = np.maximum(beyond, 0) * degree / (knots[n + degree - 1] - knots[n - 1])
+    weights[:, 0] -= low
+    weights[:, 1] += low
+    weights[:, -2] -= high
+    weights[:, -1] += high
+    return Weights(first, weights)
 
 
 @dataclass(frozen=True, slots=True)
 class RingWeights:
-    """Linear interpolation in radius for the pixels of a box beyond the first ring."""
+    """Interpolation in radius for the pixels of a box beyond the first ring."""
 
     pixels: NDArray[np.int_]          # (P,) flat index in the box
-    lower: NDArray[np.int_]           # (P,) index of the ring below
-    weight_lower: NDArray[np.float64]     # (P,)
-    weight_upper: NDArray[np.float64]     # (P,)
+    weights: Weights
 
 
 def radius(axis: NDArray, box: Box) -> NDArray[np.float64]:
@@ -42,24 +74,53 @@ def radius(axis: NDArray, box: Box) -> NDArray[np.float64]:
 
 
 def ring_weights(radii: NDArray, axis: NDArray, box: Box) -> RingWeights:
-    """Return how ring values add to the pixels of a box; a straight line beyond the last ring."""
-    if len(radii) < 2:
-        none = np.zeros(0)
-        return RingWeights(none.astype(int), none.astype(int), none, none)
-    distance = radius(axis, box).ravel()
-    pixels = np.flatnonzero(distance > radii[0])
-    distance = distance[pixels]
-    lower = np.clip(np.searchsorted(radii, distance, side="right") - 1, 0, len(radii) - 2)
-    upper = (distance - radii[lower]) / (radii[lower + 1] - radii[lower])
-    return RingWeights(pixels, lower, 1 - upper, upper)
+    """Return how values of evenly spaced rings add to the pixels of a box."""
+    return RingWeights(*profile_weights(radii, radius(axis, box).ravel()))
 
 
-def add_radial(cube: NDArray, profiles: NDArray, weights: RingWeights) -> None:
+def profile_weights(radii: NDArray, distance: NDArray) -> tuple[NDArray[np.int_], Weights]:
+    """Return which distances lie beyond the first radius, and the weights of a profile there.
+
+    Cubic convolution (Keys 1981) of a profile that is zero up to the first radius and goes on
+    as a straight line beyond the last one. Fewer than four radii give nothing.
+    """
+    if len(radii) < 4:
+        none = np.zeros(0, dtype=int)
+        return none, Weights(none, np.zeros((0, 4)))
+    last = len(radii) - 1
+    place = (distance - radii[0]) / (radii[1] - radii[0])
+    pixels = np.flatnonzero(place > 0)
+    place = place[pixels]
+    lower = np.clip(np.floor(place).astype(int), 0, last - 1)
+    u = np.minimum(place - lower, 1.0)
+    # Of the rings lower-1, lower, lower+1, lower+2.
+    four = [-0.5 * u + u**2 - 0.5 * u**3, 1 - 2.5 * u**2 + 1.5 * u**3,
+            0.5 * u + 2 * u**2 - 1.5 * u**3, -0.5 * u**2 + 0.5 * u**3]
+    first = np.clip(lower - 1, 0, last - 3)
+    table = np.zeros((len(pixels), 4))
+    for step, weight in zip((-1, 0, 1, 2), four, strict=True):
+        _add(table, lower + step - first, weight, last - first)
+    beyond = np.flatnonzero(place > last)       # there the table holds the last four rings
+    table[beyond, 3] += place[beyond] - last
+    table[beyond, 2] -= place[beyond] - last
+    return pixels, Weights(first, table)
+
+
+def _add(table: NDArray, position: NDArray, weight: NDArray, last: NDArray) -> None:
+    """Add weights at positions; before the first ring is nothing, after the last a line."""
+    rows = np.arange(len(table))
+    after = position > last
+    inside = (position >= 0) & ~after
+    table[rows[inside], position[inside]] += weight[inside]
+    table[rows[after], last[after]] += 2 * weight[after]
+    table[rows[after], last[after] - 1] -= weight[after]
+
+
+def add_radial(cube: NDArray, profiles: NDArray, rings: RingWeights) -> None:
     """Add ring values (T, nr) to the pixels of `cube` (T, R, C) in place."""
-    if len(weights.pixels) > 0:
+    if len(rings.pixels) > 0:
         flat = cube.reshape(len(cube), -1)
-        flat[:, weights.pixels] += (profiles[:, weights.lower] * weights.weight_lower
-                                    + profiles[:, weights.lower + 1] * weights.weight_upper)
+        flat[:, rings.pixels] += rings.weights.apply(profiles)
 
 
 def optical_axis(ccd: int) -> tuple[float, float]:

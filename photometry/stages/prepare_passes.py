@@ -22,15 +22,19 @@ from photometry.io.scratch import Scratch, checksum
 from photometry.scene import detector, jitter
 from photometry.scene.centroids import centroids
 from photometry.scene.motion import frame_displacements
-from photometry.sky import anomalies, background
+from photometry.sky import anomalies, differences, level
 from photometry.sky.anomalies import Settings as AnomalySettings
-from photometry.sky.background import Settings as BackgroundSettings
+from photometry.sky.differences import Scene
+from photometry.sky.differences import Settings as ChangeSettings
 from photometry.sky.interpolate import optical_axis
+from photometry.sky.level import Settings as BackgroundSettings
 from photometry.sky.starmask import Settings as StarSettings
+from photometry.sky.straps import Straps, add_straps, amplitude
 from photometry.stages.prepare_plan import Frame
 
 BLOCK_FRAMES = 16                 # divides the depth of the cube's chunks
-MODEL = ("mesh", "mesh_err", "radial", "radial_err")      # what is kept of a background
+# What is kept of the background of each frame.
+MODEL = ("mesh", "mesh_err", "radial", "strap_amplitude", "stray")
 LEVEL_STEP = 8                    # every so many pixels tell how bright a frame is
 
 
@@ -38,7 +42,9 @@ LEVEL_STEP = 8                    # every so many pixels tell how bright a frame
 class Settings:
     """How frames are chosen for the mean image and what serves to measure jitter."""
 
-    mean_frames: int = 64         # of the darker half of the good frames
+    mean_frames: int = 64         # of the darker half of the good frames of an orbit
+    gap_days: float = 0.3         # a longer gap starts a new orbit ...
+    orbit_frames: int = 8         # ... if it and the rest have this many good frames
     beacon_faintest: float = 300.0    # e-/s, brightest pixel
     beacon_brightest: float = 30000.0
     quantize: float = 0.0         # errors: flux is stored in steps not above this; 0 = exactly
@@ -50,6 +56,7 @@ class Choices:
 
     prepare: Settings = field(default_factory=Settings)
     background: BackgroundSettings = field(default_factory=BackgroundSettings)
+    changes: ChangeSettings = field(default_factory=ChangeSettings)
     stars: StarSettings = field(default_factory=StarSettings)
     anomalies: AnomalySettings = field(default_factory=AnomalySettings)
 
@@ -81,9 +88,9 @@ class Block:
 
 
 @lru_cache(maxsize=1)
-def grid_of(box: Box, ccd: int, settings: BackgroundSettings) -> background.Grid:
+def grid_of(box: Box, ccd: int, settings: BackgroundSettings) -> level.Grid:
     """Return the geometry of the background fit, computed once per process."""
-    return background.make_grid(box, optical_axis(ccd), settings)
+    return level.make_grid(box, optical_axis(ccd), settings)
 
 
 @lru_cache(maxsize=1)
@@ -151,20 +158,79 @@ def images(job: Job, block: Block) -> Iterator[tuple[Frame, NDArray, NDArray[np.
         yield frame, np.array(flux[position]), excluded_pixels(job, frame), good
 
 
+@dataclass(frozen=True, slots=True)
+class Static:
+    """What all frames of an orbit have in common; the background there is mesh and rings."""
+
+    scene: Scene
+    used: NDArray[np.bool_]       # (R, C) sky pixels
+    mesh: NDArray[np.float64]     # (gy, gx)
+    radial: NDArray[np.float64]   # (nr,)
+    straps: Straps
+    plan: differences.Plan
+
+
+@lru_cache(maxsize=2)
+def static_of(job: Job, orbit: int) -> Static:
+    """Return what `find_sky` has found for an orbit."""
+    scratch, grid = job.scratch, grid_of(job.box, job.ccd.ccd, job.choices.background)
+    sky = scratch.load("sky", "used", "strap_inside", "strap_offset", "strap_gain")
+    stored = scratch.load(f"scene-{orbit:03d}")
+    scene = Scene(*(stored[name] for name in ("image", "usable", "moving", "terms")))
+    return Static(scene, sky["used"], stored["mesh"], stored["radial"],
+                  Straps(sky["strap_inside"], sky["strap_offset"], sky["strap_gain"]),
+                  differences.make_plan(scene.usable & ~is_strap(job.box), grid))
+
+
+def whole(mesh: NDArray, radial: NDArray, grid: level.Grid, straps: Straps,
+          strength: float) -> NDArray[np.float32]:
+    """Return the background (R, C) of one frame over its whole window."""
+    image = level.smooth(mesh, radial, grid)
+    add_straps(image, straps, strength)
+    return image
+
+
+def orbit_of(job: Job, frame: Frame) -> int:
+    """Return the number of the orbit in which a frame was taken."""
+    return int(np.searchsorted(job.scratch.load("sky", "orbit_starts")["orbit_starts"],
+                               frame.header.time, side="right"))
+
+
+def measure(job: Job, static: Static, image: NDArray,
+            exclude: NDArray[np.bool_]) -> tuple[dict[str, NDArray], NDArray[np.float32]]:
+    """Return the background model of one frame, and its image (R, C)."""
+    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
+    settings, inside = job.choices.changes, static.straps.inside
+    change = differences.fit_change(image, exclude, static.scene, static.plan, grid,
+                                    job.choices.background, settings)
+    smooth = level.smooth(change.mesh, change.radial, grid)
+    strength = 1.0
+    if len(inside) > 0:
+        scene = static.scene
+        extra = (image - scene.image - differences.moved(change.motion, scene) - smooth)
+        extra = np.where(scene.usable & ~exclude, extra, np.nan)[:, inside]
+        before = level.smooth(static.mesh, static.radial, grid)[:, inside]
+        strength = amplitude(extra, before, smooth[:, inside], static.straps, change.noise,
+                             settings.amplitude_prior)
+    mesh, radial = static.mesh + change.mesh, static.radial + change.radial
+    found = {"mesh": mesh, "mesh_err": change.mesh_err, "radial": radial,
+             "strap_amplitude": np.float64(strength),
+             "stray": np.max(level.means_of(change.mesh, grid)) / change.noise}
+    return found, whole(mesh, radial, grid, static.straps, strength)
+
+
 def background_block(job: Job, block: Block) -> None:
     """Measure background, sum of good frames, widths of beacons and motion of a block."""
     name = block.named("background")
     if job.scratch.has(name):
         return
-    sky = job.scratch.load("sky")
-    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
+    sky = job.scratch.load("sky", "beacon_row", "beacon_column")
     total, count = np.zeros(job.box.shape), np.zeros(job.box.shape, dtype=np.int32)
     fits, widths, centers = [], [], []
-    for _, image, exclude, good in images(job, block):
-        fit = background.fit_background(image, sky["used"] & ~exclude, grid,
-                                        job.choices.background)
+    for frame, image, exclude, good in images(job, block):
+        fit, model = measure(job, static_of(job, orbit_of(job, frame)), image, exclude)
         fits.append(fit)
-        image -= background.full_model(fit, grid)
+        image -= model
         stamps = jitter.cut(image, sky["beacon_row"], sky["beacon_column"])
         widths.append(jitter.widths(stamps))
         centers.append(centroids(stamps))
@@ -176,7 +242,7 @@ def background_block(job: Job, block: Block) -> None:
                                        job.wcs_text, job.box)
     job.scratch.save(name, total=total, count=count, widths=np.array(widths),
                      centers=np.array(centers), coefficients=coefficients,
-                     **{key: np.array([getattr(fit, key) for fit in fits], dtype=np.float32)
+                     **{key: np.array([fit[key] for fit in fits], dtype=np.float32)
                         for key in MODEL})
 
 
@@ -185,19 +251,19 @@ def flags_block(job: Job, block: Block) -> None:
     name = block.named("flags")
     if job.scratch.has(block.named("flagged")):
         return
-    used, mean = job.scratch.load("sky")["used"], job.scratch.load("sum")["sumimage"]
+    mean = job.scratch.load("sum")["sumimage"]
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
     stored = job.scratch.load(block.named("background"), *MODEL)
     straps, cells = is_strap(job.box), []
     shape = (len(block.frames), *job.box.shape)
     with job.scratch.stacks([name], shape, [np.uint8]) as stacks:
-        for index, (_, image, exclude, _) in enumerate(images(job, block)):
-            sky = used & ~exclude & np.isfinite(image)
+        for index, (frame, image, exclude, _) in enumerate(images(job, block)):
+            static = static_of(job, orbit_of(job, frame))
+            sky = static.used & ~exclude & np.isfinite(image)
             stacks.append(anomalies.frame_flags(image, sky, exclude, straps,
                                                 job.choices.anomalies))
-            model = background.full_model(background.FrameBackground(
-                **{key: stored[key][index] for key in MODEL}, sigma=stored["mesh_err"][index]),
-                grid)
+            model = whole(stored["mesh"][index], stored["radial"][index], grid, static.straps,
+                          stored["strap_amplitude"][index])
             cells.append(anomalies.residual_cells(image - model - mean, sky))
     with job.scratch.stacks([block.named("cells")], (len(cells), *cells[0].shape),
                             [np.float32]) as stacks:

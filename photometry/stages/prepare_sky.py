@@ -1,18 +1,40 @@
-"""Between the passes: the mean image, which pixels are sky, and the sum image."""
+"""Between the passes: the static scene of each orbit, which pixels are sky, the sum image."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photometry.scene.jitter import choose_beacons
-from photometry.sky import background, starmask
-from photometry.stages.prepare_passes import Block, Job, grid_of, images, is_strap
+from photometry.sky import differences, level, starmask
+from photometry.sky.anomalies import FULL_WELL
+from photometry.sky.differences import Scene
+from photometry.sky.level import FrameBackground, Grid
+from photometry.sky.straps import Straps, beside, fit_straps
+from photometry.stages.prepare_passes import (
+    Block,
+    Job,
+    Settings,
+    grid_of,
+    images,
+    is_strap,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What is known of all frames before the passes."""
+
+    blocks: Sequence[Block]
+    time: NDArray[np.float64]     # (T,) days
+    good: NDArray[np.bool_]       # (T,)
+    levels: NDArray[np.float64]   # (T,) e-/s, how bright each frame is
 
 
 def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
-    """Decide once per cube which pixels are sky and which stars are beacons.
+    """Decide once per cube which pixels are sky, what is static, and which stars are beacons.
 
     Parameters
     ----------
@@ -21,43 +43,128 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     """
     if job.scratch.has("sky"):
         return
-    good = np.array([good for block in blocks for good in block.good])
-    mean = _mean_image(job, blocks, _chosen(good, levels, job.choices.prepare.mean_frames))
-    if np.isnan(mean).any():                # such as pixels excluded in all the chosen frames
-        mean = np.where(np.isnan(mean), _mean_image(job, blocks, good), mean)
-    mean[:, is_strap(job.box)] = np.nan     # straps are brighter than the sky
-    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
-    used = starmask.sky_pixels(mean, grid, job.choices.background, job.choices.stars)
-    fit = background.fit_background(mean, used, grid, job.choices.background)
-    beacons = choose_beacons(mean - background.full_model(fit, grid),
-                             job.choices.prepare.beacon_faintest,
+    frames = Frames(blocks, np.array([frame.header.time for block in blocks
+                                      for frame in block.frames]),
+                    np.array([good for block in blocks for good in block.good]), levels)
+    starts, main = orbits(frames.time, frames.good & np.isfinite(levels), job.choices.prepare)
+    orbit = np.searchsorted(starts, frames.time, side="right")
+    grid, fit = grid_of(job.box, job.ccd.ccd, job.choices.background), job.choices.background
+    mean = _deep(job, frames, frames.good & (orbit == main))
+    masked = np.where(is_strap(job.box), np.nan, mean)      # straps are brighter than the sky
+    used = starmask.sky_pixels(masked, grid, fit, job.choices.stars)
+    static = level.fit_background(masked, used, grid, fit)
+    scene = _scene(mean, static, grid, job)
+    straps = _straps(job, frames, static, scene, used)
+    for number in range(len(starts) + 1):
+        image = mean if number == main else _deep(job, frames, frames.good & (orbit == number))
+        _save_orbit(job, number, image, scene, static, used)
+    starlight = masked - level.full_model(static, grid)
+    beacons = choose_beacons(starlight, job.choices.prepare.beacon_faintest,
                              job.choices.prepare.beacon_brightest)
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
-                     beacon_response=beacons.response)
+                     beacon_response=beacons.response, orbit_starts=starts,
+                     level_err=static.mesh_err, strap_inside=straps.inside,
+                     strap_offset=straps.offset, strap_gain=straps.gain)
 
 
-def _chosen(good: NDArray[np.bool_], levels: NDArray, limit: int) -> NDArray[np.bool_]:
-    """Choose evenly from the darker half of the good frames, where scattered light is least."""
-    candidates = np.flatnonzero(good)
-    dark = candidates[levels[candidates] <= np.median(levels[candidates])]
+def orbits(time: NDArray, good: NDArray[np.bool_], settings: Settings) -> tuple[NDArray, int]:
+    """Return when (K-1,) new orbits start, and which of the K has most good frames.
+
+    A gap starts a new orbit if enough good frames lie on both sides of it.
+    """
+    gaps = np.flatnonzero(np.diff(time) > settings.gap_days) + 1
+    edges = [0]
+    for edge in gaps:
+        if (good[edges[-1]:edge].sum() >= settings.orbit_frames
+                and good[edge:].sum() >= settings.orbit_frames):
+            edges.append(int(edge))
+    counts = [good[start:stop].sum() for start, stop in
+              zip(edges, [*edges[1:], len(time)], strict=True)]
+    return time[edges[1:]] if len(edges) > 1 else np.zeros(0), int(np.argmax(counts))
+
+
+def _deep(job: Job, frames: Frames, candidates: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the mean image (R, C) of the darker frames of an orbit; of any where none is."""
+    mean = _mean_image(job, frames, _chosen(candidates, frames.levels,
+                                            job.choices.prepare.mean_frames))
+    if np.isnan(mean).any():                # such as pixels excluded in all the chosen frames
+        mean = np.where(np.isnan(mean), _mean_image(job, frames, candidates), mean)
+    return mean
+
+
+def _scene(mean: NDArray, static: FrameBackground, grid: Grid, job: Job) -> Scene:
+    return differences.make_scene(mean, mean - level.full_model(static, grid),
+                                  starmask.halos(mean), FULL_WELL, grid, job.choices.changes)
+
+
+def _straps(job: Job, frames: Frames, static: FrameBackground, scene: Scene,
+            used: NDArray[np.bool_]) -> Straps:
+    """Measure the pattern of the straps from the mean and from the brighter frames."""
+    grid, strap = grid_of(job.box, job.ccd.ccd, job.choices.background), is_strap(job.box)
+    inside = np.flatnonzero(strap)
+    if len(inside) == 0:
+        return Straps(inside, np.zeros(0), np.zeros(0))
+    smooth = level.full_model(static, grid)
+    excess = np.where(beside(used, strap), (scene.image - smooth)[:, inside], np.nan)
+    bright = _mean_image(job, frames, _chosen(frames.good, -frames.levels,
+                                              job.choices.prepare.mean_frames))
+    change = _compared(job, bright, scene, scene.usable)
+    more = level.smooth(change.mesh, change.radial, grid)
+    extra = bright - scene.image - differences.moved(change.motion, scene) - more
+    extra = np.where(scene.usable, extra, np.nan)[:, inside]
+    return fit_straps(excess, smooth[:, inside], extra, more[:, inside], change.noise, inside)
+
+
+def _compared(job: Job, image: NDArray, scene: Scene,
+              used: NDArray[np.bool_]) -> differences.Change:
+    """Return by how much the background of a mean image differs from that of a scene."""
+    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
+    plan = differences.make_plan(used & ~is_strap(job.box), grid)
+    return differences.fit_change(image, np.zeros(job.box.shape, bool), scene, plan, grid,
+                                  job.choices.background, job.choices.changes)
+
+
+def _save_orbit(job: Job, number: int, image: NDArray, reference: Scene,
+                static: FrameBackground, used: NDArray[np.bool_]) -> None:
+    """Keep the scene of an orbit and its background: that of the reference and the change."""
+    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
+    # Stars may have moved by a good part of a pixel between orbits: only sky is compared.
+    change = _compared(job, image, reference, reference.usable & used)
+    mesh, radial = static.mesh + change.mesh, static.radial + change.radial
+    starlight = image - level.smooth(mesh, radial, grid)
+    scene = differences.make_scene(image, starlight, starmask.halos(image), FULL_WELL, grid,
+                                   job.choices.changes)
+    job.scratch.save(f"scene-{number:03d}", image=scene.image, usable=scene.usable,
+                     moving=scene.moving, terms=scene.terms, mesh=mesh, radial=radial)
+
+
+def _chosen(candidates: NDArray[np.bool_], levels: NDArray, limit: int) -> NDArray[np.bool_]:
+    """Choose evenly from the darker half of the candidates, where scattered light is least."""
+    index = np.flatnonzero(candidates)
+    dark = index[levels[index] <= np.median(levels[index])]
     picked = dark[np.linspace(0, len(dark) - 1, min(limit, len(dark))).round().astype(int)]
     chosen = np.zeros(len(levels), dtype=bool)
     chosen[picked] = True
     return chosen
 
 
-def _mean_image(job: Job, blocks: Sequence[Block], chosen: NDArray) -> NDArray[np.float64]:
-    """Return the mean (R, C) of the chosen frames as they came; NaN where there is none."""
+def _mean_image(job: Job, frames: Frames, chosen: NDArray) -> NDArray[np.float64]:
+    """Return the mean (R, C) of the chosen frames; NaN where there is none.
+
+    Frames are brought to their common level first: a pixel that is missing in some of them
+    must not get the level of the others.
+    """
     total, count = np.zeros(job.box.shape), np.zeros(job.box.shape)
-    start = 0
-    for block in blocks:
-        picked = chosen[start:start + len(block.frames)]
+    usual, start = np.mean(frames.levels[chosen]), 0
+    for block in frames.blocks:
+        here = slice(start, start + len(block.frames))
         start += len(block.frames)
-        some = Block(block.number, *(tuple(compress(values, picked)) for values in
+        some = Block(block.number, *(tuple(compress(values, chosen[here])) for values in
                                      (block.frames, block.positions, block.good)))
-        for _, image, exclude, _ in images(job, some):
+        shifts = frames.levels[here][chosen[here]] - usual
+        for (_, image, exclude, _), shift in zip(images(job, some), shifts, strict=True):
             counted = np.isfinite(image) & ~exclude
-            np.add(total, image, out=total, where=counted)
+            np.add(total, image - shift, out=total, where=counted)
             count += counted
     return _ratio(total, count)
 

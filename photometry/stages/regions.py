@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from photometry.core.flags import PixelFlag
 from photometry.core.pixels import Box
-from photometry.core.stamp import FullyCorrelated, Pixels
+from photometry.core.stamp import Pixels
 from photometry.io.catalog import StarTable
 from photometry.io.cube import BYTES_PER_PIXEL, Cube
 from photometry.sky.background import BackgroundModel
 
-# Of one pixel in one frame: what the cube keeps, the background and its error.
-HELD_BYTES = BYTES_PER_PIXEL + 2 * np.dtype(np.float32).itemsize
+# Of one pixel in one frame: what the cube keeps, and the background.
+HELD_BYTES = BYTES_PER_PIXEL + np.dtype(np.float32).itemsize
 SHARED_BYTES = 1_500_000_000      # read for the stars of a tile; 85 x 85 pixels, 12,000 frames
 STAMP_BYTES = 1_000_000_000       # the stamp of one star; two are in memory while it grows
 BLOCK_PIXELS = 1_000_000          # whose background is computed at a time, in double precision
@@ -34,16 +34,15 @@ class Region:
 def read_pixels(cube: Cube, model: BackgroundModel, box: Box) -> Pixels:
     """Read a box of a cube and subtract the background, block of frames by block."""
     flux, flux_err, pixel_flags = cube.read(box)
-    background, sigma = np.empty_like(flux), np.empty_like(flux)
+    background = np.empty_like(flux)
     collected = np.zeros(box.shape, dtype=bool)
     step = max(1, BLOCK_PIXELS // max(box.shape[0] * box.shape[1], 1))
     for start in range(0, len(flux), step):
         frames = slice(start, start + step)
         background[frames] = model.evaluate(box, frames)
-        sigma[frames] = model.error(box, frames)
         flux[frames] -= background[frames]
         collected |= ((pixel_flags[frames] & PixelFlag.INVALID) == 0).any(axis=0)
-    return Pixels(box, cube.cadences, flux, flux_err, background, FullyCorrelated(sigma),
+    return Pixels(box, cube.cadences, flux, flux_err, background, model.common(box),
                   pixel_flags, cube.sumimage(box), collected)
 
 
@@ -55,7 +54,7 @@ def cut(pixels: Pixels, box: Box) -> Pixels:
     inside = (slice(None), rows, columns)
     return replace(pixels, box=box, flux=pixels.flux[inside], flux_err=pixels.flux_err[inside],
                    background=pixels.background[inside],
-                   common=FullyCorrelated(pixels.common.sigma[inside]),
+                   common=pixels.common.within(box),
                    pixel_flags=pixels.pixel_flags[inside],
                    sumimage=pixels.sumimage[rows, columns],
                    collected=pixels.collected[rows, columns])

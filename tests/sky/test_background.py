@@ -1,134 +1,91 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from photometry.core.pixels import Box
-from photometry.sky import background
-from photometry.sky.background import BackgroundModel, Settings, fit_background, full_model
+from photometry.sky import level
+from photometry.sky.background import BackgroundModel
+from photometry.sky.differences import Settings, fit_change, make_plan, make_scene
+from tests.factories import make_background
 
 BOX = Box(900, 1000, 200, 333)
 FAR = (2102.5, -57.5)
+CORNER = Box(0, 110, 1900, 2048)
 
 
-def image_of(box, noise=0.3, seed=1):
-    """Return a tilted sky plane and a noisy image of it."""
-    row, column = np.meshgrid(box.rows - box.row0, box.columns - box.column0, indexing="ij")
-    truth = 150 + 0.3 * row - 0.2 * column
-    return truth, truth + np.random.default_rng(seed).normal(0, noise, box.shape)
+@pytest.mark.parametrize("box", [BOX, CORNER])
+def test_a_part_is_the_same_to_the_last_bit(box):
+    model = make_background(box)
+    whole = model.evaluate(box)
+    assert whole.dtype == np.float32
+    assert (len(model.radii) > 0) == (box == CORNER)
+    for part, frames in ((Box(3, 14, 25, 37), slice(1, 3)), (Box(0, 1, 0, 1), slice(2, 3)),
+                         (Box(60, 73, 100, 130), slice(None))):
+        part = Box(part.row0 + box.row0, part.row1 + box.row0, part.column0 + box.column0,
+                   part.column1 + box.column0)
+        np.testing.assert_array_equal(model.evaluate(part, frames),
+                                      whole[frames][(slice(None), *part.slices(box.offset))])
 
 
-def model_of(frames, grid):
-    stacked = {name: np.array([getattr(frame, name) for frame in frames])
-               for name in ("mesh", "mesh_err", "radial", "radial_err")}
-    return BackgroundModel(**stacked, rows=grid.rows, columns=grid.columns, radii=grid.radii,
-                           axis=grid.axis)
+def test_straps_add_an_offset_and_a_share():
+    model = make_background(BOX)
+    values = model.evaluate(Box(910, 915, 228, 234))
+    plain = BackgroundModel(**model.arrays() | {"strap_columns": np.zeros(0, int)})
+    smooth = plain.evaluate(Box(910, 915, 228, 234))
+    np.testing.assert_array_equal(values[:, :, [0, 1, 4, 5]], smooth[:, :, [0, 1, 4, 5]])
+    excess = (values - smooth)[1, :, 2:4]
+    gain = model.strap_amplitude[1] * model.strap_gain
+    np.testing.assert_allclose(excess, model.strap_offset + gain * smooth[1, :, 2:4], atol=1e-4)
 
 
-def test_a_tilted_plane_is_unbiased_up_to_the_edges():
-    grid = background.make_grid(BOX, FAR, Settings())
-    off = []
-    for seed in range(30):
-        truth, image = image_of(BOX, seed=seed)
-        frame = fit_background(image, np.ones(BOX.shape, bool), grid, Settings())
-        off.append(full_model(frame, grid) - truth)
-    mean = np.mean(off, axis=0)
-    assert np.abs(mean).max() < 0.03
-    assert np.abs(np.mean(mean[0])) < 0.01 and np.abs(np.mean(mean[:, -1])) < 0.01
+def fits(n_frames, noise=2.0):
+    """Return the model of frames without any background, and its grid."""
+    grid = level.make_grid(BOX, FAR, level.Settings(mesh_px=16))
+    rng = np.random.default_rng(3)
+    flat = np.zeros(BOX.shape)
+    scene = make_scene(flat, flat, np.zeros(BOX.shape, bool), 1e5, grid, Settings())
+    plan = make_plan(scene.usable, grid)
+    found = [fit_change(rng.normal(0, noise, BOX.shape), np.zeros(BOX.shape, bool), scene, plan,
+                        grid, level.Settings(), Settings()) for _ in range(n_frames)]
+    arrays = make_background(BOX, n_frames).arrays() | {
+        "mesh": np.array([fit.mesh for fit in found], np.float32),
+        "mesh_err": np.array([fit.mesh_err for fit in found], np.float32),
+        "level_err": found[0].mesh_err.astype(np.float32),
+        "rows": grid.rows, "columns": grid.columns, "spread_rows": grid.spread_rows,
+        "spread_columns": grid.spread_columns, "strap_columns": np.zeros(0, int)}
+    return BackgroundModel(**arrays)
 
 
-def test_masked_pixels_do_not_shift_a_gradient():
-    grid = background.make_grid(BOX, FAR, Settings())
-    truth, image = image_of(BOX)
-    used = np.ones(BOX.shape, bool)
-    used[10:30, 10:34] = False              # most of one side of a cell
-    image[~used] = 1e5
-    off = full_model(fit_background(image, used, grid, Settings()), grid) - truth
-    assert np.abs(off).max() < 0.2
-
-
-def test_error_is_the_scatter():
-    settings = Settings(mesh_px=16)
-    grid = background.make_grid(BOX, FAR, settings)
+def test_errors_are_the_scatter_of_pixels_and_of_sums():
+    model = fits(60)
+    off = model.evaluate(BOX)
+    assert np.std(off / model.error(BOX)) == pytest.approx(1.0, abs=0.08)
     pulls = []
-    for seed in range(40):
-        truth, image = image_of(BOX, noise=2.0, seed=seed)
-        frame = fit_background(image, np.ones(BOX.shape, bool), grid, settings)
-        model = model_of([frame], grid)
-        pulls.append((model.evaluate(BOX) - truth)[0] / model.error(BOX)[0])
-    assert np.std(pulls) == pytest.approx(1.0, abs=0.08)
+    for row, column in ((0, 0), (40, 60), (70, 122), (93, 3), (51, 90), (12, 37)):
+        box = Box(BOX.row0 + row, BOX.row0 + row + 7, BOX.column0 + column,
+                  BOX.column0 + column + 9)
+        weights = np.linspace(0.5, 1.5, 63).reshape(7, 9)
+        variance = model.common(box).variance(weights)
+        pulls.append((model.evaluate(box) * weights).sum(axis=(1, 2)) / np.sqrt(variance))
+        # Pixels err together: far more than independent ones, no more than fully correlated.
+        together = (model.error(box) * weights).sum(axis=(1, 2)) ** 2
+        assert (variance > 0.5 * together).all() and (variance < 1.001 * together).all()
+    assert np.sqrt(np.mean(np.square(pulls))) == pytest.approx(1.0, abs=0.12)
 
 
-def test_any_box_and_frames_agree_with_the_whole():
-    grid = background.make_grid(BOX, FAR, Settings())
-    frames = [fit_background(image_of(BOX, seed=seed)[1] + 5 * seed, np.ones(BOX.shape, bool),
-                             grid, Settings()) for seed in range(4)]
-    model = model_of(frames, grid)
-    whole = model.evaluate(BOX)
-    np.testing.assert_allclose(whole[2], full_model(frames[2], grid), atol=1e-4)
-    part = Box(941, 952, 260, 267)
-    np.testing.assert_allclose(model.evaluate(part, slice(1, 3)),
-                               whole[1:3][(slice(None), *part.slices(BOX.offset))], atol=1e-5)
-    assert model.evaluate(part).dtype == np.float32
-    assert model.error(part, slice(1, 3)).shape == (2, 11, 7)
-    assert set(model.arrays()) == set(BackgroundModel.__slots__)
+def test_the_error_of_the_level_is_apart():
+    model = make_background(BOX)
+    assert model.level_error(BOX).shape == BOX.shape
+    assert np.all(model.level_error(BOX) > 0)
+    doubled = BackgroundModel(**model.arrays() | {"level_err": 2 * model.level_err})
+    np.testing.assert_allclose(doubled.level_error(BOX), 2 * model.level_error(BOX))
+    np.testing.assert_array_equal(doubled.error(BOX), model.error(BOX))
 
 
-def test_cells_without_pixels_are_filled_and_less_certain():
-    grid = background.make_grid(BOX, FAR, Settings())
-    truth, image = image_of(BOX)
-    used = np.ones(BOX.shape, bool)
-    used[:, 66:104] = False
-    frame = fit_background(image, used, grid, Settings())
-    assert np.isfinite(frame.mesh).all()
-    assert frame.mesh_err[:, 2].min() > 5 * np.median(frame.mesh_err[:, 0])
-    assert np.abs(full_model(frame, grid) - truth).max() < 8
-
-
-def test_an_empty_frame_has_no_background():
-    grid = background.make_grid(BOX, FAR, Settings())
-    frame = fit_background(np.full(BOX.shape, np.nan), np.ones(BOX.shape, bool), grid, Settings())
-    assert np.isnan(full_model(frame, grid)).all()
-
-
-def corner_glow(box, axis):
-    """Return a glow that rises steeply with distance from the optical axis, on a plane."""
-    distance = np.hypot(box.rows[:, None] - axis[0], box.columns - axis[1])
-    glow = 80 * np.expm1(np.maximum(distance - 2450, 0) / 120)
-    return image_of(box)[0] + glow, distance
-
-
-def test_rings_follow_the_glow_in_the_far_corner():
-    box, axis = Box(0, 300, 1500, 1840), (2102.5, -57.5)
-    truth, distance = corner_glow(box, axis)
-    image = truth + np.random.default_rng(2).normal(0, 1, box.shape)
-    settings = Settings(mesh_px=64)
-    used = np.ones(box.shape, bool)
-    scatter = {}
-    for name, choice in (("rings", settings), ("mesh", replace(settings, radial_start_px=9e3))):
-        grid = background.make_grid(box, axis, choice)
-        off = full_model(fit_background(image, used, grid, choice), grid) - truth
-        scatter[name] = np.std(off[distance < 2750])
-        model = model_of([fit_background(image, used, grid, choice)], grid)
-        np.testing.assert_allclose(model.evaluate(box)[0], off + truth, atol=1e-3)
-    assert scatter["rings"] < 0.6
-    assert scatter["rings"] < 0.25 * scatter["mesh"]
-
-
-def test_windows_near_the_axis_have_no_rings():
-    assert len(background.make_grid(BOX, FAR, Settings()).radii) == 0
-
-
-def test_cells_cover_windows_of_any_size():
-    for length in (1, 5, 31, 33, 97, 2048):
-        size, centers = background._cells(10, length, 32)
-        assert len(centers) * size >= length > (len(centers) - 1) * size
-        assert centers[0] >= 9.5 and centers[-1] <= 10 + length - 0.5
-
-
-def test_blocks_hold_each_pixel_once():
-    image = np.arange(7 * 5, dtype=float).reshape(7, 5)
-    rows = background.blocks(image, (3, 2))
-    assert rows.shape == (9, 6)
-    assert sorted(rows[np.isfinite(rows)]) == sorted(image.ravel())
-    assert set(rows[1][np.isfinite(rows[1])]) == {2, 3, 7, 8, 12, 13}
+def test_a_frame_without_values_has_no_variance():
+    model = make_background(BOX)
+    model.mesh_err[1] = np.nan
+    box = Box(910, 915, 228, 234)
+    variance = model.common(box).variance(np.ones(box.shape))
+    assert variance[1] == 0 and (variance[[0, 2]] > 0).all()
+    again = model.common(BOX).within(box).variance(np.ones(box.shape))
+    np.testing.assert_array_equal(again, variance)

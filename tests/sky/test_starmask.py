@@ -3,13 +3,13 @@ import pytest
 
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
-from photometry.sky import background
-from photometry.sky.background import fit_background, full_model
-from photometry.sky.starmask import Settings, expanded, sky_pixels
+from photometry.sky import level
+from photometry.sky.level import expanded, fit_background, full_model
+from photometry.sky.starmask import Settings, sky_pixels
 from tests.factories import MixturePrf
 
 WINDOW = Box(300, 500, 700, 956)
-FIT = background.Settings()
+FIT = level.Settings()
 
 
 def star_field(n_stars, seed, box=WINDOW):
@@ -42,7 +42,7 @@ def residual(light, seed=3):
     """Return fitted minus true background, and the pixels used."""
     rng = np.random.default_rng(seed)
     sigma = np.sqrt(0.844 * (light / 1426 + 81 * 720 / 1426**2))
-    grid = background.make_grid(WINDOW, (2102.5, -57.5), FIT)
+    grid = level.make_grid(WINDOW, (2102.5, -57.5), FIT)
     used = sky_pixels(light + rng.normal(size=light.shape) * sigma / 6, grid, FIT, Settings())
     frame = fit_background(light + rng.normal(size=light.shape) * sigma, used, grid, FIT)
     return full_model(frame, grid) - sky(), used
@@ -72,15 +72,15 @@ def test_an_isolated_star_is_not_absorbed():
 
 def test_in_any_crowd_some_pixels_are_used():
     _, used = residual(star_field(4000, 1) + sky())
-    cell = background.make_grid(WINDOW, (2102.5, -57.5), FIT).cell
-    cells = background.blocks(used.astype(float), cell)
+    cell = level.make_grid(WINDOW, (2102.5, -57.5), FIT).cell
+    cells = level.blocks(used.astype(float), cell)
     assert np.nanmin(np.nanmean(cells, axis=1)) > 0.1
 
 
 def test_invalid_pixels_are_never_used():
     light = star_field(20, 1) + sky()
     light[20:60, 30] = np.nan
-    grid = background.make_grid(WINDOW, (2102.5, -57.5), FIT)
+    grid = level.make_grid(WINDOW, (2102.5, -57.5), FIT)
     assert not sky_pixels(light, grid, FIT, Settings())[20:60, 30].any()
 
 
@@ -89,7 +89,7 @@ def test_a_steep_glow_is_not_taken_for_a_star():
     distance = np.hypot(box.rows[:, None] - 2099, box.columns + 58)
     truth = 100 + 700 * np.exp((distance - 2700) / 200)
     image = truth + np.random.default_rng(1).normal(0, 0.5, box.shape)
-    grid = background.make_grid(box, axis, FIT)
+    grid = level.make_grid(box, axis, FIT)
     used = sky_pixels(image, grid, FIT, Settings())
     assert used.mean() > 0.95
     off = full_model(fit_background(image, used, grid, FIT), grid) - truth
@@ -106,7 +106,7 @@ def test_the_halo_of_a_very_bright_star_is_not_sky():
 
 
 def test_nothing_valid_is_no_sky():
-    grid = background.make_grid(WINDOW, (2102.5, -57.5), FIT)
+    grid = level.make_grid(WINDOW, (2102.5, -57.5), FIT)
     assert not sky_pixels(np.full(WINDOW.shape, np.nan), grid, FIT, Settings()).any()
 
 

@@ -1,0 +1,187 @@
+"""What a frame has more than the static scene of its orbit: the background's change.
+
+Stars cancel in the difference, so that nearly all pixels serve. What is left of them, because
+the image moved or broadened, is proportional to derivatives of the scene and is fitted too.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.sky import level
+from photometry.sky.level import Grid
+from photometry.sky.medians import clipped_medians
+from photometry.sky.solver import Solver
+
+_CLIPPED_SIGMA = 0.98658          # of a normal distribution clipped at 3 sigma
+_CLIP = 3.0
+_EVERY = 2                        # of the pixels along each axis, for the first, coarse pass
+_COARSE_CELL = 16                 # smaller cells are not thinned
+_BRIGHT_SHARE = 0.25              # of the full well: nearly saturated pixels do not show motion
+_BINS = 4                         # per cell and axis
+_LEAST_PIXELS = 10                # of a cell: with fewer its error is taken from neighbors
+_FEW_MISSING = 0.02               # of the pixels: the fit need not be prepared anew
+_MIN_MOVING = 60                  # pixels that must show motion for it to be measured
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the change of the background is measured."""
+
+    passes: int = 3               # of clipped means, after a coarse one of medians
+    star_limit: float = 25.0      # e-/s of starlight: brighter pixels do not show the background
+    slope_limit: float = 12.0     # e-/s per px, of starlight: same
+    keep_share: float = 0.2       # of a cell's pixels, the faintest, are used in any crowd
+    amplitude_prior: float = 0.05     # how much the straps' response may change between frames
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The mean image of an orbit, the pixels that serve, and its derivatives."""
+
+    image: NDArray[np.float32]    # (R, C) e-/s; NaN where there is none
+    usable: NDArray[np.bool_]     # (R, C) also in straps
+    moving: NDArray[np.int_]      # (M,) flat pixels with stars
+    terms: NDArray[np.float32]    # (3, R, C) slopes along row and column, Laplacian
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The change of one frame's background against a scene."""
+
+    mesh: NDArray[np.float64]     # (gy, gx) coefficients
+    mesh_err: NDArray[np.float64]
+    radial: NDArray[np.float64]   # (nr,)
+    motion: NDArray[np.float64]   # (3,) shift along row and column, px, and broadening
+    noise: float                  # of a pixel, e-/s
+
+
+def make_scene(image: NDArray, starlight: NDArray, halo: NDArray[np.bool_], full_well: float,
+               grid: Grid, settings: Settings) -> Scene:
+    """Choose the pixels of a mean image that show the background's change.
+
+    Parameters
+    ----------
+    image : (R, C)
+        e-/s, NaN where there is none.
+    starlight : (R, C)
+        Image minus background.
+    halo : (R, C)
+        Surroundings of very bright stars, which are left out.
+    """
+    light = np.nan_to_num(starlight)
+    slopes = np.gradient(light) if min(light.shape) > 1 else [np.zeros_like(light)] * 2
+    laplacian = sum(np.gradient(slope, axis=axis) for axis, slope in enumerate(slopes))
+    terms = np.stack([*slopes, laplacian]).astype(np.float32)
+    steep = np.hypot(*slopes)
+    valid = np.isfinite(image) & ~halo
+    faint = (np.abs(light) < settings.star_limit) & (steep < settings.slope_limit)
+    dark = np.where(valid, light + steep, np.nan)
+    usable = valid & (faint | (dark <= level.faintest(dark, grid, settings.keep_share)))
+    moving = np.flatnonzero(valid & (light > settings.star_limit)
+                            & (image < _BRIGHT_SHARE * full_well))
+    return Scene(image.astype(np.float32), usable, moving, terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The pixels that show changes of the smooth background, and the fit on them."""
+
+    used: NDArray[np.bool_]       # (R, C)
+    fit: Solver
+
+
+def make_plan(used: NDArray[np.bool_], grid: Grid) -> Plan:
+    """Prepare fits on pixels (R, C), for all frames."""
+    return Plan(used, level.solver_of(used, grid, _BINS))
+
+
+def fit_change(image: NDArray, exclude: NDArray[np.bool_], scene: Scene, plan: Plan,
+               grid: Grid, fit: level.Settings, settings: Settings) -> Change:
+    """Measure by how much the background of a frame (R, C) differs from that of a scene."""
+    difference = (image - scene.image).astype(np.float32)
+    left = np.where(plan.used & ~exclude, difference, np.nan)
+    plan = _adapted(plan, np.isfinite(left), grid)
+    coarse = _coarse(left, grid, fit)
+    mesh, radial = level.filled(coarse.value), np.zeros(len(grid.radii))
+    level.subtract(left, mesh, radial, grid)
+    motion, sigma = np.zeros(3), level.spread(coarse.sigma)
+    for number in range(settings.passes):
+        means, count, sigma = _clipped_means(left, sigma, grid, plan.fit)
+        more, rings = plan.fit.solve(means)
+        mesh, radial = mesh + more, radial + rings
+        step = level.smooth(more, rings, grid)
+        left -= step
+        if number == 0:
+            motion = _motion(difference, mesh, radial, scene, exclude, grid)
+            left -= moved(motion, scene)
+    error = level.filled_error(level.means_of(mesh, grid), sigma / np.sqrt(count))
+    # What the last pass still changed tells how far from the end the passes stopped.
+    error = np.hypot(error, step[grid.middles])
+    return Change(mesh, error, radial, motion, float(np.median(sigma)))
+
+
+def _adapted(plan: Plan, valid: NDArray[np.bool_], grid: Grid) -> Plan:
+    """Return a plan without the pixels that a frame lacks, if these are more than a few."""
+    n_valid = np.count_nonzero(valid)
+    few = n_valid >= (1 - _FEW_MISSING) * np.count_nonzero(plan.used)
+    return plan if few or n_valid == 0 else make_plan(valid, grid)
+
+
+def moved(motion: NDArray, scene: Scene) -> NDArray[np.float32]:
+    """Return what motion and broadening of the stars add to a frame (R, C)."""
+    total = np.float32(motion[0]) * scene.terms[0]
+    for amount, term in zip(motion[1:], scene.terms[1:], strict=True):
+        total += np.float32(amount) * term
+    return total
+
+
+def _coarse(left: NDArray, grid: Grid, fit: level.Settings) -> level.Medians:
+    """Return medians over some of each cell's pixels."""
+    every = _EVERY if min(grid.cell) >= _COARSE_CELL else 1
+    cells = level.cells_of(left, grid.cell)[:, ::every, :, ::every]
+    found = clipped_medians(cells.swapaxes(1, 2).reshape(cells.shape[0] * cells.shape[2], -1),
+                            fit.clip_sigma)
+    return level.on_mesh(found, fit.min_share * cells.shape[1] * cells.shape[3], grid)
+
+
+def _clipped_means(left: NDArray, sigma: NDArray, grid: Grid,
+                   solver: Solver) -> tuple[NDArray, NDArray, NDArray]:
+    """Return the means of bins, and pixels and scatter (gy, gx) of cells, within 3 sigma."""
+    parts = solver.parts
+    bins = level.bins_of(left, grid.cell, parts)
+    limit = np.repeat(np.repeat(_CLIP * sigma, parts[0], axis=0), parts[1], axis=1)
+    with np.errstate(invalid="ignore"):
+        inside = np.abs(bins) < limit.astype(np.float32)[:, None, :, None]
+    kept = np.where(inside, bins, np.float32(0))
+    total, square, count = (values.astype(float) for values in (
+        kept.sum(axis=3).sum(axis=1), np.einsum("aibj,aibj->ab", kept, kept),
+        inside.sum(axis=(1, 3))))
+    means = total / np.where(count > 0, count, np.nan)
+    total, square, count = (values.reshape(len(grid.rows), parts[0], -1, parts[1]).sum((1, 3))
+                            for values in (total, square, count))
+    enough = np.where(count >= _LEAST_PIXELS, count, np.nan)
+    scatter = np.sqrt(np.maximum(square / enough - (total / enough) ** 2, 0)) / _CLIPPED_SIGMA
+    return means, enough, level.spread(scatter)
+
+
+def _motion(difference: NDArray, mesh: NDArray, radial: NDArray, scene: Scene,
+            exclude: NDArray, grid: Grid) -> NDArray[np.float64]:
+    """Return shift and broadening (3,) of the stars in a frame against the scene."""
+    pixels = scene.moving
+    value = difference.ravel()[pixels]
+    good = np.isfinite(value) & ~exclude.ravel()[pixels]
+    if good.sum() < _MIN_MOVING:
+        return np.zeros(3)
+    pixels, value = pixels[good], value[good].astype(float)
+    value = value - level.smooth(mesh, radial, grid).ravel()[pixels]
+    terms = scene.terms.reshape(3, -1)[:, pixels].astype(float)
+    weight = 1 / np.maximum(scene.image.ravel()[pixels], 1.0).astype(float)
+    found = np.zeros(3)
+    for _ in range(2):
+        normal = (terms * weight) @ terms.T
+        found = np.linalg.lstsq(normal, (terms * weight) @ value)[0]
+        pull = np.abs(value - found @ terms) * np.sqrt(weight)
+        weight = weight * (pull < 4 * np.median(pull) / 0.6745)     # variables and the like
+    return found

@@ -1,0 +1,122 @@
+"""Least squares of mesh and rings on the means of small bins: exact whatever pixels are masked.
+
+The matrix depends on the mask only, so that it is factorized once for all frames. A weak penalty
+on second differences fills regions without pixels, and gives what both mesh and rings could
+explain to the mesh.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import block_diag, csc_matrix, csr_matrix, diags_array, eye_array, hstack, kron
+from scipy.sparse.linalg import SuperLU, splu
+
+from photometry.core.pixels import Box
+from photometry.sky.interpolate import profile_weights, spline_weights
+
+_MESH_PENALTY = 1e-5              # of a cell's pixels
+_RING_PENALTY = 1e-5              # same
+_RING_RIDGE = 1e-7                # same
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """What is needed to fit bin means of one mask."""
+
+    parts: tuple[int, int]            # bins per cell, along rows and columns
+    design: csr_matrix                # (bins, coefficients of mesh and rings)
+    pixels: NDArray[np.float64]       # (bins,) used pixels
+    factors: SuperLU
+    shape: tuple[int, int]            # of the mesh
+
+    def solve(self, means: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mesh (gy, gx) and rings (nr,) that fit bin means; NaN count as zero."""
+        value = np.nan_to_num(means.ravel()) * self.pixels
+        found = self.factors.solve(self.design.T @ value)
+        n_mesh = self.shape[0] * self.shape[1]
+        return found[:n_mesh].reshape(self.shape), found[n_mesh:]
+
+
+def make_solver(used: NDArray[np.bool_], cell: tuple[int, int], box: Box,
+                nodes: tuple[NDArray, NDArray], rings: tuple[NDArray, NDArray],
+                parts: int) -> Solver:
+    """Prepare the fit on a mask.
+
+    Parameters
+    ----------
+    used : (R, C)
+    cell
+        Rows and columns of a cell of the mesh.
+    nodes
+        Rows and columns of the mesh.
+    rings
+        Radii and position of the axis.
+    parts
+        Wanted bins per cell and axis.
+    """
+    split = tuple(parts if size % parts == 0 and size >= 4 * parts else 1 for size in cell)
+    size = tuple(length // n for length, n in zip(cell, split, strict=True))
+    shape = (len(nodes[0]), len(nodes[1]))
+    pixels, row, column = _centers(used, size, tuple(
+        n * number for n, number in zip(split, shape, strict=True)))
+    row, column = row + box.row0, column + box.column0
+    by_row, by_column = spline_weights(nodes[0], row), spline_weights(nodes[1], column)
+    index = ((by_row.first[:, None] + np.arange(by_row.weights.shape[1]))[:, :, None] * shape[1]
+             + (by_column.first[:, None] + np.arange(by_column.weights.shape[1]))[:, None, :])
+    mesh = _sparse(index.reshape(len(row), -1),
+                   (by_row.weights[:, :, None] * by_column.weights[:, None, :]
+                    ).reshape(len(row), -1), shape[0] * shape[1])
+    radii, axis = rings
+    beyond, of = profile_weights(radii, np.hypot(row - axis[0], column - axis[1]))
+    table, first = np.zeros((len(row), 4)), np.zeros(len(row), dtype=int)
+    table[beyond], first[beyond] = of.weights, of.first
+    terms = [mesh]
+    if len(radii) > 0:
+        terms.append(_sparse(first[:, None] + np.arange(4), table, len(radii)))
+    design = csr_matrix(hstack(terms))
+    normal = design.T @ diags_array(pixels) @ design
+    penalty = _penalty(shape, len(radii)) * (cell[0] * cell[1])
+    return Solver(split, design, pixels, splu(csc_matrix(normal + penalty)), shape)
+
+
+def _centers(used: NDArray[np.bool_], size: tuple[int, int],
+             number: tuple[int, int]) -> tuple[NDArray, NDArray, NDArray]:
+    """Return pixels, mean row and mean column, counted within the window, of bins."""
+    missing = [n * length - have for n, length, have in
+               zip(number, size, used.shape, strict=True)]
+    whole = np.pad(used, [(0, more) for more in missing]).astype(float)
+    bins = whole.reshape(number[0], size[0], number[1], size[1])
+    pixels = bins.sum(axis=(1, 3))
+    rows = np.arange(len(whole)).reshape(number[0], size[0])
+    columns = np.arange(whole.shape[1]).reshape(number[1], size[1])
+    least = np.maximum(pixels, 1)
+    row = (bins.sum(axis=3) * rows[:, :, None]).sum(axis=1) / least
+    column = (bins.sum(axis=1) * columns).sum(axis=2) / least
+    return pixels.ravel(), row.ravel(), column.ravel()
+
+
+def _sparse(index: NDArray, weights: NDArray, n_columns: int) -> csr_matrix:
+    pointer = np.arange(0, index.size + 1, index.shape[1])
+    return csr_matrix((weights.ravel(), index.ravel(), pointer), (len(index), n_columns))
+
+
+def _penalty(shape: tuple[int, int], n_rings: int) -> csc_matrix:
+    """Return the penalty on second differences, in units of a cell's pixels."""
+    bends = [_bends(n) for n in shape]
+    mesh = (kron(bends[0], eye_array(shape[1])) + kron(eye_array(shape[0]), bends[1]))
+    # A trace of ridge keeps the matrix regular without any pixel.
+    mesh = _MESH_PENALTY * mesh + 1e-9 * eye_array(shape[0] * shape[1])
+    if n_rings == 0:
+        return csc_matrix(mesh)
+    rings = _RING_PENALTY * _bends(n_rings) + _RING_RIDGE * eye_array(n_rings)
+    rings = rings + diags_array(1e6 * (np.arange(n_rings) == 0))    # nothing at the first ring
+    return block_diag([mesh, rings], format="csc")
+
+
+def _bends(n: int) -> csc_matrix:
+    """Return the square of the second differences of n values."""
+    if n < 3:
+        return csc_matrix((n, n))
+    second = np.diff(np.eye(n), 2, axis=0)
+    return csc_matrix(second.T @ second)

@@ -1,0 +1,96 @@
+"""Columns over metal straps, which return red light: a static pattern, an amplitude per frame.
+
+The excess of a column is offset + gain * amplitude * smooth background. Scattered light is
+redder than zodiacal light, so that its excess is larger: the gain is that of the light which
+varies, and the offset what the mean image has less (or more) than this.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.sky.medians import clipped_medians
+
+_GAIN_PRIOR = 0.02                # how far the gain may be from the mean image's ratio
+_LEAST_PIXELS = 5
+_CLIP = 6.0                       # sigma
+
+
+@dataclass(frozen=True, slots=True)
+class Straps:
+    """The static pattern; see the module."""
+
+    inside: NDArray[np.int_]      # (K,) columns counted within the window
+    offset: NDArray[np.float64]   # (K,) e-/s
+    gain: NDArray[np.float64]     # (K,)
+
+
+def beside(used: NDArray[np.bool_], is_strap: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return pixels (R, K) of the strap columns that have used pixels on both sides."""
+    free = np.flatnonzero(~is_strap)
+    inside = np.flatnonzero(is_strap)
+    if len(free) == 0:
+        return np.zeros((len(used), len(inside)), dtype=bool)
+    right = np.searchsorted(free, inside)
+    return (used[:, free[np.clip(right - 1, 0, None)]]
+            & used[:, free[np.clip(right, None, len(free) - 1)]])
+
+
+def fit_straps(excess: NDArray, smooth: NDArray, extra: NDArray, change: NDArray, noise: float,
+               inside: NDArray) -> Straps:
+    """Measure the pattern from the mean image and from the change to brighter frames.
+
+    Parameters
+    ----------
+    excess, smooth : (R, K)
+        Of the mean image in strap columns: what the smooth background leaves over (NaN where
+        there are stars), and that background.
+    extra, change : (R, K)
+        The same of the difference between brighter frames and the mean image.
+    noise
+        Of a pixel in that difference.
+    inside : (K,)
+    """
+    static = clipped_medians(excess.T, 3.0)
+    usual = np.where(static.count >= _LEAST_PIXELS, static.value, np.nan)
+    mean = smooth.mean(axis=0)
+    ratio = usual / np.maximum(mean, 1.0)
+    middle = np.median(ratio[np.isfinite(ratio)]) if np.isfinite(ratio).any() else 0.0
+    ratio = np.where(np.isfinite(ratio), ratio, middle)
+    with np.errstate(invalid="ignore"):
+        valid = np.abs(extra - ratio * change) < _CLIP * noise + np.abs(0.05 * change)
+    x, y = np.where(valid, change, 0.0), np.where(valid, extra, 0.0)
+    known, prior = (x**2).sum(axis=0) / noise**2, 1 / _GAIN_PRIOR**2
+    gain = ((x * y).sum(axis=0) / noise**2 + ratio * prior) / (known + prior)
+    return Straps(inside, (ratio - gain) * mean, gain)
+
+
+def amplitude(extra: NDArray, smooth: NDArray, change: NDArray, straps: Straps, noise: float,
+              prior: float) -> float:
+    """Return the amplitude of a frame; 1 is the usual response.
+
+    Parameters
+    ----------
+    extra, smooth, change : (R, K)
+        What the smooth change leaves over in strap columns (NaN = not used), the smooth
+        background of the scene, and its change.
+    noise
+        Of a pixel.
+    prior
+        1 sigma of the amplitude about 1.
+    """
+    y = extra + straps.gain * smooth
+    x = straps.gain * (smooth + change)
+    with np.errstate(invalid="ignore"):
+        valid = np.abs(y - x) < _CLIP * noise + 0.3 * np.abs(x)
+    y, x = np.where(valid, y, 0.0), np.where(valid, x, 0.0)
+    if not np.isfinite(noise) or noise <= 0:
+        return 1.0
+    return float(((x * y).sum() / noise**2 + prior**-2) / ((x**2).sum() / noise**2 + prior**-2))
+
+
+def add_straps(image: NDArray, straps: Straps, strength: float) -> None:
+    """Add the straps' excess to a smooth background (R, C) in place."""
+    image[:, straps.inside] += (straps.offset + strength * straps.gain
+                                * image[:, straps.inside]).astype(image.dtype)

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+
+from photometry.core.pixels import Box
+from photometry.core.stats import flux_from_tmag
+from photometry.sky import level, starmask
+from photometry.sky.differences import Settings, fit_change, make_plan, make_scene
+from tests.factories import MixturePrf
+
+BOX = Box(300, 430, 700, 857)
+AXIS = (2102.5, -57.5)
+FIT, SETTINGS = level.Settings(), Settings()
+GRID = level.make_grid(BOX, AXIS, FIT)
+FULL_WELL = 1e5
+NOTHING = np.zeros(BOX.shape, bool)
+
+
+def star_field(n_stars=150, seed=1, shift=(0.0, 0.0), brightest=8.0):
+    """Return the light of stars down to Tmag 16."""
+    rng = np.random.default_rng(seed)
+    light = np.zeros(BOX.shape)
+    for tmag in np.linspace(brightest, 16, n_stars):
+        add_star(light, tmag, rng.uniform(*BOX.offset[:1], BOX.row1) + shift[0],
+                 rng.uniform(BOX.column0, BOX.column1) + shift[1])
+    return light
+
+
+def add_star(light, tmag, row, column, flux=None):
+    near = Box(int(row) - 20, int(row) + 21, int(column) - 20, int(column) + 21).intersection(BOX)
+    light[near.slices(BOX.offset)] += (flux or flux_from_tmag(tmag)) * MixturePrf()(
+        near, row, column)
+
+
+def noise(light, seed):
+    return np.random.default_rng(seed).normal(size=light.shape) * np.sqrt(light / 1426 + 0.03)
+
+
+def glow():
+    row, column = np.mgrid[:130, :157]
+    return 40 + 0.2 * row - 0.1 * column + 30 * np.exp(-((row - 90)**2 + (column - 40)**2) / 16000)
+
+
+def scene_of(light, sky=100.0):
+    mean = light + sky + noise(light + sky, 99) / 8
+    return make_scene(mean, mean - sky, starmask.halos(mean), FULL_WELL, GRID, SETTINGS)
+
+
+def fitted(image, scene, exclude=NOTHING):
+    change = fit_change(image, exclude, scene, make_plan(scene.usable, GRID), GRID, FIT, SETTINGS)
+    return level.smooth(change.mesh, change.radial, GRID), change
+
+
+def test_a_change_is_found_among_stars():
+    light = star_field()
+    image = light + 100 + glow()
+    found, change = fitted(image + noise(image, 1), scene_of(light))
+    assert np.std(found - glow()) < 0.04
+    assert abs(np.mean(found - glow())) < 0.01
+    assert change.noise == pytest.approx(np.sqrt(170 / 1426), rel=0.2)
+    assert np.all(change.mesh_err < 0.04)
+
+
+def test_without_change_there_is_none():
+    light = star_field()
+    found, change = fitted(light + 100 + noise(light + 100, 2), scene_of(light))
+    assert np.abs(found).max() < 0.12
+    assert np.std(found) == pytest.approx(np.mean(change.mesh_err), rel=0.6)
+
+
+def test_moved_stars_are_not_background():
+    scene = scene_of(star_field())
+    image = star_field(shift=(0.02, -0.03)) + 100
+    found, change = fitted(image + noise(image, 3), scene)
+    assert np.std(found) < 0.05
+    # Slopes of a sampled star are less steep than the star itself.
+    assert -0.04 < change.motion[0] < -0.01 and 0.015 < change.motion[1] < 0.06
+
+
+@pytest.mark.parametrize("tmag", [7.5, 9.0, 11.0])
+def test_a_variable_star_does_not_leak(tmag):
+    light = star_field(60, brightest=10.0)
+    add_star(light, tmag, 360.3, 770.7)
+    more = np.zeros(BOX.shape)
+    add_star(more, None, 360.3, 770.7, flux=0.1 * flux_from_tmag(tmag))
+    scene, image = scene_of(light), light + 100
+    image = image + noise(image, 4)
+    leak = fitted(image + more, scene)[0] - fitted(image, scene)[0]
+    assert np.abs(leak).max() < 1e-4 * 0.1 * flux_from_tmag(tmag)
+
+
+def test_flashes_and_trails_are_kept_out():
+    light = star_field()
+    image = light + 100
+    image = image + noise(image, 5)
+    marred = image.copy()
+    marred[50:54, 60:90] += 400
+    marred[:, 33] = FULL_WELL
+    marred[100, :] = np.nan
+    assert np.abs(fitted(marred, scene_of(light))[0] - fitted(image, scene_of(light))[0]
+                  ).max() < 0.15
+
+
+def test_excluded_pixels_do_not_count():
+    light = star_field()
+    image = light + 100 + glow()
+    image = image + noise(image, 6)
+    exclude = NOTHING.copy()
+    exclude[:, 100:] = True
+    marred = np.where(exclude, 5000, image)
+    found, change = fitted(marred, scene_of(light), exclude)
+    assert np.std((found - glow())[:, :90]) < 0.05
+    assert np.isfinite(change.mesh).all() and np.isfinite(change.mesh_err).all()
+
+
+def test_a_crowd_without_free_pixels_still_shows_changes():
+    light = star_field(3000, brightest=11.0)
+    scene = scene_of(light)
+    assert np.median(light) > 25
+    image = light + 100 + glow()
+    found, _ = fitted(image + noise(image, 7), scene)
+    assert np.std(found - glow()) < 0.1
+
+
+def test_an_empty_frame_has_no_change():
+    found, change = fitted(np.full(BOX.shape, np.nan), scene_of(star_field(20)))
+    assert np.isnan(found).all() and np.isnan(change.noise)
