@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from photometry.core.flags import PixelFlag
 from photometry.core.pixels import Box
 from photometry.core.stamp import Pixels
+from photometry.core.targets import TILE_SIZE
 from photometry.io.catalog import StarTable
 from photometry.io.cube import BYTES_PER_PIXEL, Cube
 from photometry.sky.background import BackgroundModel
@@ -17,6 +18,8 @@ from photometry.sky.background import BackgroundModel
 HELD_BYTES = BYTES_PER_PIXEL + np.dtype(np.float32).itemsize
 SHARED_BYTES = 1_500_000_000      # read for the stars of a tile; 85 x 85 pixels, 12,000 frames
 STAMP_BYTES = 1_000_000_000       # the stamp of one star; two are in memory while it grows
+MARGIN_PX = 7                     # half the stamp of a faint star
+EXTRA = 0.25                      # of the pixels wanted, to have what the next stars want
 BLOCK_PIXELS = 1_000_000          # whose background is computed at a time, in double precision
 
 
@@ -71,6 +74,23 @@ def shared_box(boxes: Iterable[Box], n_frames: int) -> Box | None:
         if _area(around) * n_frames * HELD_BYTES <= SHARED_BYTES:
             shared = around
     return shared
+
+
+def widened(box: Box, limits: Box, n_frames: int) -> Box:
+    """Return a box enlarged to whole sky tiles and the margin of stamps in them, if cheap.
+
+    The stars of a crowded tile come in several batches, and one read then serves them all.
+    """
+    sides = []
+    for start, length in zip(box.offset, box.shape, strict=True):
+        first, last = start + MARGIN_PX, start + length - 1 - MARGIN_PX      # where stars are
+        sides += [first // TILE_SIZE * TILE_SIZE - MARGIN_PX,
+                  (last // TILE_SIZE + 1) * TILE_SIZE + MARGIN_PX]
+    if sides[0] >= sides[1] or sides[2] >= sides[3]:
+        return box
+    wide = box.union(Box(*sides).intersection(limits))
+    cheap = _area(wide) <= (1 + EXTRA) * _area(box)
+    return wide if cheap and _area(wide) * n_frames * HELD_BYTES <= SHARED_BYTES else box
 
 
 def largest_box(first: Box, n_frames: int) -> Box:

@@ -28,7 +28,14 @@ from photometry.metrics import default_box
 from photometry.scene import wcs
 from photometry.scene.motion import Motion
 from photometry.sky.background import BackgroundModel
-from photometry.stages.regions import Region, cut, largest_box, read_pixels, shared_box
+from photometry.stages.regions import (
+    Region,
+    cut,
+    largest_box,
+    read_pixels,
+    shared_box,
+    widened,
+)
 
 # Stars this far outside a stamp still put light into it; bright ones from further away.
 NEAR_PX = 12.0
@@ -131,9 +138,13 @@ class CubeStamps:
         """
         self._targets.clear()
         known = [starid for starid in starids if self._catalog.star(starid) is not None]
-        self._shared = shared_box((self.first_box(self.target(starid)) for starid in known),
-                                  len(self._cube.cadences))
+        n_frames = len(self._cube.cadences)
+        shared = shared_box((self.first_box(self.target(starid)) for starid in known), n_frames)
+        held = None if self._held is None else self._held.pixels.box
+        if shared is not None and held is not None and held.encloses(shared):
+            return
         self._held = None
+        self._shared = None if shared is None else widened(shared, self.limits, n_frames)
 
     def stamp(self, target: Target, box: Box) -> Stamp:
         """Cut a stamp from the tile in memory, or read one that reaches beyond it."""

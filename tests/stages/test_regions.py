@@ -30,7 +30,7 @@ def held_bytes(box, frames):
 
 def tile_boxes(rng, tmags):
     """Return first stamps of stars in one sky tile of 64 x 64 pixels."""
-    return [default_box(*rng.uniform([640, 1024], [704, 1088]), tmag, CCD_BOX) for tmag in tmags]
+    return [default_box(*rng.uniform([639.6, 1023.6], [703.4, 1087.4]), tmag, CCD_BOX) for tmag in tmags]
 
 
 def test_the_faint_stars_of_a_tile_are_read_together_at_any_cadence():
@@ -52,6 +52,28 @@ def test_a_bright_star_does_not_enlarge_what_is_shared_beyond_the_bound():
 def test_nothing_is_shared_when_nothing_fits():
     assert regions.shared_box([Box(0, 90, 0, 2000)], FRAMES_200_S) is None
     assert regions.shared_box([], 60) is None
+
+
+def test_the_batches_of_a_crowded_tile_want_the_same_pixels():
+    boxes = tile_boxes(np.random.default_rng(6), np.full(300, 12.0))
+    widened = {regions.widened(regions.shared_box(batch, 1300), CCD_BOX, 1300)
+               for batch in (boxes[:50], boxes[50:100], boxes)}
+    shared, = widened
+    assert all(shared.encloses(box) for box in boxes)
+    assert max(shared.shape) <= 64 + 2 * 10
+
+
+def test_a_single_star_wants_no_more_than_its_stamp():
+    box = default_box(700.2, 1050.4, 12.0, CCD_BOX)
+    assert regions.widened(box, CCD_BOX, 1300) == box
+
+
+def test_widening_ends_at_the_data_and_at_the_bound(monkeypatch):
+    box = Box(650, 704, 1028, 1083)
+    limits = Box(0, 704, 0, 1083)
+    assert limits.encloses(regions.widened(box, limits, 1300))
+    monkeypatch.setattr(regions, "SHARED_BYTES", held_bytes(box, 1300))
+    assert regions.widened(box, CCD_BOX, 1300) == box
 
 
 @pytest.mark.parametrize("frames", [60, 1300, FRAMES_200_S])
@@ -144,6 +166,16 @@ def test_a_tile_is_read_once_and_only_when_wanted(source, monkeypatch):
     for target in targets:
         assert source.stamp(target, source.first_box(target)).pixels.box.contains(
             target.row, target.column)
+    assert len(boxes) == 1
+
+
+def test_the_next_stars_of_a_tile_need_no_second_read(source, monkeypatch):
+    targets, boxes = some_stars(source, 12), count_reads(source, monkeypatch)
+    widest = max(targets, key=lambda target: target.column)
+    for group in (targets, [widest], targets[3:5]):
+        source.hold([target.starid for target in group])
+        for target in group:
+            source.stamp(target, source.first_box(target))
     assert len(boxes) == 1
 
 
