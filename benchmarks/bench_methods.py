@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Time run_tessphot.py --all on a simulated window: CPU per star, and what it goes into."""
+
+import argparse
+import io
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from unittest import mock
+
+from _machine import introduce, run
+
+from photometry import cli, methods
+from photometry.io import layout
+from photometry.io.todo import Todo
+from photometry.stages import stamps, tessphot
+
+EXAMPLE = "example: python benchmarks/bench_methods.py --frames 300 --stars 200 --workers 2"
+GOAL_MS = 10.0                    # CPU per star, aperture photometry, FITS files
+FORMATS = {"gzip": [], "plain": ["--no-gzip"]}
+
+
+def main():
+    args = parse()
+    introduce()
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        data = prepare(Path(folder) / "data", args)
+        stars = count_targets(data)
+        idle = min(timed(data, ["--dry-run"]) for _ in range(args.repeat)).cpu_s
+        print(f"{stars} stars, {args.frames} frames of {args.size}, method {args.method}, "
+              f"{args.workers} workers; the program's start takes {idle:.2f} CPU-s")
+        for name, options in FORMATS.items():
+            whole(name, data, stars, idle, [*options, *chosen(args)], args.repeat)
+        for name, options in FORMATS.items():
+            split(name, data, stars, [*options, f"--method={args.method}"])
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("--frames", type=int, default=1300, help="simulated frames (1300)")
+    parser.add_argument("--size", default="160x144", metavar="COLUMNSxROWS",
+                        help="window (160x144)")
+    parser.add_argument("--stars", type=int, default=320, help="on the window (320)")
+    parser.add_argument("--method", default="aperture", help="photometric method (aperture)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (1)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs; the fastest counts (3)")
+    parser.add_argument("--folder", type=Path, help="where to put the files (the system's)")
+    return parser.parse_args()
+
+
+def prepare(data, args):
+    """Simulate a window and make all that photometry needs."""
+    for command, options in ((cli.main, ["simulate", str(data), f"--size={args.size}",
+                                         f"--frames={args.frames}", f"--stars={args.stars}",
+                                         "--cadence=600", "--jitter"]),
+                             (cli.make_catalog, ["1", str(data)]),
+                             (cli.prepare_photometry, [str(data), "--workers=1"]),
+                             (cli.make_todo, [str(data), "--faint-limit=16"])):
+        with redirect_stdout(io.StringIO()):
+            code = command([*options, "-q"])
+        if code != 0:
+            sys.exit(f"{options}: failed")
+    shutil.copy(layout.todo_path(data), data / "todo.fresh")
+    return data
+
+
+def count_targets(data):
+    with Todo(data, readonly=True) as todo:
+        return sum(todo.count().values())
+
+
+def chosen(args):
+    return [f"--method={args.method}", f"--workers={args.workers}"]
+
+
+def timed(data, options):
+    """Run the script on a fresh list; stars may fail."""
+    shutil.copy(data / "todo.fresh", layout.todo_path(data))
+    return run("run_tessphot.py", "--all", data, "-q", "--output", data / "lightcurves",
+               *options, fails=True)
+
+
+def whole(name, data, stars, idle, options, repeat):
+    used = min(timed(data, options) for _ in range(repeat))       # the least disturbed
+    with Todo(data, readonly=True) as todo:
+        done = {status.name: number for status, number in todo.count().items() if status}
+    files = [path for _, path in layout.find_lightcurves(data / "lightcurves")]
+    size = sum(path.stat().st_size for path in files) / max(len(files), 1)
+    per_star = 1000 * (used.cpu_s - idle) / stars
+    print(f"{name}: {1000 * used.cpu_s / stars:.2f} CPU-ms per star in all, {per_star:.2f} "
+          f"without the start = {per_star / GOAL_MS:.2f} of the goal ({GOAL_MS:.0f}); wall clock "
+          f"{stars / used.wall_s:.0f} stars/s; largest process {used.peak_gb:.2f} GB; "
+          f"{size / 1e3:.0f} kB per file; {done}")
+    shutil.rmtree(data / "lightcurves", ignore_errors=True)
+
+
+class Split:
+    """CPU seconds by part of the work; what runs inside another part counts there."""
+
+    def __init__(self):
+        self.seconds, self._inside = Counter(), False
+
+    def wrap(self, part, function):
+        """Return the function with its time counted."""
+        def counted(*given, **named):
+            if self._inside:
+                return function(*given, **named)
+            start, self._inside = time.process_time(), True
+            try:
+                return function(*given, **named)
+            finally:
+                self.seconds[part] += time.process_time() - start
+                self._inside = False
+        return counted
+
+    @contextmanager
+    def counting(self):
+        """Count while the program runs."""
+        source = stamps.CubeStamps
+        parts = [("reading", source, "hold"), ("reading", source, "stamp"),
+                 ("writing", tessphot, "write_lightcurve"), ("metrics", tessphot, "metrics"),
+                 ("todo", Todo, "start"), ("todo", Todo, "save"),
+                 ("todo", Todo, "settle_overlaps"),
+                 *(("method", methods.get(name), "measure") for name in methods.names())]
+        patches = [mock.patch.object(owner, name, self.wrap(part, getattr(owner, name)))
+                   for part, owner, name in parts]
+        for patch in patches:
+            patch.start()
+        try:
+            yield
+        finally:
+            for patch in patches:
+                patch.stop()
+
+
+def split(name, data, stars, options):
+    """Run in this process and say where the time goes."""
+    shutil.copy(data / "todo.fresh", layout.todo_path(data))
+    counted = Split()
+    start = time.process_time()
+    with counted.counting(), redirect_stdout(io.StringIO()):
+        cli.tessphot(["--all", str(data), "-q", "--output", str(data / "lightcurves"),
+                      "--workers=1", *options])
+    counted.seconds["rest"] = time.process_time() - start - sum(counted.seconds.values())
+    shutil.rmtree(data / "lightcurves", ignore_errors=True)
+    print(f"{name}, CPU-ms per star: " + ", ".join(
+        f"{part} {1000 * seconds / stars:.2f}" for part, seconds in counted.seconds.most_common()))
+
+
+if __name__ == "__main__":
+    main()
