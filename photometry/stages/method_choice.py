@@ -12,9 +12,10 @@ A star's own scatter plays no part: what varies is not worse measured for it.
 4. Where more than `CROWDED` of the light in the aperture is other stars', a joint fit of all
    stars is tried too; the one with the smaller predicted error is kept.
 
-The predicted error is sqrt(e^2 + b^2) with e the median quoted error over the star's own flux
-and b = `NEIGHBOUR_ERROR` c / (1 - c), what an error of the neighbors' catalog fluxes does to an
-aperture with contamination c.
+The predicted error is sqrt(e^2 + b^2 + m^2) with e the median quoted error over the star's own
+flux, b = `NEIGHBOUR_ERROR` c / (1 - c), what an error of the neighbors' catalog fluxes does to an
+aperture with contamination c, and m by how many magnitudes the star's mean flux is farther from
+the catalog's than `MAGNITUDE_ERROR`.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from photometry.core.flags import ApertureFlag, is_good
 from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
-from photometry.core.stats import flux_from_tmag
+from photometry.core.stats import flux_from_tmag, tmag_from_flux
 
 FIRST_METHOD = "aperture"
 BRIGHT_METHOD = "halo"
@@ -37,6 +38,7 @@ HALO_TMAG = 6.0
 EDGE_SHARE = 0.01
 CROWDED = 0.1
 NEIGHBOUR_ERROR = 0.1
+MAGNITUDE_ERROR = 0.5
 CANNOT_GROW = "stamp cannot grow"
 TOO_MANY = "too many stamps tried"
 
@@ -123,12 +125,18 @@ def predicted_error(trial: Trial) -> float:
     if not isinstance(trial.outcome, Measurement):
         return float("inf")
     curve, impure = trial.outcome.lightcurve, trial.outcome.contamination
+    share = trial.outcome.flux_fraction
     used = is_good(trial.stamp.pixels.cadences.quality) & np.isfinite(curve.flux)
     if not used.any() or not impure < 1:
         return float("inf")
-    own = abs(float(np.median(curve.flux[used]))) * (1.0 - impure)
-    noise = float(np.median(curve.flux_err[used])) / own if own > 0 else np.inf
-    error = float(np.hypot(noise, NEIGHBOUR_ERROR * impure / (1.0 - impure)))
+    own = float(np.median(curve.flux[used])) * (1.0 - impure)
+    if not own > 0:
+        return float("inf")
+    noise = float(np.median(curve.flux_err[used])) / own
+    bias = NEIGHBOUR_ERROR * impure / (1.0 - impure)
+    whole = own / share if share > 0 else own
+    off = abs(float(tmag_from_flux(whole)) - trial.stamp.target.tmag) - MAGNITUDE_ERROR
+    error = float(np.linalg.norm([noise, bias, max(np.nan_to_num(off), 0.0)]))
     return error if np.isfinite(error) else float("inf")
 
 

@@ -12,6 +12,8 @@ from photometry.stages import method_choice
 from photometry.stages.method_choice import Bench, measure
 from tests.factories import make_stamp
 
+TMAG = 12.94              # of 1000 e-/s
+
 
 class Fake:
     """A method that answers as told."""
@@ -118,7 +120,7 @@ def test_in_crowds_the_smaller_predicted_error_wins(fakes, error, expected):
     # The aperture: noise 0.0125, and 0.1 x 0.2 / 0.8 = 0.025 from its neighbors.
     fakes["aperture"].answers = [found(10.0, contamination=0.2)]
     fakes["linpsf"].answers = [found(error, contamination=0.0)]
-    trial = measure(bench())
+    trial = measure(bench(TMAG))
     assert trial.method == expected
     assert "aperture 27951 ppm" in reason(trial)
 
@@ -126,12 +128,20 @@ def test_in_crowds_the_smaller_predicted_error_wins(fakes, error, expected):
 def test_scatter_of_the_star_itself_changes_nothing(fakes):
     fakes["aperture"].answers = [found(10.0, contamination=0.2)]
     fakes["linpsf"].answers = [found(20.0, contamination=0.0)]
-    calm = measure(bench())
+    calm = measure(bench(TMAG))
     wild = found(20.0, contamination=0.0)
     wave = wild.lightcurve.flux + np.where(np.arange(20) % 2, 500.0, -500.0)
     wave[10] = 1000.0
     fakes["linpsf"].answers = [replace(wild, lightcurve=replace(wild.lightcurve, flux=wave))]
-    assert calm.method == measure(bench()).method == "linpsf"
+    assert calm.method == measure(bench(TMAG)).method == "linpsf"
+
+
+def test_a_flux_far_from_the_catalogs_counts_as_an_error(fakes):
+    fakes["aperture"].answers = [found(10.0, contamination=0.2)]
+    fakes["linpsf"].answers = [found(10.0, contamination=0.0, flux=3000.0)]
+    assert measure(bench(TMAG)).method == "aperture"
+    fakes["linpsf"].answers = [found(10.0, contamination=0.0, flux=1500.0)]
+    assert measure(bench(TMAG)).method == "linpsf"
 
 
 def test_real_methods_measure_a_star_that_spills_over_its_window():
