@@ -30,7 +30,8 @@ def held_bytes(box, frames):
 
 def tile_boxes(rng, tmags):
     """Return first stamps of stars in one sky tile of 64 x 64 pixels."""
-    return [default_box(*rng.uniform([639.6, 1023.6], [703.4, 1087.4]), tmag, CCD_BOX) for tmag in tmags]
+    return [default_box(*rng.uniform([639.6, 1023.6], [703.4, 1087.4]), tmag, CCD_BOX)
+            for tmag in tmags]
 
 
 def test_the_faint_stars_of_a_tile_are_read_together_at_any_cadence():
