@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from photometry import __version__, methods
+from photometry.cli_care import doctor, merge_todo
 from photometry.console import (
     DONE,
     INTERRUPTED,
@@ -211,7 +212,7 @@ def _tessphot(args: argparse.Namespace, beside: Path | None) -> int:
 
 def _mpi_size() -> int:
     """Return the number of ranks that an MPI launcher says it started."""
-    names = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
+    names = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
     return max(int(os.environ.get(name, 1)) for name in names)
 
 
@@ -440,7 +441,8 @@ def _settings(args: argparse.Namespace) -> int:
 
 COMMANDS = {"simulate": simulate, "catalog": make_catalog, "prepare": prepare_photometry,
             "todo": make_todo, "run": tessphot, "report": report, "validate": validate,
-            "settings": settings}
+            "settings": settings,
+            "doctor": doctor, "merge-todo": merge_todo}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

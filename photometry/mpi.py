@@ -37,6 +37,9 @@ def ranks(deadline_s: float) -> Iterator["Ranks | None"]:
     """Give the other ranks to rank 0; on them, serve until released and give None."""
     world = MPI.COMM_WORLD.Dup()
     world.Set_errhandler(MPI.ERRORS_RETURN)
+    if world.Get_size() < 2:
+        raise UsageError("the launcher started several processes, but MPI knows of one only: "
+                         "the launcher and mpi4py belong to different MPIs")
     if world.Get_rank() != MASTER:
         ignore_signals()
         _serve(world)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
+from photometry.core.errors import WorkerDied
 from photometry.core.work import Answer
 
 Given, Made = TypeVar("Given"), TypeVar("Made")
@@ -84,6 +85,8 @@ def pull(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given],
     WorkerDied
         When nobody is left to do the work.
     """
+    if crew.capacity < 1:
+        raise WorkerDied("was the last one beside the master")
     source = iter(tasks)
     running = 0
     for task in islice(source, crew.capacity * ahead):

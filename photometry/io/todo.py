@@ -166,14 +166,14 @@ class Todo:
         """Mark rows as being worked on, for so many seconds; it counts as an attempt."""
         priorities = [task.priority for task in tasks]
         until = timestamp(lease_s)
-        with self._transaction():
+        with self.transaction():
             self._set_status(priorities, Status.STARTED)
             self._many("take_lease", [(priority, self._run, until) for priority in priorities])
 
     def put_back(self, tasks: Iterable[Task], reason: str) -> None:
         """Make rows pending whose worker was lost; the attempt counts."""
         priorities = [task.priority for task in tasks]
-        with self._transaction():
+        with self.transaction():
             self._set_status(priorities, None)
             self._many("free_lease", [(reason, priority) for priority in priorities])
 
@@ -196,7 +196,7 @@ class Todo:
             if they lie below it, else to this.
         """
         priorities = [result.task.priority for result in results]
-        with self._transaction():
+        with self.transaction():
             by_status = sorted(results, key=lambda result: result.status)
             for status, group in groupby(by_status, key=lambda result: result.status):
                 self._set_status([result.task.priority for result in group], status)
@@ -245,7 +245,7 @@ class Todo:
 
     def _reset(self, query: str, select: Select, *forgotten: str) -> int:
         where, values = where_of(select)
-        with self._transaction():
+        with self.transaction():
             priorities = [priority for priority, in self._query(query, values, where)]
             self._set_status(priorities, None, legal_from=_ANY)
             self._forget(priorities)
@@ -276,7 +276,7 @@ class Todo:
         left behind are returned again.
         """
         where, values = where_touched(touched)
-        with self._transaction():
+        with self.transaction():
             rows = self._measured(where, values)
             verdict = settle(rows)
             before = {row.task.priority for row in rows if row.status == Status.SKIPPED}
@@ -311,7 +311,7 @@ class Todo:
 
     def begin_run(self, version: str, settings: str) -> int:
         """Note that a run begins, with the program's version and settings; return its number."""
-        with self._transaction():
+        with self.transaction():
             cursor = self._connection.execute(
                 queries()["begin_run"], (version, settings, platform.node(), timestamp()))
         self._run = cursor.lastrowid
@@ -319,7 +319,7 @@ class Todo:
 
     def end_run(self, exit_code: int) -> None:
         """Note how the run ended."""
-        with self._transaction():
+        with self.transaction():
             self._many("end_run", [(timestamp(), exit_code, self._run)])
 
     def summary(self) -> dict[str, Any]:
@@ -382,12 +382,12 @@ class Todo:
         self._connection.executemany(queries()[name], rows)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """Do all of it or nothing; other writers are kept out from the beginning."""
         with todo_file.explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._connection
                 self._connection.execute("COMMIT")
             finally:
                 if self._connection.in_transaction:

@@ -257,6 +257,33 @@ UPDATE runs SET ended = ?, exit_code = ? WHERE run = ?;
 -- name: select_elapsed: mean time per star
 SELECT avg(elaptime), avg(worker_wait_time), count(*) FROM diagnostics;
 
+-- name: select_all_tiles: all rows with their tile
+SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area, tile
+FROM todolist LEFT JOIN tiles USING (priority) ORDER BY priority;
+
+-- name: select_results: what came of the rows that were run
+SELECT t.status, d.* FROM todolist t JOIN diagnostics d USING (priority)
+WHERE t.status IN (1, 2, 3, 4, 5) ORDER BY priority;
+
+-- name: select_result: what came of one row
+SELECT t.status, t.starid, d.* FROM todolist t LEFT JOIN diagnostics d USING (priority)
+WHERE t.priority = ?;
+
+-- name: select_all_overlaps: stars in the apertures of all rows
+SELECT priority, starid FROM overlaps ORDER BY priority, starid;
+
+-- name: select_runs: versions and settings that a list was run with
+SELECT DISTINCT version, settings FROM runs ORDER BY run;
+
+-- name: select_all_runs: all about the runs
+SELECT version, settings, host, started, ended, exit_code FROM runs ORDER BY run;
+
+-- name: copy_run: take over the run of another list
+INSERT INTO runs (version, settings, host, started, ended, exit_code) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: put_status: state of a row as another list has it
+UPDATE todolist SET status = ? WHERE priority = ?;
+
 -- name: select_last_error: text of the failure stored last
 SELECT errors FROM diagnostics d JOIN todolist t USING (priority)
 WHERE t.status = 2 ORDER BY d.rowid DESC LIMIT 1;

