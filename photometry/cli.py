@@ -120,6 +120,7 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
 def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
     from photometry.io import layout
     from photometry.stages import prepare as stage
+    from photometry.stages.prepare_flags import with_transferred_flags
     folder = input_folder(args, beside)
     refuse_shipped(folder, beside)
     choices = stage.Choices(**settings_of(args, "prepare", "background", "changes", "stars",
@@ -129,7 +130,8 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
             raise UsageError(f"--quantize {args.quantize}: expected 0 to 1")
         choices = replace(choices, prepare=replace(choices.prepare, quantize=args.quantize))
     progress, workers = progress_for(args), workers_of(args)
-    groups = stage.plan(folder, selection(args), args.origin, progress)
+    groups = with_transferred_flags(
+        stage.plan(folder, selection(args), args.origin, progress), folder)
     unusable, left_out = [], 0
     for group in groups:
         say(f"{group.ccd}: {group}")

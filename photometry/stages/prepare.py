@@ -158,7 +158,8 @@ def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
 
 def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None) -> str:
     """Return a digest of what goes into a cube."""
-    files = [(frame.path.name, frame.path.stat().st_size, frame.path.stat().st_mtime_ns)
+    files = [(frame.path.name, frame.path.stat().st_size, frame.path.stat().st_mtime_ns,
+              frame.flags)
              for frame in group.frames]
     extra = () if ephemeris is None else (checksum(ephemeris),)
     return fingerprint(choices, files, group.left_out, FORMAT_VERSION, __version__, *extra)
@@ -241,7 +242,7 @@ def _quality(frames: Sequence[Frame], levels: NDArray,
     if not frames:
         raise _unusable(left_out)
     empty = np.isnan(levels)
-    quality = np.array([frame.header.quality for frame in frames])
+    quality = np.array([frame.header.quality | frame.flags for frame in frames])
     quality[empty] |= CadenceFlag.MANUAL_EXCLUDE
     good = is_good(quality)
     if empty.all():

@@ -21,6 +21,7 @@ class Frame:
 
     path: Path
     header: FfiHeader
+    flags: int = 0                # CadenceFlag bits from elsewhere than its header
 
 
 LeftOut = tuple[str, str]         # file name and reason
