@@ -1,55 +1,26 @@
 #!/usr/bin/env python3
-"""Time the handing out of work: empty tasks per second, and what more processes bring."""
+"""How many empty tasks per second reach the workers: the ceiling for stars per second.
+
+mpiexec -n 3 python benchmarks/bench_dispatch.py --mpi
+"""
 
 import argparse
-import time
+import platform
+import sys
 
-from _machine import introduce
+from photometry.workers import crew, dispatch_rate
 
-from photometry.workers import crew, dispatch_rate, pull
-
-EXAMPLE = "example: python benchmarks/bench_dispatch.py --tasks 5000 --workers 4"
-GOAL_TASKS, GOAL_EFFICIENCY = 2000, 0.85
-
-
-def main():
-    args = parse()
-    introduce()
-    for workers in sorted({1, args.workers}):
-        with crew(workers) as found:
-            dispatch_rate(found, 100)         # the processes have begun
-            rate = dispatch_rate(found, args.tasks)
-            print(f"{workers} workers: {rate:.0f} empty tasks/s = {rate / GOAL_TASKS:.1f} of the "
-                  f"goal ({GOAL_TASKS} stars/s), even with one star per task")
-    alone, together = (busy(workers, args) for workers in (1, args.workers))
-    efficiency = alone / together / args.workers
-    print(f"{args.busy} tasks of {1000 * alone / args.busy:.1f} ms: {alone:.2f} s with 1 worker, "
-          f"{together:.2f} s with {args.workers} = efficiency {efficiency:.2f} "
-          f"(goal {GOAL_EFFICIENCY}; a busy machine lowers it)")
-
-
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("--tasks", type=int, default=2000, help="empty tasks (2000)")
-    parser.add_argument("--busy", type=int, default=100, help="tasks that compute (100)")
-    parser.add_argument("--loops", type=int, default=400_000, help="length of these (400000)")
-    parser.add_argument("--workers", type=int, default=2, help="processes (2)")
-    return parser.parse_args()
-
-
-def busy(workers, args):
-    """Return the wall-clock time of tasks that compute."""
-    with crew(workers) as found:
-        dispatch_rate(found, 100)
-        start = time.perf_counter()
-        for _ in pull(found, compute, [args.loops] * args.busy):
-            pass
-        return time.perf_counter() - start
-
-
-def compute(loops):
-    return sum(number * number for number in range(loops))
-
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--tasks", type=int, default=20_000)
+parser.add_argument("--workers", type=int, default=2)
+parser.add_argument("--mpi", action="store_true", help="over the ranks of mpiexec")
 
 if __name__ == "__main__":
-    main()
+    args = parser.parse_args()
+    with crew(args.workers, args.mpi) as workers:
+        if workers is not None:
+            dispatch_rate(workers, 100)       # processes start
+            kind = "MPI ranks" if args.mpi else "processes"
+            sys.stdout.write(f"{platform.machine()}, Python {platform.python_version()}: "
+                             f"{workers.capacity} {kind}, "
+                             f"{dispatch_rate(workers, args.tasks):.0f} empty tasks/s\n")
