@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry import __version__
+from photometry.core.errors import UsageError
 from photometry.core.ffi import Ffi, FfiHeader
 from photometry.core.flags import CadenceFlag
 from photometry.core.ids import Target
@@ -56,13 +57,14 @@ def simulate(out: Path, settings: Settings, progress: Progress = silent) -> Path
     Raises
     ------
     UsageError
-        For settings that make no sense.
+        For settings that make no sense, or other images of the CCD in the folder.
     InputError
         For an unusable star list or PRF folder.
     OutputError
         When the folder cannot be written.
     """
     plan = make_plan(settings)
+    _refuse_a_mixture(out, plan)
     stars = make_stars(plan)
     scene, variables = make_scene(plan, stars)
     logger.info("%s: %d stars, %d frames of %d x %d pixels", plan.ccd, len(stars),
@@ -109,28 +111,42 @@ def _truth(plan: Plan, scene: Scene, stars: StarList, variables: list[Variable],
 
 def _write_images(out: Path, plan: Plan, scene: Scene, quality: NDArray,
                   progress: Progress) -> None:
-    configuration = FIRST_CONFIGURATION + plan.ccd.sector - 1
+    configuration = _configuration(plan)
     roll = spacecraft_pointing(plan.ccd.sector)[2]
     extras = Extras(simulated=True, scconfig=configuration, roll_nom=roll)
     angle = plan.rng("wcs").uniform(0, 2 * np.pi)
     header_error = plan.settings.wcs_error_px * np.array([np.sin(angle), np.cos(angle)])
     n_frames = len(plan.timeline.start)
     for index in progress(range(n_frames), n_frames, f"{plan.ccd} frames"):
-        name = _image_name(plan, index, configuration)
+        name = _image_name(plan, index)
         image, error = observe(ideal_image(scene, index), plan.box, scene.readout,
                                plan.rng("noise", index))
         header = _header(plan, scene, index, int(quality[index]), header_error)
         write_ffi(out / layout.FFI_FOLDER / name, Ffi(header, image, error), extras)
 
 
-def _image_name(plan: Plan, index: int, configuration: int) -> str:
+def _configuration(plan: Plan) -> int:
+    return FIRST_CONFIGURATION + plan.ccd.sector - 1
+
+
+def _refuse_a_mixture(out: Path, plan: Plan) -> None:
+    """Refuse a folder where images of this CCD would stay beside the new ones."""
+    new = {_image_name(plan, index) for index in range(len(plan.timeline.start))}
+    there = layout.find_ffis(out) if out.is_dir() else []
+    other = [path.name for ccd, path in there if ccd == plan.ccd and path.name not in new]
+    if other:
+        raise UsageError(f"{out}: holds {len(other)} images of {plan.ccd} that these would not "
+                         f"replace, such as {other[0]}: choose another folder")
+
+
+def _image_name(plan: Plan, index: int) -> str:
     if plan.settings.tica:
         first, last = sector_times(plan.ccd.sector)
         orbit = 1 if plan.timeline.middle[index] < 0.5 * (first + last) else 2
         return layout.tica_name(plan.ccd, orbit, int(plan.timeline.cadenceno[index]),
                                 plan.settings.gzip)
     start = utc(plan.timeline.start[index]).strftime("%Y%j%H%M%S")
-    return layout.ffi_name(plan.ccd, start, configuration, plan.settings.gzip)
+    return layout.ffi_name(plan.ccd, start, _configuration(plan), plan.settings.gzip)
 
 
 def _header(plan: Plan, scene: Scene, index: int, quality: int,
@@ -161,7 +177,7 @@ def _write_tpfs(out: Path, plan: Plan, images: Plan, scene: Scene, stars: StarLi
         scene, readout=detector.readout(TPF_CADENCE_S), pointing=with_dumps(plan, steady),
         sky=make_sky(plan, scene.pointing.centre),
         variation=make_variation(plan, stars, scene.variable_index, variables))
-    configuration = FIRST_CONFIGURATION + plan.ccd.sector - 1
+    configuration = _configuration(plan)
     extras = Extras(simulated=True, scconfig=configuration)
     start = utc(plan.timeline.start[0]).strftime("%Y%j%H%M%S")
     chosen = simulated_stamp.choose_targets(scene, stars.tmag, plan.settings.tpf_targets)

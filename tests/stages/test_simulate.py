@@ -157,6 +157,17 @@ def test_two_ccds_share_a_folder(tmp_path):
     assert len(stars) == 2 and not stars[0] & stars[1]
 
 
+def test_images_of_one_ccd_are_replaced_or_refused_but_never_mixed(tmp_path):
+    small = Settings(size=(40, 33), frames=3)
+    simulate(tmp_path, small)
+    simulate(tmp_path, replace(small, frames=4, seed=2))
+    for other in (replace(small, frames=2), replace(small, gzip=True, frames=4)):
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        with pytest.raises(UsageError, match="images of s0001-c1-ccd4 that these would not"):
+            simulate(tmp_path, other)
+        assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
 def test_a_given_star_list_is_used(tmp_path):
     given = Settings(size=(60, 45), frames=1)
     ccd = CcdId(1, 1, 4)
