@@ -190,7 +190,8 @@ def _tessphot_parser() -> argparse.ArgumentParser:
     parser.add_argument("-m", "--method", choices=methods.names(),
                         help="force one method for all")
     parser.add_argument("--prf", type=Path, metavar="DIR",
-                        help="the mission's PRF models (default: $TESSPHOT_PRF)")
+                        help="the mission's PRF models, or the word stars: measured on stars of "
+                             "the cube (default: $TESSPHOT_PRF, else an average profile)")
     parser.add_argument("--output", type=Path, metavar="DIR",
                         help="default: $TESSPHOT_OUTPUT, else INPUT/lightcurves")
     parser.add_argument("--version", type=int, default=1, metavar="N",

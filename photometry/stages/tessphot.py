@@ -77,7 +77,7 @@ class Run:
     version: int = 1
     gzip: bool = True
     plot: bool = False
-    prf: Path | None = None           # folder of the mission's PRF models
+    prf: Path | None = None           # folder of PRF models, or prfs.FROM_STARS
     origin: str = ORIGIN              # what the ORIGIN card says
     fingerprint: str = ""             # of all settings
     date: str = ""                    # what the DATE cards say, UTC
@@ -110,7 +110,8 @@ def open_source(run: Run, task: Task) -> StampSource:
 
 @lru_cache(maxsize=2)
 def _cube_stamps(cube: Path, catalog: Path, prf: Path | None, ccd: CcdId) -> CubeStamps:
-    return CubeStamps(Cube(cube), Catalog(catalog), choose_prf(prf, ccd))
+    opened, stars = Cube(cube), Catalog(catalog)
+    return CubeStamps(opened, stars, choose_prf(prf, ccd, opened, stars))
 
 
 @lru_cache(maxsize=2)

@@ -6,10 +6,12 @@ from photometry.core.errors import InputError
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 from photometry.io import layout
+from photometry.io.catalog import Catalog
+from photometry.io.cube import Cube
 from photometry.io.lightcurve import read_lightcurve
 from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import SampledPrf
-from photometry.stages.prfs import choose_prf
+from photometry.stages.prfs import FROM_STARS, choose_prf
 
 
 def test_the_missions_models_where_given(realdata):
@@ -32,6 +34,17 @@ def test_an_absent_folder_of_models_is_told(sector, tmp_path, capsys, monkeypatc
     assert "nowhere" in capsys.readouterr().err
 
 
+def test_a_measured_prf_where_stars_are_many_else_the_average(quiet):
+    cube, = quiet.glob("*.hdf5")
+    with Cube(cube) as opened, Catalog(layout.catalog_path(quiet, opened.ccd)) as catalog:
+        prf = choose_prf(FROM_STARS, opened.ccd, opened, catalog)
+        row, column = (int(axis.mean()) for axis in (opened.box.rows, opened.box.columns))
+    assert "corrected by" in str(prf)
+    box = Box(row - 20, row + 21, column - 20, column + 21)
+    assert prf(box, row, column).sum() == pytest.approx(1, abs=0.02)
+    assert isinstance(choose_prf(FROM_STARS, opened.ccd), CircularPrf)
+
+
 def test_linpsf_from_the_command_line(quiet, tmp_path):
     star = layout.find_lightcurves(quiet / "lightcurves")[5][0]
     aside = tmp_path / "quiet"
@@ -39,8 +52,8 @@ def test_linpsf_from_the_command_line(quiet, tmp_path):
     for path in quiet.iterdir():
         if path.suffix in (".hdf5", ".sqlite"):
             (aside / path.name).write_bytes(path.read_bytes())
-    code = cli.tessphot([f"--starid={star}", str(aside), "-q", "--method", "linpsf", "--output",
-                         str(tmp_path / "out")])
+    code = cli.tessphot([f"--starid={star}", str(aside), "-q", "--method", "linpsf", "--prf",
+                         "stars", "--output", str(tmp_path / "out")])
     assert code == console.DONE
     found = read_lightcurve(layout.find_lightcurves(tmp_path / "out")[0][1])
     assert found.header["PHOTMET"] == "linpsf"
