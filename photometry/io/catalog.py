@@ -217,9 +217,12 @@ class Catalog:
         ra, dec, radius = enclosing_cap(np.asarray(corners, dtype=float))
         limit = np.inf if tmag_max is None else tmag_max
         rows = []
-        for zone, low, high in _ranges(ra, dec, radius + buffer_deg + _CAP_MARGIN_DEG):
-            rows += self._rows(f"SELECT {_COLUMNS} FROM catalog WHERE {_ZONE} = ? "
-                               "AND ra BETWEEN ? AND ? AND tmag <= ?", (zone, low, high, limit))
+        reach = radius + buffer_deg + _CAP_MARGIN_DEG
+        for zone, low, high in _ranges(ra, dec, reach):
+            rows += self._rows(
+                f"SELECT {_COLUMNS} FROM catalog WHERE {_ZONE} = ? AND ra BETWEEN ? AND ? "
+                "AND tmag <= ? AND decl BETWEEN ? AND ?",
+                (zone, low, high, limit, dec - reach, dec + reach))
         table = _table(rows)
         table = table.take(inside_polygon(table.ra, table.dec, corners, buffer_deg))
         return table.take(np.argsort(table.starid))
