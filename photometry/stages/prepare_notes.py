@@ -23,8 +23,7 @@ def notes(group: Group, rules: Sequence[Exclude]) -> tuple[str, ...]:
     """Return lines about frames that are used, but not as others are."""
     total = len(group.frames)
     bare = sum(not frame.header.wcs_text.strip() for frame in group.frames)
-    missing = ((f"{bare} of {total} frames have no world coordinates: their motion is "
-                "interpolated",) if bare else ())
+    missing = (f"{bare} of {total} frames have no world coordinates",) if bare else ()
     return (*missing, *_excluded(group, rules))
 
 
