@@ -61,6 +61,8 @@ def fit_straps(excess: NDArray, smooth: NDArray, extra: NDArray, change: NDArray
     with np.errstate(invalid="ignore"):
         valid = np.abs(extra - ratio * change) < _CLIP * noise + np.abs(0.05 * change)
     x, y = np.where(valid, change, 0.0), np.where(valid, extra, 0.0)
+    if not np.isfinite(noise) or noise <= 0:            # such as a single frame: no change
+        return Straps(inside, np.zeros(len(ratio)), ratio)
     known, prior = (x**2).sum(axis=0) / noise**2, 1 / _GAIN_PRIOR**2
     gain = ((x * y).sum(axis=0) / noise**2 + ratio * prior) / (known + prior)
     return Straps(inside, (ratio - gain) * mean, gain)

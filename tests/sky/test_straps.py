@@ -34,6 +34,15 @@ def test_in_a_steady_sky_the_gain_is_the_ratio():
     np.testing.assert_allclose(straps.offset, 0, atol=0.02)
 
 
+@pytest.mark.parametrize("noise", [0.0, np.nan])
+def test_a_single_frame_gives_the_ratio(noise):
+    smooth, _ = scene()
+    nothing = np.zeros_like(smooth)
+    straps = fit_straps(GAIN * smooth, smooth, nothing, nothing, noise, INSIDE)
+    np.testing.assert_allclose(straps.gain, GAIN)
+    assert not straps.offset.any()
+
+
 @pytest.mark.parametrize("true", [0.9, 1.0, 1.15])
 def test_the_amplitude_of_a_frame(true):
     smooth, change = scene()
