@@ -17,9 +17,14 @@ from photometry.core.errors import InputError, PhotometryError, SettingsError, U
 from photometry.core.ids import Select
 from photometry.core.progress import Item, Progress, silent
 from photometry.core.settings import override_sections
+from photometry.core.work import THREAD_VARIABLES
 
 DONE, SOME_FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 75
 LOG_EVERY_S = 30        # between progress lines of one piece of long work in a batch log
+
+# Libraries read these when they are loaded, which nothing above does; a user's choice stands.
+for _variable in THREAD_VARIABLES:
+    os.environ.setdefault(_variable, "1")
 
 logger = logging.getLogger("photometry")
 

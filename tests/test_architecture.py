@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -112,3 +113,13 @@ def test_tracked_files_are_free_of(what, pattern):
              for number, line in enumerate(text.splitlines(), 1)
              if re.search(pattern, line) and f'("{what}"' not in line]
     assert found == [], what
+
+
+def test_numerical_libraries_keep_to_one_thread_unless_told():
+    program = ("import os, sys, photometry.console; assert 'numpy' not in sys.modules; "
+               "print(os.environ['OMP_NUM_THREADS'])")
+    free = {name: value for name, value in os.environ.items() if "_NUM_THREADS" not in name}
+    for chosen, expected in (({}, "1"), ({"OMP_NUM_THREADS": "3"}, "3")):
+        done = subprocess.run([sys.executable, "-c", program], env=free | chosen,
+                              capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected

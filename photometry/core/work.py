@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+# The program is parallel by processes; threads of numerical libraries only get in the way.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 Given, Made = TypeVar("Given"), TypeVar("Made")
 
 

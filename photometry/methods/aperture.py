@@ -30,6 +30,7 @@ MINIMUM = "minimum_aperture"
 NO_ERRORS = "no_errors"
 EDGE_FLUX = "light of a bright star lost over the edge"
 TARGET_RADIUS_PX = 1.5            # some valid pixel must be this near the target
+CORE_HALF_PX = 2.0                # the 4 x 4 pixels nearest to a star give its centroid
 MINIMUM_RADIUS_PX = 3.0           # a minimum aperture looks no farther for pixels
 
 
@@ -78,7 +79,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     fraction = find_fraction(stamp, scene, noise, mask, allowed, settings.neighbour_error)
     if not np.isfinite(stamp.pixels.flux_err[:, mask]).all(axis=1).any():
         notes = (*notes, Note(NO_ERRORS, "some pixel of the aperture never has an uncertainty"))
-    return _measurement(stamp, scene, mask, fraction, settings, notes, decisions)
+    core = mask if segment.trails.any() else find_core(stamp, mask)
+    return _measurement(stamp, scene, mask, core, fraction, settings, notes, decisions)
 
 
 def _finder(settings: Settings) -> Finder:
@@ -151,9 +153,21 @@ def find_edge(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
     return Grow(**sides) if sides else None
 
 
-def _measurement(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], fraction: Fraction,
-                 settings: Settings, notes: tuple[Note, ...],
-                 decisions: tuple[Note, ...]) -> Measurement:
+def find_core(stamp: Stamp, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the part of an aperture that gives the centroid.
+
+    Far pixels add noise in proportion to their distance, and the light of neighbors. The
+    saturated need all their pixels: their charge is where it bled to.
+    """
+    box, target = stamp.pixels.box, stamp.target
+    near = ((np.abs(box.rows - target.row) <= CORE_HALF_PX)[:, None]
+            & (np.abs(box.columns - target.column) <= CORE_HALF_PX))
+    return mask & near if (mask & near).any() else mask
+
+
+def _measurement(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
+                 core: NDArray[np.bool_], fraction: Fraction, settings: Settings,
+                 notes: tuple[Note, ...], decisions: tuple[Note, ...]) -> Measurement:
     own, others = scene.target_flux * fraction.value, float(scene.others[mask].sum())
     contamination = others / (own + others)
     inside = stamp.stars.starid[stars_in(stamp.stars, stamp.pixels.box, mask)]
@@ -161,8 +175,8 @@ def _measurement(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], fraction: 
                           f"{fraction.model:.4f}, mean image with weight {fraction.weight:.2f}")
     impure = Note("contamination", f"{contamination:.4f} from {scene.n_others} stars that matter")
     return Measurement(
-        lightcurve=sum_pixels(stamp.pixels, mask),
-        aperture=aperture_bits(stamp.pixels.collected, mask),
+        lightcurve=sum_pixels(stamp.pixels, mask, core),
+        aperture=aperture_bits(stamp.pixels.collected, mask, core),
         contamination=contamination, flux_fraction=fraction.value,
         neighbours=tuple(inside[inside != stamp.target.starid].tolist()),
         notes=notes, decisions=(*decisions, *notes, share, impure),

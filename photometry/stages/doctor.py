@@ -10,6 +10,7 @@ from pathlib import Path
 
 from photometry.core.errors import PhotometryError
 from photometry.core.outcome import Status
+from photometry.core.work import THREAD_VARIABLES
 from photometry.io import layout, probes
 from photometry.io.atomic import PART_SUFFIX
 from photometry.io.cube import Cube
@@ -17,7 +18,6 @@ from photometry.io.todo import Todo
 
 LITTLE_DISK = 5e9         # bytes
 SHOWN = 10
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _ASK_MPI = "from mpi4py import MPI; print(MPI.Get_library_version())"
 
 
@@ -70,8 +70,9 @@ def _mpi() -> Finding:
 
 
 def _threads(environment: Mapping[str, str]) -> Finding:
-    found = ", ".join(f"{name}={environment[name]}" for name in THREADS if name in environment)
-    if environment.get(THREADS[0]) == "1":
+    found = ", ".join(f"{name}={environment[name]}" for name in THREAD_VARIABLES
+                      if name in environment)
+    if environment.get(THREAD_VARIABLES[0]) == "1":
         return Finding("threads", found)
     return Finding("threads", found or "numerical libraries take as many as they like",
                    "export OMP_NUM_THREADS=1: the program is parallel by processes")

@@ -14,10 +14,12 @@ def test_fluxes_and_centroids_agree_with_photutils(tmag):
     stamp, _ = make_stamp(tmag=tmag, shape=(15, 17), cadences=6, jitter=0.05)
     found = aperture.measure(stamp)
     mask = (found.aperture & int(ApertureFlag.PHOTOMETRY)) > 0
-    segment = SegmentationImage(mask.astype(int))
+    core = (found.aperture & int(ApertureFlag.CENTROID)) > 0
+    segment, middle = (SegmentationImage(part.astype(int)) for part in (mask, core))
     for cadence, frame in enumerate(stamp.pixels.flux):
         (theirs,) = SourceCatalog(frame.astype(float), segment)
         assert found.lightcurve.flux[cadence] == pytest.approx(theirs.segment_flux, rel=1e-6)
-        column, row = np.array(theirs.centroid) + stamp.pixels.box.offset[::-1]
+        (their_core,) = SourceCatalog(frame.astype(float), middle)
+        column, row = np.array(their_core.centroid) + stamp.pixels.box.offset[::-1]
         assert found.lightcurve.row[cadence] == pytest.approx(row, abs=1e-4)
         assert found.lightcurve.column[cadence] == pytest.approx(column, abs=1e-4)
