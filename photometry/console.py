@@ -129,7 +129,8 @@ def new_parser(name: str, description: str, example: str) -> argparse.ArgumentPa
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-d", "--debug", action="store_true",
                         help="tell every step; a traceback for errors")
-    parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
+    parser.add_argument("-q", "--quiet", action="store_true",
+                        help="tell only the result and what goes wrong")
     parser.add_argument("--settings", type=Path, metavar="FILE.toml",
                         help="values that differ from the defaults (see: tessphot settings)")
     return parser

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from photometry import methods
 from photometry.core.errors import InputError, TodoError, UsageError
 from photometry.core.ids import CcdId, Select, Task
+from photometry.core.pixels import Box
 from photometry.core.targets import cbv_areas, edge_distance, tile_of
 from photometry.io import layout
 from photometry.io.catalog import Catalog, StarTable
@@ -195,14 +197,18 @@ class _Maker:
                 row, column = wcs.to_pixels(cube.wcs_text, table.ra, table.dec)
                 box, data = cube.box, _Data(ccd, cube.cadence_s, "ffi", cube.data_rel,
                                             _middle(ccd, catalog))
+                seen = maximum_filter(np.isfinite(cube.sumimage(box)), size=3)
         except (InputError, UsageError) as problem:
             self.failed.append(f"{ccd}: {problem}")
             return []
         on_pixels = box.contains(row, column)
+        blind = _is_blind(seen, box, row, column)
+        self._drop("on pixels that are never valid", np.count_nonzero(blind))
+        on_pixels &= ~blind
         is_extended = np.isin(table.starid, list(extended)) & on_pixels
         chosen = np.flatnonzero(on_pixels & (self.settings.extended | ~is_extended))
         self._drop(self._other(), n_others)
-        self._drop("outside the cube's pixels", np.count_nonzero(~on_pixels))
+        self._drop("outside the cube's pixels", np.count_nonzero(~(on_pixels | blind)))
         self._tell_extended(ccd, np.count_nonzero(is_extended))
         logger.info("%s: %d stars on the cube's pixels", ccd, len(chosen))
         tasks = self._tasks(_stars(table, chosen), data)
@@ -370,3 +376,17 @@ def _middle(ccd: CcdId, catalog: Catalog | None) -> tuple[float, float]:
 
 def _data(head: TpfHead, datasource: str, middle: tuple[float, float]) -> _Data:
     return _Data(head.ccd, head.cadence_s, datasource, head.data_rel, middle)
+
+
+def _is_blind(seen: NDArray[np.bool_], box: Box, row: NDArray,
+              column: NDArray) -> NDArray[np.bool_]:
+    """Tell which positions are in a box but have no pixel with light around them.
+
+    `seen` (R, C) says whether a pixel or one of its neighbors has any.
+    """
+    inside = box.contains(row, column)
+    blind = np.zeros(len(row), dtype=bool)
+    place = [np.rint(values[inside]).astype(int) - first
+             for values, first in zip((row, column), box.offset, strict=True)]
+    blind[inside] = ~seen[tuple(place)]
+    return blind

@@ -56,6 +56,17 @@ def test_stars_on_the_pixels_brighter_than_the_limit(tmp_path):
     assert list(report.lines())[-1] == f"3 targets in {tmp_path / 'todo.sqlite'}"
 
 
+def test_stars_on_pixels_without_light_are_dropped(tmp_path):
+    image = np.ones(BOX.shape)
+    image[:, 20:] = np.nan                # columns 1580 and on
+    write_cube(tmp_path, sumimage=image)
+    write_catalog(tmp_path, CCD, stars(
+        (1, 9.0, 400, 1570), (2, 9.1, 400, 1580.4), (3, 9.2, 400, 1590), (4, 9.3, 100, 1590)))
+    report = make_todo(tmp_path, EVERYTHING, DEFAULTS)
+    assert targets(tmp_path) == [(1, "ffi"), (2, "ffi")]
+    assert report.dropped == {"on pixels that are never valid": 1, "outside the cube's pixels": 1}
+
+
 def test_rows(tmp_path):
     write_cube(tmp_path)
     write_catalog(tmp_path, CCD, stars((31, 9.5, 400, 1600)))

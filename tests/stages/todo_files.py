@@ -21,7 +21,7 @@ WCS_TEXT = "".join(f"{key:<8}= {value:>20}".ljust(80) for key, value in {
     "PC1_1": -0.33, "PC1_2": -0.93, "PC2_1": -0.96, "PC2_2": 0.34}.items())
 
 
-def write_cube(folder, ccd=CCD, box=BOX, cadence_s=1800, data_rel=2):
+def write_cube(folder, ccd=CCD, box=BOX, cadence_s=1800, data_rel=2, sumimage=None):
     """Write a cube without light and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     time = 1325.3 + np.arange(FRAMES) * cadence_s / 86400
@@ -35,8 +35,8 @@ def write_cube(folder, ccd=CCD, box=BOX, cadence_s=1800, data_rel=2):
     frames = cube.Frames(tuple(f"frame{index}.fits" for index in range(FRAMES)),
                          np.zeros(FRAMES, dtype=np.uint32), (WCS_TEXT,) * FRAMES, 1)
     path = layout.cube_path(folder, ccd)
-    with cube.creating(path, observation, frames, cube.Provenance("0.1", "", "", "")):
-        pass
+    with cube.creating(path, observation, frames, cube.Provenance("0.1", "", "", "")) as writer:
+        writer.write_image("sumimage", np.ones(box.shape) if sumimage is None else sumimage)
     return path
 
 
