@@ -121,10 +121,26 @@ def _identity_cards(header: FfiHeader, kind: str, extras: Extras) -> list[Card]:
 
 
 def _time_cards(header: FfiHeader) -> list[Card]:
-    elapsed = header.time_stop - header.time_start
-    dead = header.exposure_s / (header.readout.num_frm * (INTEGRATION_S + READOUT_S))
     return [
-        ("EXPOSURE", header.exposure_s / SECONDS_PER_DAY, "[d] time on source"),
+        *clock_cards(header, header.exposure_s / SECONDS_PER_DAY),
+        ("BTC_PIX1", 1068.0, "reference col for barycentric time correction"),
+        ("BTC_PIX2", 1024.0, "reference row for barycentric time correction"),
+        ("BUNIT", "electrons/s", "physical units of image data"),
+        ("BARYCORR", header.timecorr, "[d] barycentric time correction"),
+        *exposure_cards(header, header.background_applied),
+    ]
+
+
+def live_share(header: FfiHeader) -> float:
+    """Return the share of the elapsed time that was spent on source."""
+    return header.exposure_s / (header.readout.num_frm * (INTEGRATION_S + READOUT_S))
+
+
+def clock_cards(header: FfiHeader, exposure_days: float) -> list[Card]:
+    """Return when the light was collected."""
+    elapsed, live = header.time_stop - header.time_start, live_share(header)
+    return [
+        ("EXPOSURE", exposure_days, "[d] time on source"),
         ("TIMEREF", "SOLARSYSTEM", "barycentric correction applied to times"),
         ("TASSIGN", "SPACECRAFT", "where time is assigned"),
         ("TIMESYS", "TDB", "time system is Barycentric Dynamical Time (TDB)"),
@@ -132,24 +148,26 @@ def _time_cards(header: FfiHeader) -> list[Card]:
         ("BJDREFF", 0.0, "fraction of the day in BTJD reference date"),
         ("TIMEUNIT", "d", "time unit for TIME, TSTART and TSTOP"),
         ("TELAPSE", elapsed, "[d] TSTOP - TSTART"),
-        ("LIVETIME", elapsed * dead, "[d] TELAPSE multiplied by DEADC"),
+        ("LIVETIME", elapsed * live, "[d] TELAPSE multiplied by DEADC"),
         ("TSTART", header.time_start, "observation start time in BTJD"),
         ("TSTOP", header.time_stop, "observation stop time in BTJD"),
         ("DATE-OBS", utc_text(header.time_start), "TSTART as UTC calendar date"),
         ("DATE-END", utc_text(header.time_stop), "TSTOP as UTC calendar date"),
-        ("DEADC", dead, "deadtime correction"),
+        ("DEADC", live, "deadtime correction"),
         ("TIMEPIXR", 0.5, "bin time beginning=0 middle=0.5 end=1"),
         ("TIERRELA", 1.16e-5, "[d] relative time error"),
-        ("BTC_PIX1", 1068.0, "reference col for barycentric time correction"),
-        ("BTC_PIX2", 1024.0, "reference row for barycentric time correction"),
-        ("BUNIT", "electrons/s", "physical units of image data"),
-        ("BARYCORR", header.timecorr, "[d] barycentric time correction"),
+    ]
+
+
+def exposure_cards(header: FfiHeader, background_applied: bool) -> list[Card]:
+    """Return how a cadence is made of exposures, and what has been corrected."""
+    return [
         ("INT_TIME", INTEGRATION_S, "[s] photon accumulation time per frame"),
         ("READTIME", READOUT_S, "[s] readout time per frame"),
         ("FRAMETIM", INTEGRATION_S + READOUT_S, "[s] frame time (INT_TIME + READTIME)"),
         ("NUM_FRM", header.readout.num_frm, "number of frames per time stamp"),
         ("TIMEDEL", header.cadence_s / SECONDS_PER_DAY, "[d] time resolution of data"),
-        ("BACKAPP", header.background_applied, "background is subtracted"),
+        ("BACKAPP", background_applied, "background is subtracted"),
         ("DEADAPP", True, "deadtime applied"),
         ("VIGNAPP", True, "vignetting or collimator correction applied"),
     ]

@@ -13,13 +13,14 @@ from photometry.core.ffi import FfiHeader
 from photometry.core.ids import Target
 from photometry.core.pixels import ccd_column, ccd_row, output_of
 from photometry.core.stats import clipped_variance_factor
-from photometry.core.time import BTJD_ZERO, SECONDS_PER_DAY, Cadences
+from photometry.core.time import Cadences
 from photometry.io.atomic import writing
 from photometry.io.ffi_cards import (
-    INTEGRATION_S,
-    READOUT_S,
     Card,
     Extras,
+    clock_cards,
+    exposure_cards,
+    live_share,
     readout_cards,
     utc_text,
 )
@@ -158,34 +159,8 @@ def _pixels(content: TpfContent, extras: Extras) -> fits.BinTableHDU:
 
 def _time_cards(content: TpfContent) -> list[Card]:
     header = content.header
-    elapsed = header.time_stop - header.time_start
-    dead = header.exposure_s / (header.readout.num_frm * (INTEGRATION_S + READOUT_S))
-    return [
-        ("EXPOSURE", elapsed * dead, "[d] time on source"),
-        ("TIMEREF", "SOLARSYSTEM", "barycentric correction applied to times"),
-        ("TASSIGN", "SPACECRAFT", "where time is assigned"),
-        ("TIMESYS", "TDB", "time system is Barycentric Dynamical Time (TDB)"),
-        ("BJDREFI", int(BTJD_ZERO), "integer part of BTJD reference date"),
-        ("BJDREFF", 0.0, "fraction of the day in BTJD reference date"),
-        ("TIMEUNIT", "d", "time unit for TIME, TSTART and TSTOP"),
-        ("TELAPSE", elapsed, "[d] TSTOP - TSTART"),
-        ("LIVETIME", elapsed * dead, "[d] TELAPSE multiplied by DEADC"),
-        ("TSTART", header.time_start, "observation start time in BTJD"),
-        ("TSTOP", header.time_stop, "observation stop time in BTJD"),
-        ("DATE-OBS", utc_text(header.time_start), "TSTART as UTC calendar date"),
-        ("DATE-END", utc_text(header.time_stop), "TSTOP as UTC calendar date"),
-        ("DEADC", dead, "deadtime correction"),
-        ("TIMEPIXR", 0.5, "bin time beginning=0 middle=0.5 end=1"),
-        ("TIERRELA", 1.16e-5, "[d] relative time error"),
-        ("INT_TIME", INTEGRATION_S, "[s] photon accumulation time per frame"),
-        ("READTIME", READOUT_S, "[s] readout time per frame"),
-        ("FRAMETIM", INTEGRATION_S + READOUT_S, "[s] frame time (INT_TIME + READTIME)"),
-        ("NUM_FRM", header.readout.num_frm, "number of frames per time stamp"),
-        ("TIMEDEL", header.cadence_s / SECONDS_PER_DAY, "[d] time resolution of data"),
-        ("BACKAPP", True, "background is subtracted"),
-        ("DEADAPP", True, "deadtime applied"),
-        ("VIGNAPP", True, "vignetting or collimator correction applied"),
-    ]
+    exposure_days = (header.time_stop - header.time_start) * live_share(header)
+    return [*clock_cards(header, exposure_days), *exposure_cards(header, True)]
 
 
 def _sky_cards(header: FfiHeader) -> dict[str, object]:
