@@ -11,29 +11,26 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from photometry.core.flags import is_good
-from photometry.core.outcome import Decline, Grow, LightCurve, Measurement, Note, Outcome
-from photometry.core.pixels import Box
+from photometry.core.outcome import LightCurve, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
-from photometry.methods._fit_pixels import FitPixels, choose_pixels, filled
+from photometry.methods._fit_pixels import FitPixels, choose_pixels
 from photometry.methods._joint import BlockFit, Model, Motion, Series
-from photometry.methods._linear import fit_mean
-from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
+from photometry.methods._mean_image import (
+    common_error,
+    find_problem,
+    fit_mean_image,
+    systematic_error,
+)
+from photometry.methods._moving import BLUR_PX
 from photometry.methods._sources import Sources, find_sources
 from photometry.methods._sums import aperture_bits
 
 REFERENCES = ("2000A&AS..144..363A",)
 
-OUTSIDE = "target outside the stamp"
-NO_CADENCES = "no good cadences"
-NO_PIXELS = "no valid pixels at the target"
-SATURATED = "target saturated"
 BLEND = "blend"
 LITTLE_LIGHT = "little_light"
-MEAN_CADENCES = 30                # beyond which averaging does not make the model better
 LEAST_SHARE = 0.6                 # of the light in the fitted pixels, without a remark
 
 
@@ -63,92 +60,14 @@ DEFAULTS = Settings()
 def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     """Return the light curve of the target from a joint fit of all stars."""
     pixels = choose_pixels(stamp, settings.radius, settings.saturation)
-    stop = _problem(stamp, pixels, settings)
+    stop = find_problem(stamp, pixels, settings)
     if stop is not None:
         return stop
     motion = Motion.of(stamp)
     sources = find_sources(stamp, settings.separation)
-    model = _fit_mean_image(stamp, sources, pixels, motion, settings)
+    model = fit_mean_image(stamp, sources, pixels, motion, settings)
     series = _fit_cadences(stamp, sources, model, pixels, motion, settings)
     return _measurement(stamp, sources, model, pixels, series, motion, settings)
-
-
-def _problem(stamp: Stamp, pixels: FitPixels, settings: Settings) -> Decline | Grow | None:
-    """Return why the target cannot be measured, or not yet; None if it can."""
-    box, target = stamp.pixels.box, stamp.target
-    if not box.contains(target.row, target.column):
-        return Decline(OUTSIDE)
-    if target.tmag < settings.saturation_tmag:
-        return Decline(SATURATED, instead="aperture")
-    if not is_good(stamp.pixels.cadences.quality).any():
-        return Decline(NO_CADENCES)
-    if not pixels.holds_target:
-        return Decline(NO_PIXELS)
-    reach = int(np.ceil(settings.radius))
-    row, column = round(target.row), round(target.column)
-    wanted = Box(row - reach, row + reach + 1, column - reach,
-                 column + reach + 1).intersection(stamp.limits)
-    if box.encloses(wanted):
-        return None
-    return Grow(max(box.row0 - wanted.row0, 0), max(wanted.row1 - box.row1, 0),
-                max(box.column0 - wanted.column0, 0), max(wanted.column1 - box.column1, 0))
-
-
-def _fit_mean_image(stamp: Stamp, sources: Sources, pixels: FitPixels, motion: Motion,
-                    settings: Settings) -> Model:
-    """Fit all sources, an offset, a common shift and a common blur to the mean image."""
-    box, used = stamp.pixels.box, np.flatnonzero(pixels.usable)
-    image = stamp.pixels.sumimage.ravel()[used]
-    weight = min(motion.good.sum(), MEAN_CADENCES) / _variance(stamp, motion.good).ravel()[used]
-    images = sources.images(stamp.prf, box, motion.center)
-    near, steady = _divide(sources, images, pixels, weight, used, settings)
-    terms = expand(sources.take(near), stamp.prf, box, motion.center)
-    mean_terms = motion.terms(slice(None), motion.center)[motion.good].mean(axis=0)
-    design = images.copy()
-    design[near] = np.tensordot(mean_terms, terms, axes=1)
-    total, rest = sources.total, np.ones((1, images.shape[1]))
-    precision = 1 / (settings.catalog_error * np.maximum(total, 1e-3)) ** 2
-    precision[0] = 0.0
-    held = [1 / max(_common(stamp, pixels), 1e-6) ** 2]
-    flux, _ = fit_mean(image, np.vstack([design, rest])[:, used], weight,
-                       np.append(total, 0.0), np.append(precision, held))
-    changes = np.tensordot(flux[near], terms[[*SLOPES, BLUR]], axes=(0, 1))
-    shape = [settings.shift_error, settings.shift_error, settings.blur_error / BLUR_PX**2]
-    found, error = fit_mean(
-        image, np.vstack([design, rest, changes])[:, used], weight,
-        np.concatenate([total, np.zeros(4)]),
-        np.concatenate([precision, held, np.power(shape, -2.0)]))
-    count = len(sources)
-    offset, *shift, blur = found[count:].tolist()
-    return Model(near, steady, found[:count], error[:count], images, terms[[*SLOPES]],
-                 np.array(shift), blur, offset)
-
-
-def _divide(sources: Sources, images: NDArray, pixels: FitPixels, weight: NDArray,
-            used: NDArray[np.int_], settings: Settings) -> tuple[NDArray, NDArray]:
-    """Return the sources that overlap the target so much that they may vary, and the others."""
-    inside = pixels.fitted.ravel()[used]
-    own = images[0, used[inside]] * weight[inside]
-    power = float(own @ images[0, used[inside]])
-    light = sources.total * (images[:, used[inside]] @ own) / power
-    light[0] = np.inf
-    least = max(settings.free_overlap * sources.total[0], power ** -0.5)
-    order = np.argsort(-light, kind="stable")[:settings.free_stars + 1]
-    near = order[light[order] > least]
-    return near, np.setdiff1d(np.arange(len(sources)), near)
-
-
-def _variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the mean variance (R, C) of the pixels in some cadences."""
-    return filled(nan_mean(stamp.pixels.flux_err[frames].astype(float) ** 2))
-
-
-def _common(stamp: Stamp, pixels: FitPixels) -> float:
-    """Return the background's shared error per pixel, e-/s, median over time."""
-    weights = pixels.fitted / pixels.fitted.sum()
-    variance = stamp.pixels.common.variance(weights)
-    known = variance[np.isfinite(variance)]
-    return float(np.sqrt(np.median(known))) if len(known) else 0.0
 
 
 def _fit_cadences(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels,
@@ -156,7 +75,7 @@ def _fit_cadences(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixel
     """Fit the target and what may vary to every cadence, in blocks of cadences."""
     free = settings.variability * np.maximum(model.flux[model.near], 1e-3)
     free = np.maximum(free, 0.1 * settings.variability * sources.total[model.near])
-    common = _common(stamp, pixels) if settings.offset else 0.0
+    common = common_error(stamp, pixels) if settings.offset else 0.0
     fit = BlockFit(stamp, sources, model, pixels, motion, free, common)
     count = len(motion.drift)
     edges = np.linspace(0, count, max(1, round(count / settings.block)) + 1).astype(int)
@@ -176,7 +95,7 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
                             target.column + motion.drift[:, 1] + series.away[:, 1])
     contamination = float(1 - sources.share[0])
     share = float(model.images[0][pixels.index].sum())
-    systematic = _systematic(sources, model, weights.ravel(), settings) / abs(model.flux[0])
+    systematic = systematic_error(sources, model, weights.ravel(), settings) / abs(model.flux[0])
     notes = _notes(sources, contamination, share)
     told = (
         Note("fit", f"{len(model.near)} sources free in each cadence, {len(model.steady)} "
@@ -202,16 +121,6 @@ def _notes(sources: Sources, contamination: float, share: float) -> tuple[Note, 
     if share < LEAST_SHARE:
         notes.append(Note(LITTLE_LIGHT, f"only {share:.3f} of the light is in usable pixels"))
     return tuple(notes)
-
-
-def _systematic(sources: Sources, model: Model, weights: NDArray, settings: Settings) -> float:
-    """Return the constant error of the flux, e-/s, from positions, PRF and steady stars."""
-    flux, near = model.flux, model.near
-    moved = flux[near] * (model.slopes @ weights) * settings.position_error
-    shaped = flux[near] * (model.images[near] @ np.abs(weights)) * settings.prf_error
-    leaked = model.error[model.steady] * (model.images[model.steady] @ weights)
-    split = sources.share[0] * (1 - sources.share[0]) * flux[0] * settings.catalog_error
-    return float(np.sqrt(np.sum(moved**2) + np.sum(shaped**2) + np.sum(leaked**2) + split**2))
 
 
 def _cards(model: Model, share: float, systematic: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from photometry.core.outcome import Decline, Grow, Measurement
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
 from photometry.methods import linpsf
+from photometry.methods._mean_image import OUTSIDE, SATURATED
 from tests.factories import make_stamp
 
 
@@ -114,10 +115,10 @@ def test_a_missing_pixel_costs_little_and_a_missing_core_the_cadence():
 
 def test_bright_and_misplaced_targets_are_declined():
     stamp, _ = make_stamp(tmag=5.0)
-    assert linpsf.measure(stamp) == Decline(linpsf.SATURATED, instead="aperture")
+    assert linpsf.measure(stamp) == Decline(SATURATED, instead="aperture")
     stamp, _ = make_stamp()
     away = dataclasses.replace(stamp.target, row=600.0)
-    assert linpsf.measure(dataclasses.replace(stamp, target=away)) == Decline(linpsf.OUTSIDE)
+    assert linpsf.measure(dataclasses.replace(stamp, target=away)) == Decline(OUTSIDE)
 
 
 def test_a_small_stamp_grows_where_it_can():

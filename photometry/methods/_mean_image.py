@@ -1,0 +1,127 @@
+"""What fits of a PRF have in common: can the star be fitted, and the fit of the mean image."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.flags import is_good
+from photometry.core.outcome import Decline, Grow
+from photometry.core.pixels import Box
+from photometry.core.stamp import Stamp
+from photometry.core.stats import nan_mean
+from photometry.methods._fit_pixels import FitPixels, filled
+from photometry.methods._joint import Model, Motion
+from photometry.methods._linear import fit_mean
+from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
+from photometry.methods._sources import Sources
+
+OUTSIDE = "target outside the stamp"
+NO_CADENCES = "no good cadences"
+NO_PIXELS = "no valid pixels at the target"
+SATURATED = "target saturated"
+MEAN_CADENCES = 30                # beyond which averaging does not make the model better
+
+
+class Tolerances(Protocol):
+    """The settings that every fit of a PRF has; units as in `linpsf.Settings`."""
+
+    radius: float
+    saturation_tmag: float
+    free_stars: int
+    free_overlap: float
+    catalog_error: float
+    shift_error: float
+    blur_error: float
+    position_error: float
+    prf_error: float
+
+
+def find_problem(stamp: Stamp, pixels: FitPixels,
+                 settings: Tolerances) -> Decline | Grow | None:
+    """Return why the target cannot be measured, or not yet; None if it can."""
+    box, target = stamp.pixels.box, stamp.target
+    if not box.contains(target.row, target.column):
+        return Decline(OUTSIDE)
+    if target.tmag < settings.saturation_tmag:
+        return Decline(SATURATED, instead="aperture")
+    if not is_good(stamp.pixels.cadences.quality).any():
+        return Decline(NO_CADENCES)
+    if not pixels.holds_target:
+        return Decline(NO_PIXELS)
+    reach = int(np.ceil(settings.radius))
+    row, column = round(target.row), round(target.column)
+    wanted = Box(row - reach, row + reach + 1, column - reach,
+                 column + reach + 1).intersection(stamp.limits)
+    if box.encloses(wanted):
+        return None
+    return Grow(max(box.row0 - wanted.row0, 0), max(wanted.row1 - box.row1, 0),
+                max(box.column0 - wanted.column0, 0), max(wanted.column1 - box.column1, 0))
+
+
+def fit_mean_image(stamp: Stamp, sources: Sources, pixels: FitPixels, motion: Motion,
+                   settings: Tolerances) -> Model:
+    """Fit all sources, an offset, a common shift and a common blur to the mean image."""
+    box, used = stamp.pixels.box, np.flatnonzero(pixels.usable)
+    image = stamp.pixels.sumimage.ravel()[used]
+    weight = min(motion.good.sum(), MEAN_CADENCES) / _variance(stamp, motion.good).ravel()[used]
+    images = sources.images(stamp.prf, box, motion.center)
+    near, steady = _divide(sources, images, pixels, weight, used, settings)
+    terms = expand(sources.take(near), stamp.prf, box, motion.center)
+    mean_terms = motion.terms(slice(None), motion.center)[motion.good].mean(axis=0)
+    design = images.copy()
+    design[near] = np.tensordot(mean_terms, terms, axes=1)
+    total, rest = sources.total, np.ones((1, images.shape[1]))
+    precision = 1 / (settings.catalog_error * np.maximum(total, 1e-3)) ** 2
+    precision[0] = 0.0
+    held = [1 / max(common_error(stamp, pixels), 1e-6) ** 2]
+    flux, _ = fit_mean(image, np.vstack([design, rest])[:, used], weight,
+                       np.append(total, 0.0), np.append(precision, held))
+    changes = np.tensordot(flux[near], terms[[*SLOPES, BLUR]], axes=(0, 1))
+    shape = [settings.shift_error, settings.shift_error, settings.blur_error / BLUR_PX**2]
+    found, error = fit_mean(
+        image, np.vstack([design, rest, changes])[:, used], weight,
+        np.concatenate([total, np.zeros(4)]),
+        np.concatenate([precision, held, np.power(shape, -2.0)]))
+    count = len(sources)
+    offset, *shift, blur = found[count:].tolist()
+    return Model(near, steady, found[:count], error[:count], images, terms[[*SLOPES]],
+                 np.array(shift), blur, offset)
+
+
+def _divide(sources: Sources, images: NDArray, pixels: FitPixels, weight: NDArray,
+            used: NDArray[np.int_], settings: Tolerances) -> tuple[NDArray, NDArray]:
+    """Return the sources that overlap the target so much that they may vary, and the others."""
+    inside = pixels.fitted.ravel()[used]
+    own = images[0, used[inside]] * weight[inside]
+    power = float(own @ images[0, used[inside]])
+    light = sources.total * (images[:, used[inside]] @ own) / power
+    light[0] = np.inf
+    least = max(settings.free_overlap * sources.total[0], power ** -0.5)
+    order = np.argsort(-light, kind="stable")[:settings.free_stars + 1]
+    near = order[light[order] > least]
+    return near, np.setdiff1d(np.arange(len(sources)), near)
+
+
+def _variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the mean variance (R, C) of the pixels in some cadences."""
+    return filled(nan_mean(stamp.pixels.flux_err[frames].astype(float) ** 2))
+
+
+def common_error(stamp: Stamp, pixels: FitPixels) -> float:
+    """Return the background's shared error per pixel, e-/s, median over time."""
+    weights = pixels.fitted / pixels.fitted.sum()
+    variance = stamp.pixels.common.variance(weights)
+    known = variance[np.isfinite(variance)]
+    return float(np.sqrt(np.median(known))) if len(known) else 0.0
+
+
+def systematic_error(sources: Sources, model: Model, weights: NDArray,
+                     settings: Tolerances) -> float:
+    """Return the constant error of the flux, e-/s, from positions, PRF and steady stars."""
+    flux, near = model.flux, model.near
+    moved = flux[near] * (model.slopes @ weights) * settings.position_error
+    shaped = flux[near] * (model.images[near] @ np.abs(weights)) * settings.prf_error
+    leaked = model.error[model.steady] * (model.images[model.steady] @ weights)
+    split = sources.share[0] * (1 - sources.share[0]) * flux[0] * settings.catalog_error
+    return float(np.sqrt(np.sum(moved**2) + np.sum(shaped**2) + np.sum(leaked**2) + split**2))
