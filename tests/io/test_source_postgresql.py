@@ -4,6 +4,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from photometry.core.errors import InputError, SourceError, UsageError
 from photometry.core.progress import silent
 from photometry.core.skyarea import SkyArea
-from photometry.core.sphere import inside_polygon
+from photometry.core.sphere import angular_distance, inside_polygon
 from photometry.io import source_postgresql
 from photometry.io.source_postgresql import PostgresqlSource
 
@@ -22,10 +24,7 @@ N_STARS = 4000
 AREAS = [SkyArea(np.array([[355.0, 70], [5, 70], [5, 80], [355, 80]]), 0.5),
          SkyArea(np.array([[3.0, 70], [13, 70], [13, 80], [3, 80]]), 0.5),
          SkyArea(np.array([[0.0, -85], [120, -85], [240, -85]]), 0.1)]
-# A stand-in where the extension is not installed: the same condition in plain SQL.
-Q3C = """CREATE FUNCTION q3c_radial_query(a float8, d float8, ra float8, decl float8, r float8)
-    RETURNS boolean LANGUAGE sql IMMUTABLE AS $$ SELECT sind(d) * sind(decl)
-    + cosd(d) * cosd(decl) * cosd(a - ra) >= cosd(r) $$"""
+STARTS = 5                        # a port that was free may be taken by somebody else meanwhile
 
 
 def programs():
@@ -41,18 +40,28 @@ class Server:
 
     def __init__(self, folder):
         self.folder, self.bin = folder, programs()
-        with closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
         self.user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
         if os.getuid() == 0:
             shutil.chown(folder, self.user)
         self.run("initdb", "-D", str(folder / "data"), "-A", "trust", "-E", "UTF8", "--locale=C",
                  "-N")
-        settings = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {folder} -F"
-        self.run("pg_ctl", "-D", str(folder / "data"), "-w", "-o", settings, "-l",
-                 str(folder / "log"), "start")
+        for last in (*[False] * (STARTS - 1), True):
+            try:
+                self.port = self.start()
+                break
+            except subprocess.CalledProcessError:
+                if last:
+                    raise
         self.address = f"postgresql://{self.user}@127.0.0.1:{self.port}/postgres"
+
+    def start(self):
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        settings = f"-p {port} -c listen_addresses=127.0.0.1 -k {self.folder} -F"
+        self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-o", settings, "-l",
+                 str(self.folder / "log"), "start")
+        return port
 
     def run(self, program, *arguments):
         before = ["runuser", "-u", self.user, "--"] if os.getuid() == 0 else []
@@ -73,18 +82,18 @@ def sky():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server():
     if programs() is None:
         pytest.skip("needs a PostgreSQL server (initdb)")
-    folder = tmp_path_factory.mktemp("db")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)
-    server = Server(folder)
-    try:
-        fill(server)
-        yield server
-    finally:
-        server.stop()
+    # Not below pytest's folders, whose parents are closed to the server's user; and with a short
+    # name, as that of a socket must be.
+    with tempfile.TemporaryDirectory(prefix="tessphot-db-") as folder:
+        server = Server(Path(folder))
+        try:
+            fill(server)
+            yield server
+        finally:
+            server.stop()
 
 
 def fill(server):
@@ -117,9 +126,12 @@ def q3c(server):
     with psycopg.connect(server.address, autocommit=True) as connection:
         there = connection.execute(
             "SELECT 1 FROM pg_available_extensions WHERE name = 'q3c'").fetchone()
-        connection.execute("CREATE EXTENSION q3c" if there else Q3C)
-        yield
-        connection.execute("DROP EXTENSION q3c" if there else "DROP FUNCTION q3c_radial_query")
+        if not there:
+            pytest.skip("needs the extension q3c of the PostgreSQL server")
+        connection.execute("CREATE EXTENSION q3c")
+        connection.execute('CREATE INDEX tic_sky ON archive.tic_82 (q3c_ang2ipix("RA", decl))')
+        yield connection
+        connection.execute("DROP EXTENSION q3c CASCADE")
 
 
 def check(index, blocks):
@@ -151,11 +163,37 @@ def test_circles_where_the_database_knows_them(server):
     caps = np.zeros(N_STARS, dtype=bool)
     for area in AREAS:
         middle_ra, middle_dec, radius = area.cap()
-        cosine = (np.sin(np.radians(dec)) * np.sin(np.radians(middle_dec))
-                  + np.cos(np.radians(dec)) * np.cos(np.radians(middle_dec))
-                  * np.cos(np.radians(ra - middle_ra)))
-        caps |= cosine >= np.cos(np.radians(radius))
+        caps |= angular_distance(ra, dec, middle_ra, middle_dec) <= radius
     assert set(index.tolist()) == set(np.flatnonzero(caps).tolist())
+
+
+def test_circles_go_through_the_index_of_the_database(server, q3c):
+    q3c.execute("ANALYZE archive.tic_82")
+    before = scans(q3c)
+    _, _, index = read(server, AREAS[2:])
+    q3c.execute("SELECT pg_stat_clear_snapshot()")
+    assert len(index) > 0
+    for _ in range(100):
+        if scans(q3c) > before:
+            break
+        time.sleep(0.1)
+    assert scans(q3c) > before
+
+
+def scans(connection):
+    return connection.execute("SELECT idx_scan FROM pg_stat_user_indexes "
+                              "WHERE indexrelname = 'tic_sky'").fetchone()[0]
+
+
+@pytest.mark.usefixtures("q3c")
+def test_the_largest_circle_that_can_be_asked_for(server):
+    wide = SkyArea(AREAS[0].corners, 29.0)
+    _, _, index = read(server, [wide])
+    ra, dec = sky()
+    middle_ra, middle_dec, radius = wide.cap()
+    assert radius > 30
+    distance = angular_distance(ra, dec, middle_ra, middle_dec)
+    assert set(index.tolist()) == set(np.flatnonzero(distance <= radius).tolist())
 
 
 def test_rows_are_fetched_in_pieces(server, monkeypatch):
