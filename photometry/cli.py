@@ -57,9 +57,9 @@ def make_catalog(argv: Sequence[str] | None = None, beside: Path | None = None) 
     add_folders(parser)
     add_selection(parser, sector=False, cadence=False)
     parser.add_argument("--source", metavar="SOURCE",
-                        help="star list with MAST column names, folder of them or of TIC bulk "
-                             "files, mast, or postgresql://HOST/DATABASE?table=NAME "
-                             "(default: INPUT/catalogs)")
+                        help="table with MAST column names of any kind that astropy or "
+                             "pyarrow reads, folder of them or of TIC bulk files, mast, or "
+                             "postgresql://HOST/DATABASE?table=NAME (default: INPUT/catalogs)")
     parser.add_argument("--supplement", type=Path, metavar="FILE_OR_DIR",
                         help="table of the Gaia archive: add the stars that the source lacks")
     parser.add_argument("--targets", type=Path, metavar="FILE",

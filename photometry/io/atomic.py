@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from photometry.core.errors import OutputError
@@ -30,6 +31,25 @@ def writing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def abandoned(path: Path) -> list[Path]:
+    """Return what runs that were killed left of a product; those of living ones are not told.
+
+    A process is looked for on this machine only: see whether one on another still writes.
+    """
+    found = path.parent.glob(f"{escape(path.name)}.*{PART_SUFFIX}")
+    return [part for part in sorted(found) if not _is_alive(part.name.split(".")[-2])]
+
+
+def _is_alive(number: str) -> bool:
+    try:
+        os.kill(int(number), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:           # it is somebody else's
+        return True
+    return True
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

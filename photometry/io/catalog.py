@@ -4,8 +4,10 @@ Positions are indexed by zones of declination, and by right ascension within a z
 exact everywhere: near a pole a zone is simply read all the way round.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 
 from photometry.core.errors import InputError, OutputError
 from photometry.core.sphere import enclosing_cap, inside_polygon
-from photometry.io.atomic import writing
+from photometry.io.atomic import abandoned, writing
+
+logger = logging.getLogger(__name__)
 
 ZONES_PER_DEG = 20
 # The index is found by this text: it must be the same where it is made and where it is used.
@@ -98,6 +102,7 @@ def write_catalog(path: Path, settings: Mapping[str, Any], stars: StarTable,
     OutputError
         When the file cannot be written.
     """
+    _clear(path)
     with writing(path) as part:
         part.unlink(missing_ok=True)
         connection = sqlite3.connect(part, isolation_level=None)
@@ -107,6 +112,20 @@ def write_catalog(path: Path, settings: Mapping[str, Any], stars: StarTable,
             raise OutputError(f"{path}: cannot be written: {error}") from error
         finally:
             connection.close()
+
+
+def _clear(path: Path) -> None:
+    """Remove what a killed run left of this catalog, unless another machine still writes it."""
+    for part in abandoned(path):
+        try:
+            with closing(sqlite3.connect(part, timeout=0)) as connection:
+                connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                logger.warning("%s is in use: left there", part)
+                continue
+        logger.info("%s: removed, left by a run that was killed", part)
+        part.unlink(missing_ok=True)
 
 
 def _fill(connection: sqlite3.Connection, settings: Mapping[str, Any], stars: StarTable,
@@ -278,7 +297,6 @@ def _ranges(ra: float, dec: float, radius: float) -> Iterator[tuple[int, float, 
                   if high > _ALL_ROUND[0] and low < _ALL_ROUND[1]]
     for zone in zones:
         yield from ((zone, *limits) for limits in ranges)
-
 
 
 def table_of(stars: Sequence[CatalogStar]) -> StarTable:

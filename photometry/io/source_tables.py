@@ -1,21 +1,17 @@
 """Star lists in local files: tables with column names, and bulk files of the input catalog."""
 
 import csv
-import gzip
 import hashlib
 import io
-import xml.parsers.expat
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from astropy.io.fits.verify import VerifyError
 
-from photometry.core.errors import InputError, UsageError
+from photometry.core.errors import InputError
 from photometry.core.progress import Progress
 from photometry.core.skyarea import SkyArea
 from photometry.io import source_bulk
@@ -27,17 +23,24 @@ from photometry.io.source_stars import (
     choose_columns,
     stars_of,
 )
+from photometry.io.table_files import (
+    ARROW,
+    CSV,
+    SUFFIXES,
+    UNREADABLE,
+    arrow_table,
+    arrow_units,
+    opened,
+    read_table,
+    suffix,
+    unreadable,
+)
 
-_CSV, _ECSV = (".csv",), (".ecsv",)
-_FITS, _VOTABLE = (".fits", ".fit"), (".vot", ".votable", ".xml")
-_PARQUET = (".parquet",)
-SUFFIXES = (*_CSV, *_ECSV, *_FITS, *_VOTABLE, *_PARQUET)
-_UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error)
-# What astropy's readers raise for files that are damaged or of another kind.
-_NO_TABLE = (*_UNREADABLE, ValueError, TypeError, KeyError, IndexError, VerifyError,
-             xml.parsers.expat.ExpatError)
 _UNITS = {"ra": "deg", "dec": "deg", "pm_ra": "mas/yr", "pm_dec": "mas/yr", "tmag": "mag",
           "teff": "K"}
+# How some files spell units that astropy knows by another name.
+_UNIT_NAMES = {"degrees": "deg", "kelvin": "K", "mags": "mag"}
+_MASK = ".mask"                   # of a column, as astropy writes it into Parquet files
 _END_BYTES = 1 << 20              # of a bulk file: compressed, its end has a checksum of it all
 
 
@@ -63,13 +66,10 @@ class LocalSource:
         self.paths = [path]
         if path.is_dir():
             self.paths = [file for file in sorted(path.iterdir())
-                          if file.is_file() and _suffix(file) in SUFFIXES]
+                          if file.is_file() and suffix(file) in SUFFIXES]
             if not self.paths:
                 raise InputError(path, "holds no star list, expected a file ending in "
-                                       + _expected())
-        elif _suffix(path) not in SUFFIXES:
-            raise InputError(path, f"is of an unknown kind, expected a name ending in "
-                                   f"{_expected()}")
+                                       f"{', '.join(SUFFIXES)} (or these with .gz)")
 
     def digest(self) -> str:
         """Return a short digest of the files; of bulk files, of their sizes and ends."""
@@ -96,7 +96,7 @@ class LocalSource:
         for path in progress(self.paths, len(self.paths), "star lists read"):
             try:
                 yield from _blocks(path, areas, self._spellings)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 raise unreadable(path, error) from error
 
 
@@ -104,9 +104,9 @@ def _blocks(path: Path, areas: Sequence[SkyArea],
             spellings: Spellings) -> Iterator[SourceStars]:
     if source_bulk.declinations(path.name) is not None:
         return source_bulk.read_bulk(path, areas)
-    if _suffix(path) in _CSV:
+    if suffix(path) in CSV:
         return _csv(path, areas, spellings)
-    return (_parquet if _suffix(path) in _PARQUET else _table)(path, spellings)
+    return (_arrow if suffix(path) in ARROW else _table)(path, spellings)
 
 
 def _digest_of(path: Path) -> bytes:
@@ -119,28 +119,9 @@ def _digest_of(path: Path) -> bytes:
         return hashlib.sha256(text + stream.read()).digest()
 
 
-def _suffix(path: Path) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
-
-
-def _expected() -> str:
-    return f"{', '.join(SUFFIXES)} (or these with .gz)"
-
-
-def unreadable(path: Path, error: Exception) -> InputError:
-    """Return the error that says in one line why a file cannot be read."""
-    problem = " ".join(str(error).split()) or type(error).__name__
-    return InputError(path, f"is not a readable star list: {problem[:200]}")
-
-
-def _opened(path: Path) -> BinaryIO:
-    """Open a file, compressed or not."""
-    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
-
-
 def _csv(path: Path, areas: Sequence[SkyArea],
          spellings: Spellings) -> Iterator[SourceStars]:
-    with _opened(path) as binary:
+    with opened(path) as binary:
         stream = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
         first = next((line for line in stream if not line.startswith("#")), "")
         reader = csv.reader(chain([first], stream))
@@ -191,66 +172,36 @@ def _check_unit(path: Path, name: str, unit: Any, expected: str | None) -> None:
     from astropy.units import Unit
     if not unit or expected is None:
         return
-    given = Unit(unit, parse_strict="silent")
+    given = Unit(_UNIT_NAMES.get(str(unit).lower(), unit), parse_strict="silent")
     # Some write a right ascension's own name for the year, or a magnitude of a band.
     same = given.is_equivalent(Unit(expected)) and abs(given.to(Unit(expected)) - 1) < 1e-6
     if not same and not (expected == "mag" and "mag" in str(unit)):
         raise InputError(path, f"has column {name} in {unit}, expected {expected}")
 
 
-def read_table(path: Path) -> Any:
-    """Read a table with astropy.
-
-    Raises
-    ------
-    InputError
-        When it cannot be read.
-    """
-    try:
-        return _read_table(path)
-    except _NO_TABLE as error:
-        raise unreadable(path, error) from error
-
-
-def _read_table(path: Path) -> Any:
-    from astropy.table import Table
-    # Astropy leaves damaged files open: it gets their content instead.
-    with _opened(path) as stream:
-        content = io.BytesIO(stream.read())
-    suffix = _suffix(path)
-    if suffix in _ECSV:
-        return Table.read(content.getvalue().decode().splitlines(), format="ascii.ecsv")
-    if suffix in _VOTABLE:
-        from astropy.io.votable import parse_single_table
-        return parse_single_table(content).to_table()
-    return Table.read(content, format="fits", hdu=1)
-
-
-def _parquet(path: Path, spellings: Spellings) -> Iterator[SourceStars]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise UsageError(f"{path}: reading Parquet needs pyarrow: "
-                         "pip install 'tess-photometry[parquet]'") from None
-    try:
-        with parquet.ParquetFile(path) as table:
-            names = table.schema_arrow.names
-            chosen = choose_columns(path, names, spellings)
-            for ours, index in chosen.items():
-                told = table.schema_arrow.field(index).metadata or {}
-                _check_unit(path, names[index], told.get(b"unit", b"").decode(),
-                            _UNITS.get(ours))
-            if table.metadata.num_rows == 0:
-                raise InputError(path, "has no stars")
-            wanted = [names[index] for index in chosen.values()]
-            for block in table.iter_batches(BLOCK_ROWS, columns=wanted):
-                yield stars_of({ours: _values(block.column(names[index]))
+def _arrow(path: Path, spellings: Spellings) -> Iterator[SourceStars]:
+    with arrow_table(path) as table:
+        names = table.schema.names
+        chosen = choose_columns(path, names, spellings)
+        units = arrow_units(table.schema)
+        for ours, index in chosen.items():
+            _check_unit(path, names[index], units.get(names[index]), _UNITS.get(ours))
+        n_stars = 0
+        wanted = [names[index] for index in chosen.values()]
+        masks = {name: f"{name}{_MASK}" for name in wanted if f"{name}{_MASK}" in names}
+        for block in table.to_batches(columns=[*wanted, *masks.values()], batch_size=BLOCK_ROWS):
+            n_stars += len(block)
+            if len(block):
+                yield stars_of({ours: _values(block, names[index], masks.get(names[index]))
                                 for ours, index in chosen.items()})
-    except (pyarrow.ArrowException, OSError) as error:
-        raise unreadable(path, error) from error
+        if n_stars == 0:
+            raise InputError(path, "has no stars")
 
 
-def _values(column: Any) -> Sequence:
+def _values(block: Any, name: str, mask: str | None) -> Sequence:
     """Return a column of Arrow as an array, or as a list where values are missing."""
+    column = block.column(name)
+    if mask is not None:
+        return [None if masked else value for value, masked in zip(
+            column.to_pylist(), block.column(mask).to_pylist(), strict=True)]
     return column.to_pylist() if column.null_count else column.to_numpy(zero_copy_only=False)

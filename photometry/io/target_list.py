@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from photometry.core.errors import InputError
 from photometry.core.starids import starid_of
-from photometry.io.source_tables import read_table, unreadable
+from photometry.io.table_files import read_table, unreadable
 
 # Our name, and how lists spell it (lower case).
 _SPELLINGS = {"id": ("id", "tic", "ticid", "tic_id", "starid"),

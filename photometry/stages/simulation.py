@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry.core.errors import UsageError
+from photometry.core.errors import InputError, UsageError
 from photometry.core.ids import CcdId
 from photometry.core.pixels import PIXEL_SCALE_ARCSEC, SCIENCE_AREA, SCIENCE_SIZE, Box
+from photometry.core.progress import silent
+from photometry.core.skyarea import SkyArea
 from photometry.core.sphere import angular_distance
 from photometry.core.stats import flux_from_tmag
 from photometry.core.time import SECONDS_PER_DAY, years_since_j2000
@@ -16,7 +18,7 @@ from photometry.io.ephemeris import barycentric_correction
 from photometry.io.ffi_spoc import ANCHOR_CADENCENO, ANCHOR_TIME
 from photometry.io.pointings import boresight, sector_times, wcs_text
 from photometry.io.prf_models import read_prf_models
-from photometry.io.star_list import read_star_list
+from photometry.io.source_tables import LocalSource
 from photometry.scene import detector, pointing, simulated_sky, simulated_stars, variability, wcs
 from photometry.scene.mission_prf import MissionPrf
 from photometry.scene.pointing import Pointing
@@ -31,6 +33,7 @@ CADENCES_S = (1800, 600, 200)
 TPF_CADENCE_S = 120
 TPF_FIRST_NUMBER = 15 * ANCHOR_CADENCENO + 3      # as the mission counts in sector 1
 CCD_RADIUS_DEG = 10.0             # more than from the middle of a CCD to its corners
+LISTED_MARGIN_DEG = 0.5           # around the window, of bulk files of the TIC
 _ANCHOR_START = ANCHOR_TIME - 900 / SECONDS_PER_DAY
 _MIDDLE = 0.5 * (SCIENCE_SIZE - 1)
 
@@ -55,7 +58,7 @@ class Settings:
     camera: int = 1
     ccd: int = 4
     prf: str = ""                 # folder of the mission's PRF models; "" = analytic PRF
-    catalog: str = ""             # star list (CSV, MAST column names); "" = random stars
+    catalog: str = ""             # star list with MAST column names; "" = random stars
     tpf: bool = False             # also target pixel files (120 s) of bright stars
     tpf_targets: int = 3          # how many: the brightest unsaturated stars
     gzip: bool = False
@@ -135,6 +138,20 @@ def _sky(text: str, row: float, column: float) -> tuple[float, float]:
     return float(ra[0]), float(dec[0])
 
 
+def _listed_stars(plan: Plan) -> StarList:
+    """Return the stars of the user's list that have a number, a position and a magnitude."""
+    area = SkyArea(wcs.outline(plan.wcs_text, plan.box), LISTED_MARGIN_DEG)
+    blocks = list(LocalSource(Path(plan.settings.catalog)).blocks([area], silent))
+    if not blocks:
+        raise InputError(Path(plan.settings.catalog), "has no stars")
+    starid, tmag, ra, dec, pm_ra, pm_dec, teff = (
+        np.concatenate([getattr(block, name) for block in blocks])
+        for name in ("starid", "tmag", "ra", "dec", "pm_ra", "pm_dec", "teff"))
+    usable = (starid > 0) & np.isfinite(tmag) & np.isfinite(ra) & (np.abs(dec) <= 90)
+    return StarList(starid, tmag, ra, dec, np.nan_to_num(pm_ra), np.nan_to_num(pm_dec),
+                    teff).select(usable)
+
+
 def make_stars(plan: Plan) -> StarList:
     """Return the stars on the box and around it, brightest first."""
     settings = plan.settings
@@ -144,10 +161,7 @@ def make_stars(plan: Plan) -> StarList:
         first = simulated_stars.FIRST_STARID * (1 + 4 * (plan.ccd.camera - 1) + plan.ccd.ccd)
         return simulated_stars.draw_stars(plan.box, plan.wcs_text, plan.years, number,
                                           settings.crowded, plan.rng("stars"), first)
-    columns = read_star_list(Path(settings.catalog))
-    given = StarList(columns["ID"], columns["Tmag"], columns["ra"], columns["dec"],
-                     np.nan_to_num(columns["pmRA"]), np.nan_to_num(columns["pmDEC"]),
-                     columns["Teff"])
+    given = _listed_stars(plan)
     # A tangential projection means nothing on the other side of the sky.
     around = given.select(angular_distance(
         given.ra, given.dec, *_sky(plan.wcs_text, _MIDDLE, _MIDDLE)) < CCD_RADIUS_DEG)

@@ -1,7 +1,9 @@
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -296,7 +298,28 @@ write(Path({str(tmp_path)!r}) / "c.sqlite", make_table(np.linspace(0, 9, 5000), 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (tmp_path / "c.sqlite").exists()
-    assert all(path.name.endswith(".part") for path in tmp_path.iterdir())
+    left, = tmp_path.iterdir()
+    assert left.name.endswith(".part")
+    other = tmp_path / left.name.replace("c.sqlite", "other.sqlite")
+    other.write_bytes(b"")
+    write(tmp_path / "c.sqlite", make_table([1.0], [2.0]))
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "c.sqlite", other]
+
+
+@pytest.mark.parametrize("state", ["alive here", "locked from elsewhere", "damaged"])
+def test_what_others_still_write_is_left_alone(tmp_path, caplog, state):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    number = os.getppid() if state == "alive here" else gone.pid
+    part = tmp_path / f"c.sqlite.{number}.part"
+    with closing(sqlite3.connect(part, isolation_level=None)) as connection:
+        if state == "locked from elsewhere":
+            connection.execute("BEGIN EXCLUSIVE")
+        if state == "damaged":
+            part.write_bytes(b"?" * 5000)
+        write(tmp_path / "c.sqlite", make_table([1.0], [2.0]))
+    assert part.exists() == (state != "damaged")
+    assert ("is in use: left there" in caplog.text) == (state == "locked from elsewhere")
 
 
 def test_footprints_are_polygons_of_postgresql():

@@ -186,9 +186,6 @@ def test_sources_that_are_not_there(tmp_path):
         LocalSource(tmp_path / "none.csv")
     with pytest.raises(InputError, match="holds no star list"):
         LocalSource(tmp_path)
-    (tmp_path / "stars.txt").write_text("")
-    with pytest.raises(InputError, match=r"unknown kind, expected a name ending in \.csv"):
-        LocalSource(tmp_path / "stars.txt")
 
 
 # Parquet, and units that are told.

@@ -84,6 +84,34 @@ def test_the_buffer_is_the_same_anywhere_on_the_sky(tmp_path, ccd):
     assert not kept[beyond > 1.1 * pixels].any()
 
 
+def test_a_star_where_cameras_overlap_is_in_the_catalog_of_both(tmp_path):
+    # Cameras 1 and 2 both see this place, each at an edge; it is found from either.
+    places = {CcdId(1, 1, 2): (9.0, 52.5), CcdId(1, 2, 3): (9.42, 2005.53)}
+    sides = [wcs.to_sky(pointings.wcs_text(ccd), *place) for ccd, place in places.items()]
+    inner = [wcs.to_sky(pointings.wcs_text(ccd), 1000.0, 1000.0) for ccd in places]
+    ra, dec = (np.concatenate([sides[0][axis], inner[0][axis], inner[1][axis]])
+               for axis in (0, 1))
+    source = write_stars(tmp_path / "stars.csv", ra, dec, pmRA=[4000, 0, 0], pmDEC=[0, 0, 0])
+    reports = make_catalogs(1, tmp_path, source, Select(cameras=(1, 2), ccds=(2, 3)),
+                            Settings(buffer_deg=0.0))
+    kept = {}
+    for report in reports:
+        if report.written:
+            with Catalog(report.path) as catalog:
+                kept[report.ccd] = catalog.brighter_than(99)
+    assert {ccd: stars.starid.tolist() for ccd, stars in kept.items()} == {
+        CcdId(1, 1, 2): [1, 2], CcdId(1, 2, 3): [1, 3]}
+    for ccd, (row, column) in places.items():
+        star = kept[ccd].take(kept[ccd].starid == 1)
+        # 74 arcsec in 18.6 years are 3.5 pixels; the places above are of J2000.
+        now = wcs.to_pixels(pointings.wcs_text(ccd), star.ra, star.dec)
+        then = wcs.to_pixels(pointings.wcs_text(ccd), star.ra_j2000, star.dec_j2000)
+        assert SCIENCE_AREA.contains(*now, 0.0).all()
+        assert np.hypot(then[0] - row, then[1] - column)[0] < 0.05
+        assert np.hypot(now[0] - then[0], now[1] - then[1])[0] == pytest.approx(3.5, abs=0.3)
+    np.testing.assert_array_equal(*[stars.ra[stars.starid == 1] for stars in kept.values()])
+
+
 def test_images_say_where_their_window_is(tmp_path):
     for index in range(3):
         add_image(tmp_path / "deep" / "er", index=index)

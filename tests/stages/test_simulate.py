@@ -2,17 +2,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from photometry.core import sphere
 from photometry.core.errors import InputError, UsageError
 from photometry.core.flags import CadenceFlag
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
+from photometry.core.progress import silent
 from photometry.core.time import years_since_j2000
 from photometry.io import layout
 from photometry.io.ephemeris import barycentric_correction
 from photometry.io.ffi import read_ffi
-from photometry.io.star_list import read_star_list
+from photometry.io.source_tables import LocalSource
 from photometry.io.tpf import read_tpf
 from photometry.io.truth import read_truth
 from photometry.scene import wcs
@@ -79,15 +81,14 @@ def test_times_are_those_of_the_middle_of_the_ccd(images):
 
 
 def test_star_list_leads_to_the_true_positions(out, images, truth):
-    listed = read_star_list(layout.star_list_path(out, CCD))
+    listed, = LocalSource(layout.star_list_path(out, CCD)).blocks([], silent)
     order = np.argsort(truth.stars["starid"])
-    np.testing.assert_array_equal(listed["ID"], truth.stars["starid"][order])
-    np.testing.assert_allclose(listed["Tmag"], truth.stars["tmag"][order], atol=1e-4)
+    np.testing.assert_array_equal(listed.starid, truth.stars["starid"][order])
+    np.testing.assert_allclose(listed.tmag, truth.stars["tmag"][order], atol=1e-4)
     frames = Pointing(**truth.pointing)
     for index in (0, 5):
         years = years_since_j2000(truth.frames["time"].mean())
-        ra, dec = sphere.propagate(listed["ra"], listed["dec"], listed["pmRA"],
-                                   listed["pmDEC"], years)
+        ra, dec = sphere.propagate(listed.ra, listed.dec, listed.pm_ra, listed.pm_dec, years)
         found = wcs.to_pixels(images[index].header.wcs_text, ra, dec)
         true = frames.move(index, truth.stars["row"][order], truth.stars["column"][order])
         np.testing.assert_allclose(found, true, atol=1e-3)
@@ -152,7 +153,7 @@ def test_two_ccds_share_a_folder(tmp_path):
     simulate(tmp_path, replace(small, ccd=2))
     assert [str(ccd) for ccd, _ in layout.find_ffis(tmp_path)] == [
         "s0001-c1-ccd2"] * 2 + ["s0001-c1-ccd4"] * 2
-    stars = [set(read_star_list(path)["ID"].tolist())
+    stars = [set(next(LocalSource(path).blocks([], silent)).starid.tolist())
              for path in sorted((tmp_path / layout.CATALOGS_FOLDER).iterdir())]
     assert len(stars) == 2 and not stars[0] & stars[1]
 
@@ -173,8 +174,9 @@ def test_a_given_star_list_is_used(tmp_path):
     ccd = CcdId(1, 1, 4)
     first = layout.star_list_path(simulate(tmp_path / "random", given), ccd)
     lines = first.read_text().splitlines()
-    (tmp_path / "mine.csv").write_text("\n".join(lines[:9]) + "\n")
-    second = simulate(tmp_path / "given", replace(given, catalog=str(tmp_path / "mine.csv")))
+    # Any table that catalogs are made of will do.
+    Table.read(lines[:9], format="ascii.csv").write(tmp_path / "mine.vot", format="votable")
+    second = simulate(tmp_path / "given", replace(given, catalog=str(tmp_path / "mine.vot")))
     stars = read_truth(layout.truth_path(second, ccd)).stars
     assert sorted(stars["starid"].tolist()) == [int(line.split(",")[0]) for line in lines[1:9]]
 
@@ -216,6 +218,10 @@ def test_senseless_settings_are_refused(tmp_path, change, message):
 def test_unusable_star_lists_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         simulate(tmp_path, Settings(catalog=str(tmp_path / "none.csv")))
+    empty = tmp_path / "empty.csv"
+    empty.write_text("ID,ra,dec,Tmag\n")
+    with pytest.raises(InputError, match=r"empty\.csv: has no stars"):
+        simulate(tmp_path, Settings(catalog=str(empty)))
     elsewhere = tmp_path / "far.csv"
     elsewhere.write_text("ID,ra,dec,Tmag\n1,10.0,60.0,9\n")
     with pytest.raises(UsageError, match="none of its 1 stars is on the window"):
