@@ -22,7 +22,7 @@ from photometry.scene.detector import strap_columns
 from photometry.scene.simulated_sky import Sky
 from photometry.sky import differences, level
 from photometry.sky.background import BackgroundModel
-from photometry.stages import prepare, simulate
+from photometry.stages import make_catalog, prepare, simulate
 
 EXAMPLE = "example: python benchmarks/bench_background.py --scene glow --frames 48"
 EDGE = 32
@@ -62,7 +62,9 @@ def compare(scene, args):
                                      | SCENES[scene])
         simulate.simulate(folder, settings)
         group, = prepare.plan(folder, Select())
-        prepare.prepare(group, folder / "cube.hdf5")
+        make_catalog.make_catalogs(group.ccd.sector, folder, None, Select())
+        prepare.prepare(group, folder / "cube.hdf5",
+                        catalog=layout.catalog_path(folder, group.ccd))
         truth = read_truth(layout.truth_path(folder, group.ccd))
         sky = Sky(**truth.sky)
         with Cube(folder / "cube.hdf5") as cube:

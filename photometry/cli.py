@@ -124,7 +124,7 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
     folder = input_folder(args, beside)
     refuse_shipped(folder, beside)
     choices = stage.Choices(**settings_of(args, "prepare", "background", "changes", "stars",
-                                           "anomalies"))
+                                           "wings", "anomalies"))
     if args.quantize is not None:
         if not 0 <= args.quantize <= 1:
             raise UsageError(f"--quantize {args.quantize}: expected 0 to 1")
@@ -140,10 +140,14 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
             say(f"  needs {disk / 1e9:.2f} GB of disk and {memory / 1e9:.2f} GB of memory")
             continue
         try:
+            catalog = layout.catalog_path(folder, group.ccd)
+            if not catalog.exists():
+                say(f"  no {catalog.name}: the level of the background will be less accurate")
+                catalog = None
             report = stage.prepare(group, layout.cube_path(folder, group.ccd), choices,
                                    workers=workers, max_memory_gb=args.max_memory,
                                    overwrite=args.overwrite, ephemeris=args.ephemeris,
-                                   progress=progress)
+                                   catalog=catalog, progress=progress)
         except InputError as problem:
             unusable.append(problem)      # the other CCDs can go on
             continue

@@ -228,7 +228,7 @@ def prf_folder(args: argparse.Namespace) -> Path | None:
 
 SECTIONS = {"simulate": "stages.simulate", "catalog": "stages.make_catalog",
             "prepare": "stages.prepare", "background": "sky.level",
-            "stars": "sky.starmask", "anomalies": "sky.anomalies",
+            "stars": "sky.starmask", "wings": "sky.wings", "anomalies": "sky.anomalies",
             "changes": "sky.differences",
             "todo": "stages.make_todo", "tessphot": "stages.tessphot", "report": "stages.report"}
 

@@ -201,6 +201,16 @@ def test_a_cube_without_a_catalog_is_named(images, capfd):
     assert "catalog_sector001_camera1_ccd4.sqlite" in capfd.readouterr().err
 
 
+def test_prepare_wants_the_stars_first(images, capfd):
+    assert cli.prepare_photometry([str(images), "--workers", "1"]) == console.DONE
+    assert "no catalog_sector001_camera1_ccd4.sqlite: the level" in capfd.readouterr().out
+    assert cli.make_catalog(["1", str(images), "-q"]) == console.DONE
+    assert cli.prepare_photometry([str(images), "-q"]) == console.UNUSABLE
+    assert "--overwrite" in told(capfd)
+    assert cli.prepare_photometry([str(images), "--workers", "1", "-o"]) == console.DONE
+    assert "no catalog" not in capfd.readouterr().out
+
+
 class TestPhotometry:
     def test_needs_to_know_which_targets(self, sector, capsys):
         with pytest.raises(SystemExit, match="2"):

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.errors import InputError, OutputError
+from photometry.core.settings import fingerprint
 from photometry.core.sphere import enclosing_cap, inside_polygon
 from photometry.io.atomic import abandoned, writing
 
@@ -211,6 +213,11 @@ class Catalog:
         """How the catalog was made: the row of the table `settings`."""
         return dict(self._settings)
 
+    def identity(self) -> str:
+        """Return a digest of what the catalog was made from, whenever that was."""
+        return fingerprint({name: value for name, value in self._settings.items()
+                            if name != "created"}, self.count())
+
     def count(self) -> int:
         """Return the number of stars."""
         return self._rows("SELECT COUNT(*) FROM catalog")[0][0]
@@ -251,6 +258,19 @@ class Catalog:
         return _table(self._rows(f"SELECT {_COLUMNS} FROM catalog WHERE tmag < ? "
                                  "ORDER BY tmag, starid", (tmag,)))
 
+    def lights(self, tmag_max: float) -> NDArray[np.float64]:
+        """Return RA and Dec, deg, and Tmag (3, N) of all stars up to a magnitude.
+
+        Made for millions of stars: no Python object is kept of any.
+        """
+        try:
+            rows = self._connection.execute(
+                "SELECT ra, decl, tmag FROM catalog WHERE tmag <= ? ORDER BY starid",
+                (tmag_max,))
+            return np.fromiter(chain.from_iterable(rows), dtype=float).reshape(-1, 3).T
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
+
     def extended(self) -> set[int]:
         """Return the numbers of sources that the catalog calls extended."""
         names = [row[1] for row in self._rows("PRAGMA table_info(catalog)")]
@@ -267,8 +287,11 @@ class Catalog:
         try:
             return self._connection.execute(query, parameters).fetchall()
         except sqlite3.DatabaseError as error:
-            raise InputError(self.path, f"is not a usable star catalog: {error}; "
-                                        "make it again with --overwrite") from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: sqlite3.DatabaseError) -> InputError:
+        return InputError(self.path, f"is not a usable star catalog: {error}; make it again "
+                                     "with --overwrite")
 
     def _read_settings(self) -> dict[str, Any]:
         self._rows(f"SELECT {_COLUMNS} FROM catalog LIMIT 1")

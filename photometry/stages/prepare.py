@@ -25,6 +25,7 @@ from photometry.core.errors import InputError, OutputError, UsageError
 from photometry.core.flags import CadenceFlag, is_good
 from photometry.core.progress import Progress, silent
 from photometry.core.settings import fingerprint
+from photometry.io.catalog import Catalog
 from photometry.io.cube import BYTES_PER_PIXEL, FORMAT_VERSION, Cube
 from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
 from photometry.scene.motion import is_usable
@@ -79,18 +80,20 @@ def requirements(group: Group, workers: int = 1) -> tuple[int, int]:
 
 def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, workers: int = 1,
             max_memory_gb: float = 4.0, overwrite: bool = False, ephemeris: Path | None = None,
-            progress: Progress = silent) -> PrepareReport:
+            catalog: Path | None = None, progress: Progress = silent) -> PrepareReport:
     """Build the cube of one group of images; resume what an interrupted run has done.
 
     Parameters
     ----------
     ephemeris
         Where the spacecraft was (see `photometry.io.orbit`).
+    catalog
+        The stars of the CCD, whose light is kept out of the background.
 
     Raises
     ------
     InputError
-        When no image is usable.
+        When no image is usable, or the catalog is not.
     OutputError
         When the disk is too small or cannot be written.
     UsageError
@@ -100,13 +103,13 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, wo
         raise _unusable(group.left_out)
     choices = choices or Choices()
     group = _with_ephemeris(group, ephemeris)
-    mark = _fingerprint(group, choices, ephemeris)
+    mark = _fingerprint(group, choices, ephemeris, catalog)
     if not overwrite and cube_path.exists():
         return _existing(group, cube_path, mark)
     scratch = scratch_beside(cube_path)
     if not scratch.start(mark):
         require_free(cube_path, requirements(group)[0])
-    job = Job(scratch, group.ccd, group.box, choices, ephemeris=ephemeris)
+    job = Job(scratch, group.ccd, group.box, choices, ephemeris=ephemeris, catalog=catalog)
     with _runner(_affordable(group, workers, max_memory_gb), progress, cube_path) as run:
         head = _build(job, group, mark, run, max_memory_gb, progress)
     with reporting(cube_path):
@@ -156,12 +159,16 @@ def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
     return replace(group, warnings=(*group.warnings, text))
 
 
-def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None) -> str:
+def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None,
+                 catalog: Path | None) -> str:
     """Return a digest of what goes into a cube."""
     files = [(frame.path.name, frame.path.stat().st_size, frame.path.stat().st_mtime_ns,
               frame.flags)
              for frame in group.frames]
     extra = () if ephemeris is None else (checksum(ephemeris),)
+    if catalog is not None:
+        with Catalog(catalog) as stars:
+            extra += (stars.identity(),)
     return fingerprint(choices, files, group.left_out, FORMAT_VERSION, __version__, *extra)
 
 

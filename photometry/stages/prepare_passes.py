@@ -30,6 +30,7 @@ from photometry.sky.interpolate import optical_axis
 from photometry.sky.level import Settings as BackgroundSettings
 from photometry.sky.starmask import Settings as StarSettings
 from photometry.sky.straps import Straps, add_straps, amplitude
+from photometry.sky.wings import Settings as WingSettings
 from photometry.stages.prepare_plan import Frame
 
 BLOCK_FRAMES = 16                 # divides the depth of the cube's chunks
@@ -58,6 +59,7 @@ class Choices:
     background: BackgroundSettings = field(default_factory=BackgroundSettings)
     changes: ChangeSettings = field(default_factory=ChangeSettings)
     stars: StarSettings = field(default_factory=StarSettings)
+    wings: WingSettings = field(default_factory=WingSettings)
     anomalies: AnomalySettings = field(default_factory=AnomalySettings)
 
 
@@ -71,6 +73,7 @@ class Job:
     choices: Choices
     wcs_text: str = ""            # of the reference frame
     ephemeris: Path | None = None     # where the spacecraft was
+    catalog: Path | None = None       # of the stars on the CCD
 
 
 @dataclass(frozen=True, slots=True)

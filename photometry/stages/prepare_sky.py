@@ -7,12 +7,16 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.core.stats import flux_from_tmag
+from photometry.io.catalog import Catalog
+from photometry.scene import wcs
 from photometry.scene.jitter import choose_beacons
-from photometry.sky import differences, level, starmask
+from photometry.sky import differences, level, starmask, wings
 from photometry.sky.anomalies import FULL_WELL
 from photometry.sky.differences import Scene
-from photometry.sky.level import FrameBackground, Grid
+from photometry.sky.level import FrameBackground
 from photometry.sky.straps import Straps, beside, fit_straps
+from photometry.sky.wings import StaticSky
 from photometry.stages.prepare_passes import (
     Block,
     Job,
@@ -52,9 +56,12 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     mean = _deep(job, frames, frames.good & (orbit == main))
     masked = np.where(is_strap(job.box), np.nan, mean)      # straps are brighter than the sky
     used = starmask.sky_pixels(masked, grid, fit, job.choices.stars)
-    static = level.fit_background(masked, used, grid, fit)
-    scene = _scene(mean, static, grid, job)
-    straps = _straps(job, frames, static, scene, used)
+    halo = starmask.halos(mean)
+    sky = wings.static_sky(masked, used, halo, _catalog_light(job), grid, fit, job.choices.wings)
+    static = sky.frame
+    scene = differences.make_scene(mean, mean - level.full_model(static, grid), halo, FULL_WELL,
+                                   grid, job.choices.changes)
+    straps = _straps(job, frames, sky, scene, used)
     for number in range(len(starts) + 1):
         image = mean if number == main else _deep(job, frames, frames.good & (orbit == number))
         _save_orbit(job, number, image, scene, static, used)
@@ -63,7 +70,7 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
                              job.choices.prepare.beacon_brightest)
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
                      beacon_response=beacons.response, orbit_starts=starts,
-                     level_err=static.mesh_err, strap_inside=straps.inside,
+                     level_err=sky.level_err, strap_inside=straps.inside,
                      strap_offset=straps.offset, strap_gain=straps.gain)
 
 
@@ -92,20 +99,32 @@ def _deep(job: Job, frames: Frames, candidates: NDArray[np.bool_]) -> NDArray[np
     return mean
 
 
-def _scene(mean: NDArray, static: FrameBackground, grid: Grid, job: Job) -> Scene:
-    return differences.make_scene(mean, mean - level.full_model(static, grid),
-                                  starmask.halos(mean), FULL_WELL, grid, job.choices.changes)
+def _catalog_light(job: Job) -> wings.Light | None:
+    """Return the light of the catalog's stars; None without stars on the window."""
+    if job.catalog is None:
+        return None
+    with Catalog(job.catalog) as catalog:
+        ra, dec, tmag = catalog.lights(job.choices.wings.faintest_tmag)
+    if len(ra) == 0:
+        return None
+    row, column = wcs.to_pixels(job.wcs_text, ra, dec)
+    known = np.isfinite(row) & np.isfinite(column)
+    if not job.box.contains(row[known], column[known]).any():
+        return None
+    return wings.light_of_stars(job.box, row[known], column[known], flux_from_tmag(tmag[known]),
+                                job.choices.wings)
 
 
-def _straps(job: Job, frames: Frames, static: FrameBackground, scene: Scene,
+def _straps(job: Job, frames: Frames, sky: StaticSky, scene: Scene,
             used: NDArray[np.bool_]) -> Straps:
     """Measure the pattern of the straps from the mean and from the brighter frames."""
     grid, strap = grid_of(job.box, job.ccd.ccd, job.choices.background), is_strap(job.box)
     inside = np.flatnonzero(strap)
     if len(inside) == 0:
         return Straps(inside, np.zeros(0), np.zeros(0))
-    smooth = level.full_model(static, grid)
-    excess = np.where(beside(used, strap), (scene.image - smooth)[:, inside], np.nan)
+    smooth = level.full_model(sky.frame, grid)
+    excess = scene.image - smooth - sky.starlight
+    excess = np.where(beside(used, strap), excess[:, inside], np.nan)
     bright = _mean_image(job, frames, _chosen(frames.good, -frames.levels,
                                               job.choices.prepare.mean_frames))
     change = _compared(job, bright, scene, scene.usable)

@@ -226,12 +226,12 @@ def compare_sky(ccd: CcdId, truth: Truth, cube: Cube) -> SkyResult:
             if int(number) in index and is_good(cube.cadences.quality[frame])]
     some = [good[place] for place in
             np.linspace(0, len(good) - 1, min(SKY_FRAMES, len(good))).astype(int)]
-    left, error = [], []
+    left, error, common = [], [], model.level_error(cube.box)
     for frame in some:
         one = slice(frame, frame + 1)
         true = sky.evaluate(index[int(cube.cadences.cadenceno[frame])], cube.box)
         left.append(model.evaluate(cube.box, one)[0] - true)
-        error.append(model.error(cube.box, one)[0])
+        error.append(np.hypot(model.error(cube.box, one)[0], common))
     residual = np.array(left)
     return SkyResult(str(ccd), _rms(residual), _rms(residual - residual.mean(axis=0)),
                      _rms(residual / np.array(error)))

@@ -106,6 +106,26 @@ def test_brighter_than_is_strict_and_in_order(tmp_path):
         assert catalog.stars_per_magnitude() == {8: 2, 9: 1, 10: 1}
 
 
+def test_lights_are_those_of_the_brighter_stars(small):
+    path, table = small
+    limit = np.sort(table.tmag)[9]
+    with Catalog(path) as catalog:
+        lights = catalog.lights(limit)
+        assert catalog.lights(-5.0).shape == (3, 0)
+    chosen = table.take(np.argsort(table.starid))
+    chosen = chosen.take(chosen.tmag <= limit)
+    np.testing.assert_array_equal(lights, [chosen.ra, chosen.dec, chosen.tmag])
+
+
+def test_identity_is_of_the_content(small, tmp_path):
+    path, table = small
+    other = tmp_path / "other.sqlite"
+    write_catalog(other, SETTINGS | {"created": "2027-01-01T00:00:00+00:00"}, table, {})
+    fewer = write(tmp_path / "fewer.sqlite", table.take(np.arange(49)))
+    with Catalog(path) as one, Catalog(other) as same, Catalog(fewer) as another:
+        assert one.identity() == same.identity() != another.identity()
+
+
 def test_a_view_answers_stars_per_magnitude(small):
     with sqlite3.connect(small[0]) as connection:
         rows = dict(connection.execute("SELECT magnitude, stars FROM stars_per_magnitude"))

@@ -11,12 +11,15 @@ import pytest
 
 from photometry.core.errors import InputError, OutputError, UsageError
 from photometry.core.flags import CadenceFlag, PixelFlag
-from photometry.core.ids import Select
+from photometry.core.ids import CcdId, Select
 from photometry.core.pixels import Box
+from photometry.io import layout
 from photometry.io.cube import CHUNK_PIXELS, Cube
 from photometry.io.ephemeris import earth_position_km
 from photometry.io.orbit import AU_KM
+from photometry.io.truth import read_truth
 from photometry.scene.motion import Motion
+from photometry.scene.simulated_sky import Sky
 from photometry.sky.background import BackgroundModel
 from photometry.stages import prepare, prepare_assembly, prepare_passes, prepare_sky
 from tests.stages.frames import BOX, make_ffi, sky, wcs_text, write, write_window
@@ -105,6 +108,18 @@ def test_background_model_is_the_sky(made):
             assert np.sqrt(np.mean(off**2)) < 0.6
         assert np.all((model.error(BOX)[0] > 0) & (model.error(BOX)[0] < 2))
         assert cube.used_for_background(BOX).mean() > 0.3
+
+
+def test_starlight_is_no_background(quiet):
+    """Stars of the catalog put 2 to 3 % of their light among the pixels that look like sky."""
+    ccd = CcdId(1, 2, 3)
+    truth = Sky(**read_truth(layout.truth_path(quiet, ccd)).sky)
+    with Cube(layout.cube_path(quiet, ccd)) as cube:
+        model = BackgroundModel(**cube.background_arrays())
+        off = model.evaluate(cube.box, slice(30, 31))[0] - truth.evaluate(30, cube.box)
+        error = model.level_error(cube.box)
+    assert abs(np.mean(off)) < 0.01 and np.std(off) < 0.04
+    assert 0.4 < np.sqrt(np.mean((off / np.hypot(error, 0.01))**2)) < 1.6
 
 
 def test_sum_image_is_the_mean_of_good_frames_without_sky(made):
@@ -201,7 +216,7 @@ def test_an_interrupted_run_goes_on_to_the_same_cube(window, made, tmp_path, mon
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from photometry.core.ids import Select
+from photometry.core.ids import CcdId, Select
 from photometry.stages import prepare, prepare_assembly
 write, calls = prepare_assembly._planes, []
 def killed(*args):
