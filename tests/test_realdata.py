@@ -9,15 +9,18 @@ from astropy.io import fits
 
 from photometry import cli, console
 from photometry.core.outcome import Status
+from photometry.core.stats import mad_sigma
 from photometry.io import layout
 from photometry.io.ffi import read_header
 from photometry.io.lightcurve import read_lightcurve
 from photometry.io.todo import Todo
 from photometry.scene import wcs
-from tests.pipeline import check, read_all
+from tests.pipeline import check, read_all, run_photometry
+from tests.test_pipeline import copy_without_results
 
 COLUMNS_WITH_ERRORS = 84      # the uncertainty plane of the real corner is narrower
 MARGIN_PX = 2
+SATURATED_TMAG = 8.0
 V_T_MINUS_TMAG = 0.9          # of a typical star
 
 
@@ -73,6 +76,32 @@ def test_centroids_agree_with_the_header(corner, stars):
         row, column = wcs.to_pixels(text, star.header["RA_OBJ"], star.header["DEC_OBJ"])
         assert star.lightcurve.row[0] == pytest.approx(row[0], abs=0.3)
         assert star.lightcurve.column[0] == pytest.approx(column[0], abs=0.3)
+
+
+def offsets(folder, output):
+    """Return how far (N, 2) the stars of a folder are from the header's places, and the stars."""
+    image, = (path for _, path in layout.find_ffis(folder))
+    text, stars = read_header(image).wcs_text, list(read_all(output).values())
+    row, column = wcs.to_pixels(text, [star.header["RA_OBJ"] for star in stars],
+                                [star.header["DEC_OBJ"] for star in stars])
+    found = [(star.lightcurve.row[0], star.lightcurve.column[0]) for star in stars]
+    return np.array(found) - np.column_stack([row, column]), stars
+
+
+def test_fitted_positions_are_those_of_the_header(corner, realdata, tmp_path):
+    folder = copy_without_results(corner, tmp_path / "corner")
+    run_photometry(folder, tmp_path / "psf", "--method", "psf", "--prf",
+                   str(realdata / "prf" / "sectors1-3"))
+    away, stars = offsets(corner, tmp_path / "psf")
+    # Alone, unsaturated, and away from the border; a blurred image has a star that is not listed.
+    plain = np.array([star.tmag > SATURATED_TMAG and star.header["PSF_NFIT"] == 1
+                      and abs(star.header["PSF_BLUR"]) < 0.04
+                      and min(star.lightcurve.row[0], star.lightcurve.column[0]) > MARGIN_PX
+                      and star.lightcurve.row_err[0] < 0.05 for star in stars])
+    assert plain.sum() >= 10
+    assert np.all(np.abs(np.median(away[plain], axis=0)) < 0.05)
+    # Tycho's places are of the year 2000, 18 years of proper motion earlier.
+    assert np.all(mad_sigma(away[plain], axis=0) < 0.05)
 
 
 def test_times_are_barycentric_for_each_star(stars, realdata):

@@ -53,6 +53,7 @@ class LightCurveFlag(IntFlag):
     """Bits of the light curve's QUALITY column."""
 
     BACKGROUND_JUMP = 256         # some pixel of the stamp has PixelFlag.BACKGROUND_JUMP
+    POSITION_HELD = 512           # the position is the predicted one: it could not be fitted
 
 
 class ApertureFlag(IntFlag):

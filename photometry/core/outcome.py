@@ -43,6 +43,8 @@ class LightCurve:
     flux_background: NDArray[np.float64]  # e-/s, background under the same pixels
     row: NDArray[np.float64]              # flux centroid on the science area
     column: NDArray[np.float64]
+    row_err: NDArray[np.float64] | None = None      # pixels, of methods that fit positions
+    column_err: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Measurement:
     decisions: tuple[Note, ...] = ()      # what was decided and why, for `--debug` and `explain`
     extras: dict[str, Any] = field(default_factory=dict)   # header keyword -> value
     weightmap: WeightMap | None = None    # goes into the file
+    flags: NDArray[np.int32] | None = None      # (T,) LightCurveFlag bits
 
 
 @dataclass(frozen=True, slots=True)

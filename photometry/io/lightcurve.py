@@ -31,7 +31,6 @@ ORIGIN = "TASOC/Aarhus"       # lightkurve and others know the format by this te
 GZIP_LEVEL = 1
 _GZIP_MAGIC = b"\x1f\x8b"
 _TYPES = {"D": ">f8", "E": ">f4", "J": ">i4"}
-_ROW = np.dtype([(column.name, _TYPES[column.form]) for column in cards.COLUMNS])
 _DAMAGE = (OSError, EOFError, zlib.error, KeyError, IndexError, TypeError, ValueError,
            fits.VerifyError, AstropyUserWarning)
 
@@ -186,12 +185,22 @@ def _primary(content: LightCurveFile, origin: str) -> list[str]:
             *cards.settings_cards(content.method, content.settings)]
 
 
+def _columns(content: LightCurveFile) -> tuple[cards.Column, ...]:
+    """Return the columns of the table: errors of positions only where these were fitted."""
+    fitted = content.measurement.lightcurve.row_err is not None
+    return (*cards.COLUMNS, *cards.POSITION_COLUMNS) if fitted else cards.COLUMNS
+
+
+def _row_of(columns: tuple[cards.Column, ...]) -> np.dtype:
+    return np.dtype([(column.name, _TYPES[column.form]) for column in columns])
+
+
 def _table_header(content: LightCurveFile) -> list[str]:
-    source, time = content.source, content.cadences.time
+    source, time, columns = content.source, content.cadences.time, _columns(content)
     half = 0.5 * source.cadence_s / SECONDS_PER_DAY
     start, stop = float(time[0]) - half, float(time[-1]) + half
     return [
-        *cards.table_cards("LIGHTCURVE", len(time), _ROW.itemsize, cards.COLUMNS),
+        *cards.table_cards("LIGHTCURVE", len(time), _row_of(columns).itemsize, columns),
         *cards.time_cards(start, stop, source.cadence_s, source.time_accuracy_s,
                           source.time_observer),
         *cards.exposure_cards(source.readout, stop - start),
@@ -200,7 +209,7 @@ def _table_header(content: LightCurveFile) -> list[str]:
 
 def _table(content: LightCurveFile) -> NDArray:
     cadences, lightcurve = content.cadences, content.measurement.lightcurve
-    table = np.empty(len(cadences), dtype=_ROW)
+    table = np.empty(len(cadences), dtype=_row_of(_columns(content)))
     table["TIME"] = cadences.time
     table["TIMECORR"] = cadences.timecorr
     table["CADENCENO"] = cadences.cadenceno
@@ -214,6 +223,9 @@ def _table(content: LightCurveFile) -> NDArray:
     table["MOM_CENTR2"] = ccd_row(lightcurve.row)
     table["POS_CORR1"] = content.drift[:, 1]
     table["POS_CORR2"] = content.drift[:, 0]
+    if lightcurve.row_err is not None:
+        table["MOM_CENTR1_ERR"] = lightcurve.column_err
+        table["MOM_CENTR2_ERR"] = lightcurve.row_err
     return table
 
 
@@ -259,6 +271,8 @@ def _parse(path: Path, hdus: fits.HDUList) -> StoredLightCurve:
     header = dict(table.header) | dict(hdus[0].header)
     columns = {name: table.data[name] for name in table.data.names}
     exposure_s = np.full(len(table.data), float(header["XPOSURE"]))
+    position_err = [_native(columns[name]) if name in columns else None
+                    for name in ("MOM_CENTR2_ERR", "MOM_CENTR1_ERR")]
     rows, width = aperture.data.shape
     row0 = int(science_row(aperture.header["CRVAL2P"]))
     column0 = int(science_column(aperture.header["CRVAL1P"]))
@@ -269,7 +283,7 @@ def _parse(path: Path, hdus: fits.HDUList) -> StoredLightCurve:
                  exposure_s),
         LightCurve(_native(columns["FLUX_RAW"]), _native(columns["FLUX_RAW_ERR"]),
                    _native(columns["FLUX_BKG"]), science_row(_native(columns["MOM_CENTR2"])),
-                   science_column(_native(columns["MOM_CENTR1"]))),
+                   science_column(_native(columns["MOM_CENTR1"])), *position_err),
         columns["QUALITY"].astype(np.int32),
         np.column_stack([_native(columns["POS_CORR2"]), _native(columns["POS_CORR1"])]),
         Box(row0, row0 + rows, column0, column0 + width),

@@ -46,6 +46,10 @@ COLUMNS = (
     Column("POS_CORR1", "D", "pixels", "F14.7", "column offset from the reference frame"),
     Column("POS_CORR2", "D", "pixels", "F14.7", "row offset from the reference frame"),
 )
+POSITION_COLUMNS = (
+    Column("MOM_CENTR1_ERR", "D", "pixels", "F10.5", "1 sigma of the fitted column"),
+    Column("MOM_CENTR2_ERR", "D", "pixels", "F10.5", "1 sigma of the fitted row"),
+)
 WEIGHT_COLUMNS = (
     Column("CADENCENO1", "J", "", "I10", "first cadence of the weights"),
     Column("CADENCENO2", "J", "", "I10", "last cadence of the weights"),

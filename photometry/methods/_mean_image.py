@@ -64,7 +64,8 @@ def fit_mean_image(stamp: Stamp, sources: Sources, pixels: FitPixels, motion: Mo
     """Fit all sources, an offset, a common shift and a common blur to the mean image."""
     box, used = stamp.pixels.box, np.flatnonzero(pixels.usable)
     image = stamp.pixels.sumimage.ravel()[used]
-    weight = min(motion.good.sum(), MEAN_CADENCES) / _variance(stamp, motion.good).ravel()[used]
+    variance = mean_variance(stamp, motion.good).ravel()[used]
+    weight = min(motion.good.sum(), MEAN_CADENCES) / variance
     images = sources.images(stamp.prf, box, motion.center)
     near, steady = _divide(sources, images, pixels, weight, used, settings)
     terms = expand(sources.take(near), stamp.prf, box, motion.center)
@@ -103,7 +104,7 @@ def _divide(sources: Sources, images: NDArray, pixels: FitPixels, weight: NDArra
     return near, np.setdiff1d(np.arange(len(sources)), near)
 
 
-def _variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64]:
+def mean_variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the mean variance (R, C) of the pixels in some cadences."""
     return filled(nan_mean(stamp.pixels.flux_err[frames].astype(float) ** 2))
 

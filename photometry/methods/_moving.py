@@ -26,9 +26,13 @@ def coefficients(drift: NDArray, blur: NDArray) -> NDArray[np.float64]:
                      blur], axis=1)
 
 
-def expand(sources: Sources, prf: Prf, box: Box, shift: NDArray) -> NDArray[np.float64]:
-    """Return the terms (7, K, P) of sources around positions moved by `shift` (2,)."""
-    h = STEP_PX
+def expand(sources: Sources, prf: Prf, box: Box, shift: NDArray,
+           step: float = STEP_PX) -> NDArray[np.float64]:
+    """Return the terms (7, K, P) of sources around positions moved by `shift` (2,).
+
+    They are right at no motion and at motions of `step` pixels along rows or columns.
+    """
+    h = step
 
     def at(row: float, column: float, broadening: float = 0.0) -> NDArray[np.float64]:
         return sources.images(prf, box, shift + np.array([row, column]), broadening)

@@ -182,7 +182,8 @@ def light_curve_file(run: Run, source: StampSource, method: str, found: Measurem
         Source(origin.ccd, origin.cadence_s, origin.readout, origin.wcs_text, origin.data_rel,
                run.version, origin.time_accuracy_s, origin.time_observer),
         method, source.cadences(stamp.target), replace(found, aperture=bits),
-        cadence_flags(pixels.pixel_flags), stamp.drift, pixels.box, pixels.sumimage, numbers,
+        cadence_flags(pixels.pixel_flags, found.flags), stamp.drift, pixels.box,
+        pixels.sumimage, numbers,
         asdict(run.method_settings[method]),
         Provenance(f"tess-photometry {__version__}", __version__, run.fingerprint, origin.inputs,
                    origin.catalog, origin.procver, origin.ticver, run.date))
@@ -226,10 +227,15 @@ def aperture_image(found: NDArray[np.int32], background_pixels: NDArray[np.bool_
     return found | np.where(background_pixels, int(ApertureFlag.BACKGROUND), 0) | outputs
 
 
-def cadence_flags(pixel_flags: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Return the light curve's QUALITY (T,): a background jump anywhere in the stamp."""
+def cadence_flags(pixel_flags: NDArray[np.uint8],
+                  found: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+    """Return the light curve's QUALITY (T,).
+
+    That is the method's own flags `found` (T,), and a background jump anywhere in the stamp.
+    """
     jump = (pixel_flags & int(PixelFlag.BACKGROUND_JUMP)).any(axis=(1, 2))
-    return np.where(jump, int(LightCurveFlag.BACKGROUND_JUMP), 0).astype(np.int32)
+    flags = np.where(jump, int(LightCurveFlag.BACKGROUND_JUMP), 0).astype(np.int32)
+    return flags if found is None else flags | found
 
 
 Tile = list[Task]

@@ -173,6 +173,20 @@ def test_contamination_is_named_after_the_method(method, keyword):
     assert header["PHOTMET"] == method
 
 
+def test_errors_of_fitted_positions(tmp_path):
+    content = make_lightcurve(method="psf")
+    error = np.linspace(1e-3, 2e-3, 7)
+    curve = replace(content.measurement.lightcurve, row_err=error, column_err=2 * error)
+    fitted = replace(content, measurement=replace(content.measurement, lightcurve=curve))
+    for name, written, expected in (("a", content, None), ("b", fitted, error)):
+        write_lightcurve(tmp_path / f"{name}.fits.gz", written)
+        found = read_lightcurve(tmp_path / f"{name}.fits.gz").lightcurve
+        np.testing.assert_array_equal(found.row_err, expected)
+    with fits.open(tmp_path / "b.fits.gz", checksum=True) as hdus:
+        assert hdus[1].columns.names[-2:] == ["MOM_CENTR1_ERR", "MOM_CENTR2_ERR"]
+        np.testing.assert_array_equal(hdus[1].data["MOM_CENTR1_ERR"], 2 * error)
+
+
 def test_weights_of_the_halo_method(tmp_path):
     content = make_lightcurve(method="halo", weights=True)
     write_lightcurve(tmp_path / "halo.fits.gz", content)

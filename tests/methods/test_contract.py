@@ -58,6 +58,8 @@ def test_shapes_types_and_finite_values(name):
     outcome = measured(name, stamp)
     for field in dataclasses.fields(outcome.lightcurve):
         values = getattr(outcome.lightcurve, field.name)
+        if values is None:
+            continue
         assert values.shape == (200,), field.name
         assert values.dtype == np.float64, field.name
         assert np.all(np.isfinite(values)), field.name

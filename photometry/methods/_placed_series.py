@@ -1,0 +1,186 @@
+"""Fluxes and positions in every cadence, about the places that the mean image tells."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.stamp import Stamp
+from photometry.core.stats import mad_sigma, nan_mean
+from photometry.methods._batch_fit import Fit, Frames, Layout, Prior, fit
+from photometry.methods._fit_pixels import FitPixels, filled
+from photometry.methods._joint import LEAST, LEAST_CADENCES, LOOSE, LOST_SHARE, Motion
+from photometry.methods._moving import BLUR, expand, expand_faint
+from photometry.methods._placing import Placed
+
+CELL_PX = 0.4                     # cadences farther apart have expansions of their own
+STEPS_PX = (0.05, 0.2)            # of the differences: about as far as cadences are apart
+REACH_PX = 0.4                    # a position farther from the predicted one is not believed
+FIXED_PX = 1e-5                   # motion of what may not move
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What is found in each cadence; NaN where nothing could be fitted."""
+
+    flux: NDArray[np.float64]         # (T,)
+    variance: NDArray[np.float64]     # (T,) from the pixels' own errors, motion and blur
+    background: NDArray[np.float64]   # (T,)
+    away: NDArray[np.float64]         # (T, 2) fitted minus predicted position, pixels
+    error: NDArray[np.float64]        # (T, 2) of the position
+    weights: NDArray[np.float64]      # (T, P)
+    held: NDArray[np.bool_]           # (T,) whether the predicted position had to do
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known before cadences are fitted."""
+
+    free: NDArray[np.float64]         # (K,) e-/s by which fluxes may differ from the mean ones
+    common: float                     # e-/s per pixel, the background's shared error
+    own_motion: float                 # pixels, of one star against the others
+
+
+def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
+               known: Known, block: int) -> Series:
+    """Fit all cadences, in groups near in time and in pointing."""
+    count = len(motion.drift)
+    series = Series(*(np.full((count, *shape), np.nan) for shape in
+                      ((), (), (), (2,), (2,), (len(pixels.index),))), np.zeros(count, bool))
+    for frames in group(motion, block):
+        part = _fit_group(stamp, placed, pixels, motion, known, frames)
+        for field in fields(Series):
+            getattr(series, field.name)[frames] = getattr(part, field.name)
+    return series
+
+
+def group(motion: Motion, block: int) -> list[NDArray[np.int_]]:
+    """Return the indices of cadences that one expansion serves."""
+    count = len(motion.drift)
+    blocks = np.arange(count) * max(1, round(count / block)) // count
+    cells = np.rint((motion.drift - motion.center) / CELL_PX).astype(int)
+    _, member = np.unique(np.column_stack([blocks, cells]), axis=0, return_inverse=True)
+    member = member.ravel()
+    return [np.flatnonzero(member == number) for number in range(member.max() + 1)]
+
+
+def _fit_group(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion, known: Known,
+               frames: NDArray[np.int_]) -> Series:
+    """Fit cadences: once with free motion and blur, then with likely ones."""
+    good, layout = motion.good[frames], placed.layout
+    within = good if good.any() else np.ones_like(good)
+    errors = _columns(stamp.pixels.flux_err[frames], pixels.index) ** 2
+    typical = filled(nan_mean(errors[within]))
+    center = motion.drift[frames][within].mean(axis=0)
+    seen = _frames(stamp, placed, pixels, motion, frames, center, 1 / typical)
+    start = np.zeros(layout.size)
+    start[:layout.stars] = placed.model.flux[placed.model.near]
+    loose = _precision(layout, known, LOOSE)
+    found = _fit_patterns(seen, layout, Prior(start, loose[None]), start)
+    likely = _excess(found, layout, good)
+    # Cadences that are not good may be anywhere: theirs stay loose.
+    precision = np.where(good[:, None, None], _precision(layout, known, likely), loose)
+    found = _fit_patterns(seen, layout, Prior(start, precision), start)
+    moves = [layout.rows.start, layout.columns.start]
+    believed = found.settled & (np.abs(found.values[:, moves]).max(axis=1) <= REACH_PX)
+    held = np.isfinite(found.values[:, 0]) & (placed.held | ~believed)
+    if held.any():
+        precision[held] = _precision(layout, known, np.full(3, FIXED_PX))
+        found = _fit_patterns(seen, layout, Prior(start, precision), start)
+    return _gather(stamp, found, layout, np.where(np.isfinite(errors), errors, typical),
+                   np.where((held | ~good)[:, None], LOOSE, likely), pixels.index, frames, held)
+
+
+def _frames(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
+            frames: NDArray[np.int_], center: NDArray, weight: NDArray) -> Frames:
+    """Return cadences without the light that is not fitted, and the terms of what is."""
+    model, index, box = placed.model, pixels.index, stamp.pixels.box
+    near, steady = placed.sources.take(model.near), placed.sources.take(model.steady)
+    shift = center + model.shift
+    moves = motion.terms(frames, center, model.blur)
+    others = expand_faint(steady, model.flux[model.steady], stamp.prf, box, shift)[:, index]
+    values = _columns(stamp.pixels.flux[frames], index) - moves @ others - model.offset
+    drift = motion.drift[frames] - center
+    step = np.clip(2 * np.sqrt(np.mean(drift**2)), *STEPS_PX)
+    terms = expand(near, stamp.prf, box, shift, float(step))[:, :, index]
+    spread = np.zeros((len(frames), 4))
+    spread[:, 3] = moves[:, BLUR]
+    return Frames(values, terms, drift, spread, weight)
+
+
+def _precision(layout: Layout, known: Known, change: NDArray) -> NDArray[np.float64]:
+    """Return the inverse covariance (N, N) of the parameters, for motion and blur `change`.
+
+    Positions share the motion of the frame and have little of their own.
+    """
+    precision = np.zeros((layout.size, layout.size))
+    stars = np.arange(1, layout.stars)
+    precision[stars, stars] = known.free[1:] ** -2.0
+    own = np.eye(layout.placed) * min(known.own_motion, change[0]) ** 2
+    for part, sigma in ((layout.rows, change[0]), (layout.columns, change[1])):
+        precision[part, part] = np.linalg.inv(own + sigma**2)
+    precision[layout.blur, layout.blur] = change[2] ** -2.0
+    precision[-1, -1] = max(known.common, 1e-9) ** -2.0
+    return precision
+
+
+def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray) -> Fit:
+    """Fit cadences by what pixels they lack; NaN where too much is lacking."""
+    count, n_pixels = seen.pixels.shape
+    result = Fit(*(np.full((count, width), np.nan)
+                   for width in (layout.size, layout.size, n_pixels, 3)), np.zeros(count, bool))
+    there = np.isfinite(seen.pixels)
+    _, first, member = np.unique(np.packbits(there, axis=1), axis=0, return_index=True,
+                                 return_inverse=True)
+    share = np.maximum(seen.terms[0, 0], 0.0)
+    for number, pattern in enumerate(there[first]):
+        if share[pattern].sum() < (1 - LOST_SHARE) * share.sum():
+            continue
+        rows = np.flatnonzero(member.ravel() == number)
+        part = Frames(np.where(pattern, seen.pixels[rows], 0.0), seen.terms, seen.drift[rows],
+                      seen.spread[rows], seen.weight * pattern)
+        found = fit(part, layout, Prior(prior.expected, prior.of(rows)), start)
+        for field in fields(Fit):
+            getattr(result, field.name)[rows] = getattr(found, field.name)
+    return result
+
+
+def _excess(found: Fit, layout: Layout, good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return by how much (3,) motion and blur are off more than their errors tell."""
+    wanted = [layout.rows.start, layout.columns.start, layout.blur]
+    values, error = found.values[:, wanted], found.error[:, wanted]
+    known = good & np.isfinite(values).all(axis=1) & found.settled
+    if known.sum() < LEAST_CADENCES:
+        return LEAST
+    # The loose prior has shrunk both toward zero: undo that first.
+    trust = np.maximum(1 - (error[known] / LOOSE) ** 2, 1e-6)
+    scatter = np.hypot(mad_sigma(values[known] / trust, axis=0),
+                       np.median(values[known] / trust, axis=0))
+    noise = np.median(error[known] / np.sqrt(trust), axis=0)
+    return np.clip(np.sqrt(np.maximum(scatter**2 - noise**2, 0.0)), LEAST, LOOSE)
+
+
+def _gather(stamp: Stamp, found: Fit, layout: Layout, errors: NDArray, likely: NDArray,
+            index: NDArray[np.int_], frames: NDArray[np.int_],
+            held: NDArray[np.bool_]) -> Series:
+    """Return what is found in some cadences.
+
+    Parameters
+    ----------
+    errors : (T, P)
+        Variances of the pixels.
+    likely : (T, 3)
+        How far motion and blur may be from the predicted ones.
+    """
+    weights, moves = found.weights, [layout.rows.start, layout.columns.start]
+    variance = np.einsum("tp,tp,tp->t", weights, weights, errors)
+    variance += np.sum((found.response * likely) ** 2, axis=1)
+    error = np.where(held[:, None], likely[:, :2], found.error[:, moves])
+    background = np.nan_to_num(_columns(stamp.pixels.background[frames], index))
+    return Series(found.values[:, 0], variance, np.einsum("tp,tp->t", weights, background),
+                  found.values[:, moves], error, weights, held)
+
+
+def _columns(cube: NDArray, index: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Return some pixels of a cube as (T, P) in double precision."""
+    return cube.reshape(len(cube), -1)[:, index].astype(float)

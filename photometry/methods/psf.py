@@ -1,0 +1,141 @@
+"""Fit fluxes and positions of the star and its neighbors with a known PRF.
+
+For stars whose catalog positions, or the motion of the frames, are not known well enough: those
+of the target and of the neighbors that overlap it most are fitted, first to the mean image, then,
+together with the fluxes, to each cadence. Of the positions is known beforehand what catalog and
+motion tell, so that faint stars keep to them. Where a fit does not settle near there, the
+predicted position is used, with a flag.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.core.flags import LightCurveFlag
+from photometry.core.outcome import LightCurve, Measurement, Note, Outcome
+from photometry.core.stamp import Stamp
+from photometry.core.stats import nan_mean
+from photometry.methods._fit_pixels import FitPixels, choose_pixels
+from photometry.methods._joint import Motion
+from photometry.methods._mean_image import common_error, find_problem, systematic_error
+from photometry.methods._moving import BLUR_PX
+from photometry.methods._placed_series import Known, Series, fit_series
+from photometry.methods._placing import Placed, place
+from photometry.methods._sources import find_sources
+from photometry.methods._sums import aperture_bits
+
+REFERENCES = ("1987PASP...99..191S", "2000PASP..112.1360A")
+
+BLEND = "blend"
+LITTLE_LIGHT = "little_light"
+HELD = "position_held"
+LEAST_SHARE = 0.6                 # of the light in the fitted pixels, without a remark
+HELD_SHARE = 0.1                  # of the cadences with a held position, without a remark
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How stars are fitted."""
+
+    radius: float = 5.5               # pixels around the target that are fitted
+    separation: float = 0.7           # pixels; stars closer than this count as one
+    saturation_tmag: float = 6.8      # brighter targets are left to the aperture
+    saturation: float = 8.0e4         # e-/s in a pixel, above which it is left out
+    free_stars: int = 5               # neighbors at most that may vary
+    free_overlap: float = 0.003       # of the target's flux: light of a neighbor that varies
+    placed_stars: int = 2             # neighbors at most whose positions are fitted
+    variability: float = 0.3          # relative, of a neighbor about its mean flux
+    catalog_error: float = 0.3        # relative, of the catalog's fluxes
+    catalog_position: float = 0.1     # pixels, of the catalog's positions
+    reach: float = 1.5                # pixels; farther from the catalog is not believed
+    shift_error: float = 0.03         # pixels, of all positions together
+    own_motion: float = 0.002         # pixels, of a star against the others from frame to frame
+    blur_error: float = 0.05          # pixels^2, of the PRF's variance along each axis
+    position_error: float = 0.01      # pixels, of one star that is not placed
+    prf_error: float = 0.005          # relative, of the light share in the fitted pixels
+    block: int = 400                  # cadences that share an expansion
+
+
+DEFAULTS = Settings()
+
+
+def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
+    """Return the light curve of the target from a fit of fluxes and positions."""
+    pixels = choose_pixels(stamp, settings.radius, settings.saturation)
+    stop = find_problem(stamp, pixels, settings)
+    if stop is not None:
+        return stop
+    motion = Motion.of(stamp)
+    sources = find_sources(stamp, settings.separation)
+    placed = place(stamp, sources, pixels, motion, settings)
+    model = placed.model
+    free = settings.variability * np.maximum(model.flux, 0.1 * placed.sources.total)[model.near]
+    known = Known(np.maximum(free, 1e-3), common_error(stamp, pixels), settings.own_motion)
+    series = fit_series(stamp, placed, pixels, motion, known, settings.block)
+    return _measurement(stamp, placed, pixels, series, motion, settings)
+
+
+def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series,
+                 motion: Motion, settings: Settings) -> Measurement:
+    box, target, sources = stamp.pixels.box, stamp.target, placed.sources
+    weights = np.zeros(box.shape)
+    weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
+    variance = series.variance + stamp.pixels.common.variance(weights)
+    position = np.array([target.row, target.column]) + placed.away + motion.drift + series.away
+    lightcurve = LightCurve(series.flux, np.sqrt(variance), series.background, *position.T.copy(),
+                            *series.error.T.copy())
+    contamination = float(1 - sources.share[0])
+    share = float(placed.model.images[0][pixels.index].sum())
+    systematic = systematic_error(sources, placed.model, weights.ravel(), settings)
+    systematic /= abs(placed.model.flux[0])
+    notes = _notes(placed, contamination, share, series.held)
+    return Measurement(
+        lightcurve=lightcurve, aperture=aperture_bits(stamp.pixels.collected, pixels.fitted),
+        contamination=contamination, flux_fraction=1.0,
+        neighbours=tuple(sources.merged.tolist()), notes=notes,
+        decisions=(*_told(placed, pixels, share, systematic), *notes),
+        extras=_cards(placed, share, systematic, series.held),
+        flags=np.where(series.held, int(LightCurveFlag.POSITION_HELD), 0).astype(np.int32))
+
+
+def _told(placed: Placed, pixels: FitPixels, share: float, systematic: float) -> tuple[Note, ...]:
+    model, layout = placed.model, placed.layout
+    return (
+        Note("fit", f"{layout.stars} sources free in each cadence, {layout.placed} of them with "
+                    f"positions, {len(model.steady)} steady, in {len(pixels.index)} pixels with "
+                    f"{share:.4f} of the light"),
+        Note("place", f"{placed.away[0]:+.4f} rows, {placed.away[1]:+.4f} columns from the "
+                      f"catalog (errors {placed.error[0]:.4f}, {placed.error[1]:.4f}); PRF "
+                      f"variance {model.blur * BLUR_PX**2:+.4f} px^2; background "
+                      f"{model.offset:+.3f} e-/s per pixel"),
+        Note("systematic", f"mean flux uncertain by {1e2 * systematic:.2f} % from positions, "
+                           "PRF and neighbors"))
+
+
+def _notes(placed: Placed, contamination: float, share: float,
+           held: NDArray[np.bool_]) -> tuple[Note, ...]:
+    notes, merged = [], placed.sources.merged
+    if len(merged):
+        names = ", ".join(map(str, merged.tolist()))
+        notes.append(Note(BLEND, f"measured together with TIC {names}, too close to tell apart: "
+                                 f"{contamination:.4f} of the light"))
+    if share < LEAST_SHARE:
+        notes.append(Note(LITTLE_LIGHT, f"only {share:.3f} of the light is in usable pixels"))
+    if placed.held:
+        notes.append(Note(HELD, "no position was found near the catalog's, which is used"))
+    elif held.mean() > HELD_SHARE:
+        notes.append(Note(HELD, f"the predicted position is used in {held.sum()} cadences"))
+    return tuple(notes)
+
+
+def _cards(placed: Placed, share: float, systematic: float,
+           held: NDArray[np.bool_]) -> dict[str, object]:
+    """Return the header cards of a fit."""
+    model = placed.model
+    return {"PSF_FRAC": share, "PSF_SYS": systematic, "PSF_NFIT": len(model.near),
+            "PSF_NFIX": len(model.steady), "PSF_NPOS": placed.layout.placed,
+            "PSF_DROW": float(placed.away[0]), "PSF_DCOL": float(placed.away[1]),
+            "PSF_EROW": float(placed.error[0]), "PSF_ECOL": float(placed.error[1]),
+            "PSF_BLUR": model.blur * BLUR_PX**2, "PSF_OFFS": model.offset,
+            "PSF_HELD": int(held.sum())}
