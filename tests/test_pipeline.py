@@ -8,11 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from photometry import console
-from photometry.core.flags import ApertureFlag, is_good
+from photometry.core.flags import ApertureFlag, LightCurveFlag, is_good
 from photometry.core.ids import CcdId
 from photometry.core.outcome import Status
 from photometry.core.pixels import OUTPUT_NAMES, output_of
@@ -113,6 +114,19 @@ def copy_without_results(sector, folder):
     with Todo(folder) as todo:
         todo.reset_all()
     return folder
+
+
+def test_an_excursion_of_the_pointing_is_told_in_every_light_curve(sector, tmp_path):
+    folder = copy_without_results(sector, tmp_path / "data")
+    ((_, path),) = layout.find_cubes(folder)
+    with h5py.File(path, "r+") as cube:
+        assert not cube["motion/excursion"][:].any()
+        cube["motion/excursion"][4] = True
+    curves = read_all(run_photometry(folder, tmp_path / "out", "--tmag-max", "12"))
+    assert len(curves) > 1
+    for curve in curves.values():
+        told = curve.quality & int(LightCurveFlag.POINTING_EXCURSION) != 0
+        assert np.flatnonzero(told).tolist() == [4]
 
 
 def contents(output):

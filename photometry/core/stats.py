@@ -52,3 +52,11 @@ def nan_mean(values: NDArray, axis: int = 0) -> NDArray[np.float64]:
     total = np.where(finite, values, 0).sum(axis=axis, dtype=float)
     with np.errstate(invalid="ignore", divide="ignore"):
         return total / np.where(count > 0, count, np.nan)
+
+
+def nan_median(values: NDArray) -> NDArray[np.float64]:
+    """Return the median of finite values along the first axis; NaN, silently, where none."""
+    if not len(values):
+        return np.full(values.shape[1:], np.nan)
+    empty = ~np.isfinite(values).any(axis=0)
+    return np.where(empty, np.nan, np.nanmedian(np.where(empty, 0.0, values), axis=0))

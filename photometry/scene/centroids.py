@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
-from photometry.core.stats import mad_sigma
+from photometry.core.stats import mad_sigma, nan_median
 
 _PROBE_PX = 0.1                   # shift that calibrates each star's response
 _RIM = 1                          # pixels around the window of a centroid
@@ -84,7 +84,7 @@ def measure(measured: NDArray, expected: NDArray, good: NDArray[np.bool_],
                         np.full(n_frames, np.nan), np.zeros(n_frames, dtype=np.int64))
     if not good.any() or excess.shape[1] < _FEWEST_STARS:
         return result
-    excess = excess - _median(excess[good])
+    excess = excess - nan_median(excess[good])
     steady = _steady(excess[good])
     for frame in range(n_frames):
         use = steady & np.isfinite(excess[frame]).all(axis=1)
@@ -100,9 +100,9 @@ def measure(measured: NDArray, expected: NDArray, good: NDArray[np.bool_],
 
 def _steady(excess: NDArray) -> NDArray[np.bool_]:
     """Tell which stars follow the others (N,): not variable ones with neighbors, say."""
-    own = excess - _median(np.swapaxes(excess, 0, 1))[:, None]
-    wander = _median(np.abs(own - _median(own))).max(axis=-1)
-    return wander <= _CLIP_SIGMA * _median(wander) + _LEAST_SCATTER_PX     # False for NaN
+    own = excess - nan_median(np.swapaxes(excess, 0, 1))[:, None]
+    wander = nan_median(np.abs(own - nan_median(own))).max(axis=-1)
+    return wander <= _CLIP_SIGMA * nan_median(wander) + _LEAST_SCATTER_PX     # False for NaN
 
 
 def _fit(excess: NDArray, place: NDArray) -> tuple[NDArray, float, float, int]:
@@ -131,11 +131,3 @@ def _similarity(excess: NDArray, place: NDArray) -> NDArray[np.float64]:
         turn = (column @ excess[:, 0] - row @ excess[:, 1]) / spread
     matrix = np.array([[scale, turn], [-turn, scale]])
     return np.column_stack([shift - matrix @ middle, matrix])
-
-
-def _median(values: NDArray) -> NDArray[np.float64]:
-    """Return the median along the first axis, NaN ignored; NaN, silently, where there is none."""
-    if not len(values):
-        return np.full(values.shape[1:], np.nan)
-    empty = ~np.isfinite(values).any(axis=0)
-    return np.where(empty, np.nan, np.nanmedian(np.where(empty, 0.0, values), axis=0))

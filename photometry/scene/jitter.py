@@ -1,16 +1,32 @@
-"""Image motion within an exposure, from how much broader bright stars are than usual."""
+"""Image motion within an exposure, from how much broader bright stars are than usual.
+
+The width of a star is the second moment of its light in a Gaussian window that follows it from
+frame to frame. How it grows with motion is told by the star's own mean image: blurring the image
+is the same as blurring the window, which is known in closed form. A smooth window is also what
+keeps the width nearly independent of where in its pixel the star is.
+"""
 
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve1d
+
+from photometry.core.stats import MAD_TO_SIGMA, nan_median
 
 _HALF = 4                         # stamps of 9 x 9 pixels
 _CORE = 2                         # the 5 x 5 pixels in the middle hold the star
-_PROBE_PX2 = 0.1                  # variance of the blur that calibrates each star's response
-_SHARP_SHARE = 0.25               # percentile of frames that are called sharp
+_WINDOW_PX2 = 4.0                 # variance of the window
+# Blurs for which widths are tabulated, px^2; less than none, where the mean image is blurred.
+_BLURS = np.linspace(-0.2, 1.6, 37)
+_ROUNDS = 4                       # of following a star
+_FARTHEST_PX = 2.0                # a star that moved further is not where the stamp is
+_LEAST_RESPONSE = 0.1             # change of the width with the blur; a lone star has 0.5 to 0.9
+_SHARP_SHARE = 0.05               # quantile of frames that are called sharp
+_RESPONSE_ERROR = 0.05            # relative, of one star's blur: pixels sample it coarsely
+_PHASE_PX2 = 0.005                # by which the blur varies with the place in the pixel
+_LEAST_ERROR_PX2 = 1e-5
+_CLIP_SIGMA = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +35,25 @@ class Beacons:
 
     row: NDArray[np.int_]         # (N,) brightest pixel, counted within the window
     column: NDArray[np.int_]
-    response: NDArray[np.float64]     # (N,) change of the width per px^2 of real broadening
+    center: NDArray[np.float64]   # (N, 2) of the light, from the middle of that pixel
+    curve: NDArray[np.float64]    # (N, B) widths at the tabulated blurs, px^2
+
+
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """How much broader than the sharp ones frames are; NaN where not measured."""
+
+    variance: NDArray[np.float64]     # (T,) px^2 per axis, may be a little below zero
+    error: NDArray[np.float64]        # (T,) of it
+
+    @property
+    def jitter(self) -> NDArray[np.float64]:
+        """The rms image motion (T,) per axis, px, beyond that of the sharp frames."""
+        return np.sqrt(np.maximum(self.variance, 0.0))
 
 
 def choose_beacons(mean: NDArray, faintest: float, brightest: float,
-                   limit: int = 200) -> Beacons:
+                   limit: int = 300) -> Beacons:
     """Find the stars of a background-subtracted mean image that serve as beacons.
 
     Parameters
@@ -48,9 +78,10 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     row, column, stamps = row[lonely], column[lonely], stamps[lonely]
     order = np.argsort(-image[row, column], kind="stable")[:limit]
     row, column, stamps = row[order], column[order], stamps[order]
-    response = (widths(_blurred(stamps)) - widths(stamps)) / _PROBE_PX2
-    good = response > 0.1
-    return Beacons(row[good], column[good], response[good])
+    center = _center(stamps)
+    curve = np.stack([_width(stamps, center, blur) for blur in _BLURS], axis=1)
+    grows = np.all(np.diff(curve, axis=1) > _LEAST_RESPONSE * np.diff(_BLURS), axis=1)
+    return Beacons(row[grows], column[grows], center[grows], curve[grows])
 
 
 def cut(image: NDArray, row: NDArray, column: NDArray) -> NDArray:
@@ -67,44 +98,129 @@ def _isolated(stamps: NDArray) -> NDArray[np.bool_]:
     return outside.max(axis=(1, 2), initial=0) < 0.05 * stamps[:, _HALF, _HALF]
 
 
-def _blurred(stamps: NDArray) -> NDArray:
-    """Broaden stamps by exactly the probe's variance along each axis."""
-    kernel = np.array([0.5 * _PROBE_PX2, 1 - _PROBE_PX2, 0.5 * _PROBE_PX2])
-    return convolve1d(convolve1d(stamps, kernel, axis=1), kernel, axis=2)
+def widths(stamps: NDArray, center: NDArray) -> NDArray[np.float64]:
+    """Return the widths (N,), px^2 per axis, of stars in stamps (N, 9, 9) of one frame.
+
+    Parameters
+    ----------
+    center : (N, 2)
+        Where the light is in the mean image, from the middle of the stamps; what the stars move
+        by is found from all of them.
+    """
+    moved, stamps = center, stamps.astype(float)
+    for _ in range(_ROUNDS):
+        moved = moved + nan_median(_away(stamps, moved))
+    if not np.max(np.abs(moved - center), initial=0.0) <= _FARTHEST_PX:      # true for NaN
+        return np.full(len(stamps), np.nan)
+    return _width(stamps, moved)
 
 
-def widths(stamps: NDArray) -> NDArray[np.float64]:
-    """Return the variance (N,) per axis, px^2, of the light in each stamp about its centroid."""
-    steps = np.arange(-_HALF, _HALF + 1)
-    total = stamps.sum(axis=(1, 2), dtype=float)
+def _center(stamps: NDArray) -> NDArray[np.float64]:
+    center = np.zeros((len(stamps), 2))
+    for _ in range(2 * _ROUNDS):
+        center = center + _away(stamps, center)
+    return center
+
+
+def _away(stamps: NDArray, center: NDArray) -> NDArray[np.float64]:
+    """Return how far (N, 2) the light is from where the window is, nearly."""
+    zeroth, first, _ = _weights(center)
+    light = _sums(stamps, zeroth[:, 0], zeroth[:, 1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        variance = np.zeros(len(stamps))
-        for axis in (1, 2):
-            profile = stamps.sum(axis=axis, dtype=float) / total[:, None]
-            center = profile @ steps
-            variance += 0.5 * (profile @ steps**2 - center**2)
-    return np.where(total > 0, variance, np.nan)
+        found = 1.2 / light * np.stack([_sums(stamps, first[:, 0], zeroth[:, 1]),
+                                        _sums(stamps, zeroth[:, 0], first[:, 1])])
+    return np.where(light > 0, found, np.nan).T      # a window makes the way seem shorter
 
 
-def fit_jitter(width: NDArray, response: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the rms image motion (T,) per axis, px, beyond that of the sharp frames.
+def _width(stamps: NDArray, center: NDArray, blur: float = 0.0) -> NDArray[np.float64]:
+    """Return the second moments (N,) per axis in a window about centers (N, 2), px^2."""
+    zeroth, _, second = _weights(center, blur)
+    light = _sums(stamps, zeroth[:, 0], zeroth[:, 1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = 0.5 / light * (_sums(stamps, second[:, 0], zeroth[:, 1])
+                               + _sums(stamps, zeroth[:, 0], second[:, 1]))
+    return np.where(light > 0, found, np.nan)
+
+
+def _weights(center: NDArray, blur: float = 0.0) -> tuple[NDArray, NDArray, NDArray]:
+    """Return the window, and it times first and second powers of distance, (N, 2, S), blurred.
+
+    A Gaussian of variance w times powers of x, convolved with one of variance b.
+    """
+    away = np.arange(-_HALF, _HALF + 1) - center[:, :, None]
+    total = _WINDOW_PX2 + blur
+    window = np.sqrt(_WINDOW_PX2 / total) * np.exp(-0.5 * away**2 / total)
+    nearer = away * _WINDOW_PX2 / total
+    return window, window * nearer, window * (nearer**2 + blur * _WINDOW_PX2 / total)
+
+
+def _sums(stamps: NDArray, in_rows: NDArray, in_columns: NDArray) -> NDArray[np.float64]:
+    """Return the weighted sum (N,) of each stamp; weights (N, S) of its rows and columns."""
+    return np.einsum("nij,ni,nj->n", stamps, in_rows, in_columns)
+
+
+def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bool_]) -> Blur:
+    """Return how much broader than the sharp ones frames are.
 
     Parameters
     ----------
     width : (T, N)
         From `widths` of every frame.
-    response : (N,)
+    curve : (N, B)
+        Of the beacons.
+    place : (T, N, 2)
+        Rows and columns of the beacons: where in their pixels they are matters a little.
     good : (T,)
         Frames among which the sharp ones are sought.
     """
+    nothing = np.full(len(width), np.nan)
     if width.shape[1] == 0 or not good.any():
-        return np.full(len(width), np.nan)
-    sharp = np.array([_quantile(values[good], _SHARP_SHARE) for values in width.T])
-    excess = (width - sharp) / response
-    middle = np.array([_quantile(values, 0.5) for values in excess])
-    return np.sqrt(np.maximum(middle, 0.0))
+        return Blur(nothing, nothing)
+    blur = np.stack([np.interp(found, known, _BLURS) for found, known in
+                     zip(width.T, curve, strict=True)], axis=1)
+    blur -= nan_median(blur[good])
+    blur -= _phase_terms(blur, place, good)
+    middle = nan_median(blur.T)
+    variance = (_noise(blur, middle, good)**2 + (_RESPONSE_ERROR * middle[:, None])**2)
+    away = np.abs(blur - middle[:, None]) / np.sqrt(variance)
+    weight = np.where(away <= _CLIP_SIGMA, 1 / variance, 0.0)     # 0 for NaN
+    total, count = weight.sum(axis=1), np.count_nonzero(weight, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.sum(weight * np.nan_to_num(blur), axis=1) / total
+        error = np.sqrt(count / (count - 1) / total)
+    return Blur(mean - _sharp(mean[good]), np.where(count > 1, error, np.nan))
 
 
-def _quantile(values: NDArray, share: float) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.quantile(finite, share)) if len(finite) > 0 else np.nan
+def _noise(blur: NDArray, middle: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return how much each star (N,) scatters about the others; NaN if it was never measured."""
+    away = np.abs(blur - middle[:, None])[good]
+    return np.maximum(MAD_TO_SIGMA * nan_median(away), _LEAST_ERROR_PX2)
+
+
+def _phase_terms(blur: NDArray, place: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return what (T, N) the places of stars in their pixels do to their blurs (T, N).
+
+    The second moment of an undersampled star has a part of period one pixel, the same for all
+    stars. Stars are in different places of their pixels, so it shows as they move together.
+    """
+    terms = np.concatenate([np.cos(2 * np.pi * place), np.sin(2 * np.pi * place)], axis=2)
+    middle = nan_median(blur.T)
+    noise = np.maximum(_noise(blur, middle, good), _PHASE_PX2)
+    known = np.isfinite(blur) & (np.abs(blur - middle[:, None]) <= _CLIP_SIGMA * noise)
+    weight = np.where(known & good[:, None], 1 / noise**2, 0.0)
+    terms = terms - _averages(terms, weight, axis=0)      # what stays, the medians have taken
+    common = terms - _averages(terms, weight, axis=1)     # what frames share, is their blur
+    left = np.where(known, blur - middle[:, None], 0.0)
+    normal = np.einsum("tnk,tn,tnl->kl", common, weight, common)
+    right = np.einsum("tnk,tn,tn->k", common, weight, left)
+    return terms @ np.linalg.solve(normal + np.eye(4) / _PHASE_PX2**2, right)
+
+
+def _averages(terms: NDArray, weight: NDArray, axis: int) -> NDArray[np.float64]:
+    total = weight.sum(axis=axis, keepdims=True)[..., None]
+    return np.sum(terms * weight[..., None], axis=axis, keepdims=True) / np.where(total, total, 1)
+
+
+def _sharp(variance: NDArray) -> float:
+    known = variance[np.isfinite(variance)]
+    return float(np.quantile(known, _SHARP_SHARE)) if len(known) else np.nan

@@ -9,14 +9,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from photometry.core.pixels import Box
-from photometry.core.stats import mad_sigma
+from photometry.core.stats import MAD_TO_SIGMA, nan_median
 from photometry.scene import wcs
 from photometry.scene.centroids import measure
+from photometry.scene.jitter import Blur
 
 _GRID_STEPS = 7                   # positions per axis at which frames are compared
 _USEFUL_PX = 0.01                 # measured shifts with larger errors are not taken over
 _NEIGHBORS = 4                    # frames on either side that tell where one should be
-_EXCURSION_SIGMA, _EXCURSION_PX = 8.0, 0.05
+_EXCURSION_SIGMA = 8.0            # of the good frames' own scatter about their neighbors ...
+_EXCURSION_PX, _EXCURSION_PX2 = 0.05, 0.02     # ... and at least so much shift, or blur
 _LARGEST_PX = 30.0                # a frame displaced by more has a wrong solution
 _UNUSABLE = (WcsError, ValueError, TypeError)     # what astropy raises for a nonsensical header
 
@@ -42,6 +44,7 @@ class Motion:
     scatter: NDArray[np.float64] = field(default_factory=_none)   # px per axis, of single stars
     n_stars: NDArray[np.int64] = field(default_factory=_none)
     excursion: NDArray[np.bool_] = field(default_factory=_none)   # away from frames near in time
+    blur_error: NDArray[np.float64] = field(default_factory=_none)    # px^2, of jitter squared
 
     def drift(self, row: ArrayLike, column: ArrayLike) -> NDArray[np.float64]:
         """Return row and column offsets of positions: (T, 2), or (T, N, 2) for arrays."""
@@ -106,8 +109,8 @@ def _frame_of(box: Box) -> tuple[NDArray[np.float64], float]:
     return center, max(*box.shape, 2) / 2
 
 
-def fit_motion(coefficients: NDArray, time: NDArray, reference_index: int, box: Box,
-               jitter: NDArray | None = None) -> Motion:
+def fit_motion(coefficients: NDArray, time: NDArray, reference_index: int,
+               box: Box) -> Motion:
     """Fill the frames without world coordinates from their neighbors in time.
 
     Parameters
@@ -125,9 +128,8 @@ def fit_motion(coefficients: NDArray, time: NDArray, reference_index: int, box: 
         filled = np.stack([np.interp(time, time[known], values[known]) for values in flat.T],
                           axis=1).reshape(coefficients.shape)
     center, scale = _frame_of(box)
-    if jitter is None:
-        jitter = np.full(len(time), np.nan)
-    return Motion(filled, center, np.float64(scale), ~known, np.int64(reference_index), jitter)
+    return Motion(filled, center, np.float64(scale), ~known, np.int64(reference_index),
+                  np.full(len(time), np.nan))
 
 
 def refined(motion: Motion, measured: NDArray, row: NDArray, column: NDArray,
@@ -152,14 +154,22 @@ def refined(motion: Motion, measured: NDArray, row: NDArray, column: NDArray,
     coefficients[taken, :, :3] += found.linear[taken]
     return replace(motion, coefficients=coefficients,
                    error=np.where(taken, found.error, np.nan), scatter=found.scatter,
-                   n_stars=found.n_stars, excursion=_excursions(coefficients[:, :, 0], good))
+                   n_stars=found.n_stars,
+                   excursion=_excursions(coefficients[:, :, 0], good, _EXCURSION_PX))
 
 
-def _excursions(shift: NDArray, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which frames (T,) are displaced (T, 2) against the median of their neighbors."""
-    padded = np.pad(shift, ((_NEIGHBORS, _NEIGHBORS), (0, 0)), mode="reflect", reflect_type="odd"
-                    ) if len(shift) > _NEIGHBORS else np.repeat(shift, 2 * _NEIGHBORS + 1, axis=0)
-    around = sliding_window_view(padded, 2 * _NEIGHBORS + 1, axis=0)[:len(shift)]
-    away = np.abs(shift - np.median(around, axis=-1))
-    usual = mad_sigma(away[good], axis=0) if good.any() else np.zeros(2)
-    return np.any(away > np.maximum(_EXCURSION_SIGMA * usual, _EXCURSION_PX), axis=1)
+def blurred(motion: Motion, blur: Blur, good: NDArray[np.bool_]) -> Motion:
+    """Return the motion with what is known of that within the exposures."""
+    shaken = _excursions(np.nan_to_num(blur.variance)[:, None], good, _EXCURSION_PX2)
+    before = motion.excursion if len(motion.excursion) else np.zeros_like(shaken)
+    return replace(motion, jitter=blur.jitter, blur_error=blur.error, excursion=before | shaken)
+
+
+def _excursions(value: NDArray, good: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
+    """Tell which frames (T,) differ in a value (T, K) from the median of their neighbors."""
+    padded = np.pad(value, ((_NEIGHBORS, _NEIGHBORS), (0, 0)), mode="reflect", reflect_type="odd"
+                    ) if len(value) > _NEIGHBORS else np.repeat(value, 2 * _NEIGHBORS + 1, axis=0)
+    around = sliding_window_view(padded, 2 * _NEIGHBORS + 1, axis=0)[:len(value)]
+    away = np.abs(value - np.median(around, axis=-1))
+    usual = MAD_TO_SIGMA * nan_median(away[good])
+    return np.any(away > np.fmax(_EXCURSION_SIGMA * usual, least), axis=1)

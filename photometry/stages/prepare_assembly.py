@@ -20,8 +20,7 @@ from photometry.io import cube
 from photometry.io.orbit import spacecraft_positions
 from photometry.scene import jitter
 from photometry.scene.centroids import responses
-from photometry.scene.jitter import fit_jitter
-from photometry.scene.motion import fit_motion, refined
+from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.sky import anomalies
 from photometry.sky.background import BackgroundModel
 from photometry.stages.prepare_passes import MODEL, Block, Choices, Job, grid_of
@@ -159,12 +158,14 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_], time: ND
             reference_index: int) -> dict[str, NDArray]:
     found = _collected(job, blocks, ("coefficients", "widths", "centers"))
     sky = job.scratch.load("sky")
-    rms = fit_jitter(found["widths"], sky["beacon_response"], good)
-    motion = fit_motion(found["coefficients"], time, reference_index, job.box, rms)
+    motion = fit_motion(found["coefficients"], time, reference_index, job.box)
     row, column = sky["beacon_row"], sky["beacon_column"]
     follow = responses(jitter.cut(job.scratch.load("sum")["sumimage"], row, column))
-    return refined(motion, found["centers"] / follow, row + job.box.row0,
-                   column + job.box.column0, good).arrays()
+    motion = refined(motion, found["centers"] / follow, row + job.box.row0,
+                     column + job.box.column0, good)
+    place = motion.drift(row + job.box.row0, column + job.box.column0) + sky["beacon_center"]
+    blur = jitter.fit_blur(found["widths"], sky["beacon_curve"], place, good)
+    return blurred(motion, blur, good).arrays()
 
 
 def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,

@@ -227,7 +227,7 @@ def background_block(job: Job, block: Block) -> None:
     name = block.named("background")
     if job.scratch.has(name):
         return
-    sky = job.scratch.load("sky", "beacon_row", "beacon_column")
+    sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center")
     total, count = np.zeros(job.box.shape), np.zeros(job.box.shape, dtype=np.int32)
     fits, widths, centers = [], [], []
     for frame, image, exclude, good in images(job, block):
@@ -235,7 +235,7 @@ def background_block(job: Job, block: Block) -> None:
         fits.append(fit)
         image -= model
         stamps = jitter.cut(image, sky["beacon_row"], sky["beacon_column"])
-        widths.append(jitter.widths(stamps))
+        widths.append(jitter.widths(stamps, sky["beacon_center"]))
         centers.append(centroids(stamps))
         if good:
             counted = np.isfinite(image) & ~exclude

@@ -69,7 +69,7 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     beacons = choose_beacons(starlight, job.choices.prepare.beacon_faintest,
                              job.choices.prepare.beacon_brightest)
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
-                     beacon_response=beacons.response, orbit_starts=starts,
+                     beacon_center=beacons.center, beacon_curve=beacons.curve, orbit_starts=starts,
                      level_err=sky.level_err, strap_inside=straps.inside,
                      strap_offset=straps.offset, strap_gain=straps.gain)
 

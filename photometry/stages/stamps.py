@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from photometry.core.errors import InputError
 from photometry.core.ffi import Readout
-from photometry.core.flags import is_good
+from photometry.core.flags import LightCurveFlag, is_good
 from photometry.core.ids import CcdId, Target
 from photometry.core.outcome import Note
 from photometry.core.pixels import BARYCORR_PIXEL, Box
@@ -73,6 +73,7 @@ class StampSource(Protocol):
 
     origin: Origin
     limits: Box            # no stamp can be larger
+    frame_flags: NDArray[np.int32]     # (T,) LightCurveFlag bits that all stars share
 
     def target(self, starid: int) -> Target:
         """Return what is known about a star."""
@@ -107,6 +108,7 @@ class CubeStamps:
         self._shared: Box | None = None       # what the stars of a tile share
         self._held: Region | None = None      # its pixels, once they are wanted
         self.limits = cube.box
+        self.frame_flags = frame_flags(self._motion, len(cube.cadences))
         self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
                              cube.procver, self._wcs_text, cube.provenance.inputs,
                              *_identity(catalog), *_time_knowledge(self._observer, self._places))
@@ -189,6 +191,12 @@ class CubeStamps:
                       *_stars_around(self._catalog, self._wcs_text, box))
 
 
+def frame_flags(motion: Motion, n_frames: int) -> NDArray[np.int32]:
+    """Return the bits (T,) of light curves that whole frames of a cube have."""
+    excursion = motion.excursion if len(motion.excursion) else np.zeros(n_frames, dtype=bool)
+    return np.where(excursion, int(LightCurveFlag.POINTING_EXCURSION), 0).astype(np.int32)
+
+
 def _time_knowledge(observer: str, places: NDArray) -> tuple[float, str]:
     """Return how accurate the times of a cube's stars are, s, and whose place they use."""
     if np.isfinite(places).all():
@@ -212,6 +220,7 @@ class TpfStamps:
     def __init__(self, tpf: Tpf, catalog: Catalog | None, prf: Prf) -> None:
         self._tpf, self._catalog, self._prf = tpf, catalog, prf
         self.limits = tpf.pixels.box
+        self.frame_flags = np.zeros(len(tpf.pixels.cadences), dtype=np.int32)
         self.origin = Origin(tpf.ccd, tpf.cadence_s, tpf.readout, tpf.data_rel, tpf.procver,
                              tpf.wcs_text, tpf.digest, *_identity(catalog),
                              TPF_TIME_ACCURACY_S, TPF_OBSERVER)

@@ -182,9 +182,8 @@ def light_curve_file(run: Run, source: StampSource, method: str, found: Measurem
         Source(origin.ccd, origin.cadence_s, origin.readout, origin.wcs_text, origin.data_rel,
                run.version, origin.time_accuracy_s, origin.time_observer),
         method, source.cadences(stamp.target), replace(found, aperture=bits),
-        cadence_flags(pixels.pixel_flags, found.flags), stamp.drift, pixels.box,
-        pixels.sumimage, numbers,
-        asdict(run.method_settings[method]),
+        cadence_flags(pixels.pixel_flags, found.flags) | source.frame_flags, stamp.drift,
+        pixels.box, pixels.sumimage, numbers, asdict(run.method_settings[method]),
         Provenance(f"tess-photometry {__version__}", __version__, run.fingerprint, origin.inputs,
                    origin.catalog, origin.procver, origin.ticver, run.date))
 

@@ -4,8 +4,8 @@ import pytest
 from photometry.core.pixels import Box
 from photometry.scene import detector
 from photometry.scene.centroids import centroids, measure, responses
-from photometry.scene.jitter import choose_beacons, cut
-from photometry.scene.motion import fit_motion, refined
+from photometry.scene.jitter import Blur, choose_beacons, cut
+from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.scene.simulated_prf import GaussianPrf
 
 BOX = Box(300, 560, 400, 720)
@@ -135,3 +135,13 @@ def test_an_excursion_is_told():
     found = refined(motion, np.zeros((N_FRAMES, 0, 2)), np.zeros(0), np.zeros(0),
                     np.ones(N_FRAMES, bool))
     assert found.excursion.tolist() == [frame == 8 for frame in range(N_FRAMES)]
+
+
+def test_a_frame_blurred_beyond_its_neighbors_is_an_excursion():
+    variance = 0.004 + 0.001 * np.sin(np.arange(N_FRAMES))
+    variance[[5, 9]] = 0.1, np.nan
+    motion = fit_motion(one_wcs_for_all(), np.arange(N_FRAMES) / 48.0, 3, BOX)
+    found = blurred(motion, Blur(variance, np.full(N_FRAMES, 1e-4)), np.ones(N_FRAMES, bool))
+    assert np.flatnonzero(found.excursion).tolist() == [5]
+    assert found.jitter[5] == pytest.approx(np.sqrt(0.1)) and np.isnan(found.jitter[9])
+    assert (found.blur_error == 1e-4).all()

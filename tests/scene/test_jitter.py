@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from photometry.core.pixels import Box
-from photometry.scene.jitter import choose_beacons, cut, fit_jitter, widths
+from photometry.scene.jitter import choose_beacons, cut, fit_blur, widths
 from tests.factories import MixturePrf
 
 BOX = Box(0, 90, 0, 121)
@@ -37,19 +37,70 @@ def test_isolated_stars_within_the_range_are_chosen(beacons):
     assert len(choose_beacons(scene(), 1e5, 1e6).row) == 0
 
 
-def test_broadening_is_recovered(beacons):
-    motion = [0.0, 0.0, 0.3, 0.0, 0.6, 0.0, 0.15, 0.0]
-    width = np.array([widths(cut(scene(rms, (0.02 * n, -0.01 * n), seed=n), beacons.row,
-                                 beacons.column)) for n, rms in enumerate(motion)])
-    found = fit_jitter(width, beacons.response, np.ones(len(motion), bool))
-    np.testing.assert_allclose(found, motion, atol=0.06)
-    assert found[4] == pytest.approx(0.6, rel=0.1)
+def drift(n):
+    """Return how far frame n has moved: a slow drift, and a step between orbits."""
+    return (0.01 * (n % 8) + 0.3 * (n >= 12), -0.005 * (n % 8))
+
+
+def blur_of(beacons, motion, spoil=None, good=None):
+    images = [scene(rms, drift(n), seed=n) for n, rms in enumerate(motion)]
+    width = np.array([widths(cut(image, beacons.row, beacons.column), beacons.center)
+                      for image in images])
+    if spoil is not None:
+        spoil(width)
+    place = (np.stack([beacons.row, beacons.column], axis=1) + beacons.center
+             + np.array([drift(n) for n in range(len(motion))])[:, None])
+    good = np.ones(len(motion), bool) if good is None else good
+    return fit_blur(width, beacons.curve, place, good)
+
+
+def test_broadening_is_recovered_with_its_error(beacons):
+    motion = np.tile([0.0, 0.05, 0.3, 0.0, 0.6, 0.1, 0.15, 0.0], 3)
+    found = blur_of(beacons, motion)
+    known = motion >= 0.05
+    np.testing.assert_allclose(found.jitter[known], motion[known], atol=0.006)
+    assert np.sqrt(np.mean((found.jitter - motion)[known]**2)) < 0.003
+    assert np.std(found.variance[~known]) < 3e-4
+    pull = (found.variance - motion**2) / found.error
+    assert 0.4 < np.std(pull) < 1.5
+
+
+def test_stars_are_followed_from_pixel_to_pixel(beacons):
+    shifts = [(0.0, 0.0), (0.5, 0.3), (-0.7, 1.1), (4.0, 0.0)]
+    width = np.array([widths(cut(scene(0.0, shift), beacons.row, beacons.column),
+                             beacons.center) for shift in shifts])
+    np.testing.assert_allclose(np.median(width[1:3] / width[0], axis=1), 1, atol=0.01)
+    assert np.isnan(width[3]).all()
+
+
+def test_one_spoilt_star_does_not_matter(beacons):
+    def spoil(width):
+        width[1, 3], width[2, 5], width[3, 7] = 5.0, np.nan, -1.0
+
+    motion = np.array([0.0, 0.2, 0.0, 0.1, 0.0, 0.0])
+    found = blur_of(beacons, motion, spoil)
+    np.testing.assert_allclose(found.jitter[[1, 3]], motion[[1, 3]], atol=0.006)
 
 
 def test_frames_without_values_have_no_jitter(beacons):
-    width = np.ones((3, len(beacons.row)))
-    width[1] = np.nan
-    found = fit_jitter(width, beacons.response, np.array([True, False, True]))
-    assert found[0] == found[2] == 0 and np.isnan(found[1])
-    assert np.isnan(fit_jitter(np.zeros((3, 0)), np.zeros(0), np.ones(3, bool))).all()
-    assert np.isnan(fit_jitter(width, beacons.response, np.zeros(3, bool))).all()
+    def blank(width):
+        width[1] = np.nan
+
+    def all_blank(width):
+        width[:] = np.nan
+
+    good = np.array([True, False, True])
+    found = blur_of(beacons, [0.0] * 3, blank, good)
+    assert np.all(found.jitter[[0, 2]] < 0.04) and np.isnan(found.jitter[1])
+    for nothing in (blur_of(choose_beacons(scene(), 1e5, 1e6), [0.0] * 3),
+                    blur_of(beacons, [0.0] * 3, good=np.zeros(3, bool)),
+                    blur_of(beacons, [0.0] * 3, all_blank)):
+        assert np.isnan(nothing.jitter).all() and np.isnan(nothing.error).all()
+
+
+def test_the_error_of_a_single_star_is_not_known(beacons):
+    def keep_one(width):
+        width[:, 1:] = np.nan
+
+    found = blur_of(beacons, [0.0, 0.2, 0.0], keep_one)
+    assert np.isfinite(found.variance).all() and np.isnan(found.error).all()
