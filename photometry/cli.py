@@ -112,6 +112,9 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
     parser.add_argument("--ephemeris", type=Path, metavar="FILE",
                         help="where the spacecraft was, for times right to 1 ms: a table of JPL's "
                              "Horizons, or a SPICE kernel (.bsp)")
+    parser.add_argument("--exclude", type=Path, metavar="FILE.toml",
+                        help="regions and stretches of time that are not to be used, besides "
+                             "those that come with the program (see docs/data-model.md)")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     add_overwrite(parser)
     return command(parser, lambda args: _prepare_photometry(args, beside), argv)
@@ -147,7 +150,7 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
             report = stage.prepare(group, layout.cube_path(folder, group.ccd), choices,
                                    workers=workers, max_memory_gb=args.max_memory,
                                    overwrite=args.overwrite, ephemeris=args.ephemeris,
-                                   catalog=catalog, progress=progress)
+                                   catalog=catalog, exclude=args.exclude, progress=progress)
         except InputError as problem:
             unusable.append(problem)      # the other CCDs can go on
             continue

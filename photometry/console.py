@@ -6,18 +6,18 @@ import os
 import signal
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from photometry.core.errors import InputError, PhotometryError, SettingsError, UsageError
+from photometry.core.errors import InputError, PhotometryError, UsageError
 from photometry.core.ids import Select
 from photometry.core.progress import Item, Progress, silent
 from photometry.core.settings import override_sections
 from photometry.core.work import THREAD_VARIABLES
+from photometry.io.facts import read_toml
 
 DONE, SOME_FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 75
 LOG_EVERY_S = 30        # between progress lines of one piece of long work in a batch log
@@ -244,7 +244,7 @@ def settings_of(args: argparse.Namespace, *names: str) -> dict[str, Any]:
     if args.settings is None:
         return {name: _default_settings(name) for name in names}
     every = {name: _default_settings(name) for name in section_names()}
-    given = override_sections(every, _toml(args.settings))
+    given = override_sections(every, read_toml(args.settings))
     return {name: given[name] for name in names}
 
 
@@ -256,15 +256,6 @@ def section_names() -> tuple[str, ...]:
 
 def _default_settings(name: str) -> Any:
     return import_module(f"photometry.{SECTIONS.get(name, name)}").Settings()
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as problem:
-        raise InputError(path, problem.strerror or str(problem)) from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise SettingsError(f"{path}: is not TOML: {problem}") from problem
 
 
 def workers_of(args: argparse.Namespace) -> int:

@@ -61,6 +61,7 @@ class Source:
     version: int = 1              # data release version, as in the file name
     time_accuracy_s: float | None = None       # absolute, seconds
     time_observer: str = ""       # where the barycentric correction puts the observer
+    timestamp_shift_s: float = 0.0    # added to the time stamps of the images
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def _table_header(content: LightCurveFile) -> list[str]:
     return [
         *cards.table_cards("LIGHTCURVE", len(time), _row_of(columns).itemsize, columns),
         *cards.time_cards(start, stop, source.cadence_s, source.time_accuracy_s,
-                          source.time_observer),
+                          source.time_observer, source.timestamp_shift_s),
         *cards.exposure_cards(source.readout, stop - start),
     ]
 

@@ -152,7 +152,7 @@ def settings_cards(method: str, settings: Mapping[str, Any]) -> list[str]:
 
 
 def time_cards(start: float, stop: float, cadence_s: int, accuracy_s: float | None,
-               observer: str) -> list[str]:
+               observer: str, shift_s: float) -> list[str]:
     """Return the FITS 4.0 time keywords; `start` and `stop` as BTJD."""
     return [
         card("TIMEREF", "SOLARSYSTEM", "barycentric correction applied to times"),
@@ -175,6 +175,7 @@ def time_cards(start: float, stop: float, cadence_s: int, accuracy_s: float | No
         card("TIMSYER", None if accuracy_s is None else accuracy_s / SECONDS_PER_DAY,
              "[d] absolute error of TIME, at most"),
         card("TIMEOBSR", observer, "observer in the barycentric correction"),
+        card("TIMSHIFT", shift_s or None, "[s] added to time stamps known to be wrong"),
     ]
 
 

@@ -31,13 +31,14 @@ from photometry.core.time import (
     nominal_cadence_s,
     years_since_j2000,
 )
+from photometry.core.timestamps import timestamp_shifts_s
 from photometry.io import pointings
+from photometry.io.fits_stream import GZIP_MAGIC, is_gzip, next_header
 
 _READ_S, _LIVE_S = 2.0, 1.98      # one read of the detector, and its time on source
 # What astropy raises for damaged files.
 _UNREADABLE = (OSError, EOFError, zlib.error, ValueError, TypeError, IndexError, VerifyError,
                AstropyUserWarning)
-_GZIP_MAGIC = b"\x1f\x8b"
 _SECTOR_IN_NAME = re.compile(r"-s(\d{4})-")
 _WCS_CARD = re.compile(
     r"(WCSAXES|RADESYS|EQUINOX|LONPOLE|LATPOLE|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT)[12]"
@@ -75,6 +76,7 @@ class Tpf:
     pixels: Pixels
     pos_corr: NDArray[np.float64]     # (T, 2) row, column offset of the target; NaN = unknown
     digest: str                   # of the file's name and bytes
+    timestamp_shift_s: float      # added to the times in the file
     notes: tuple[Note, ...] = ()  # what had to be mended
 
 
@@ -101,6 +103,22 @@ def read_tpf_head(path: Path) -> TpfHead:
     return _File(path, _load(path)[1]).head()
 
 
+def read_tpf_ccd(path: Path) -> CcdId:
+    """Read where a target pixel file of the mission is from, and nothing else.
+
+    Raises
+    ------
+    InputError
+        When its first header cannot be read or does not tell.
+    """
+    try:
+        with (gzip.open(path) if is_gzip(path) else path.open("rb")) as stream:
+            header = next_header(path, stream, 0)
+        return CcdId(*(header[key] for key in ("SECTOR", "CAMERA", "CCD")))
+    except (KeyError, *_UNREADABLE) as error:
+        raise _unreadable(path, error) from error
+
+
 def _load(path: Path) -> tuple[bytes, fits.HDUList]:
     """Return the bytes of a file, and its HDUs with their data in memory."""
     try:
@@ -111,7 +129,7 @@ def _load(path: Path) -> tuple[bytes, fits.HDUList]:
 
 
 def _hdus(content: bytes) -> fits.HDUList:
-    if content.startswith(_GZIP_MAGIC):
+    if content.startswith(GZIP_MAGIC):
         content = gzip.decompress(content)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)
@@ -160,7 +178,8 @@ class _File:
             data_rel=head.data_rel, procver=str(self._value("PROCVER") or ""),
             readout=self._readout(), wcs_text=head.wcs_text,
             pixels=self._pixels(head, cadences, used),
-            pos_corr=np.column_stack(offsets).astype(float), digest=digest, notes=head.notes)
+            pos_corr=np.column_stack(offsets).astype(float), digest=digest,
+            timestamp_shift_s=self._shift_s(), notes=head.notes)
 
     def _check_shape(self) -> None:
         if len(self.hdus) < 3 or not isinstance(self.hdus[1], fits.BinTableHDU) \
@@ -186,10 +205,18 @@ class _File:
             raise InputError(self.path, "has times that do not increase from row to row")
         exposure_s = self._readout().n_readout * self._number("INT_TIME", _LIVE_S)
         return Cadences(
-            time=time[used], timecorr=self._column("TIMECORR", used, 0.0).astype(float),
+            time=time[used] + self._shift_s() / SECONDS_PER_DAY,
+            timecorr=self._column("TIMECORR", used, 0.0).astype(float),
             cadenceno=self._column("CADENCENO", used, 0).astype(np.int64),
             quality=self._column("QUALITY", used, 0).astype(np.int32),
             exposure_s=np.full(int(used.sum()), exposure_s)), used
+
+    def _shift_s(self) -> float:
+        """Return what is missing in the times of early data releases."""
+        # A cutout has the time stamps of the images that it was cut from.
+        return sum(timestamp_shifts_s(self._ccd(), int(self._number("DATA_REL", 0)),
+                                      str(self._value("PROCVER") or ""),
+                                      is_image=not self._value("TICID"))) / 2
 
     def _cadence_s(self) -> int:
         spacing = self._number("TIMEDEL", 0.0)

@@ -29,6 +29,7 @@ from photometry.io.catalog import Catalog
 from photometry.io.cube import BYTES_PER_PIXEL, FORMAT_VERSION, Cube
 from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
 from photometry.scene.motion import is_usable
+from photometry.sky.anomalies import Exclude
 from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
 from photometry.stages.prepare_notes import empty_frames, notes
 from photometry.stages.prepare_passes import (
@@ -80,7 +81,8 @@ def requirements(group: Group, workers: int = 1) -> tuple[int, int]:
 
 def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, workers: int = 1,
             max_memory_gb: float = 4.0, overwrite: bool = False, ephemeris: Path | None = None,
-            catalog: Path | None = None, progress: Progress = silent) -> PrepareReport:
+            catalog: Path | None = None, exclude: Path | None = None,
+            progress: Progress = silent) -> PrepareReport:
     """Build the cube of one group of images; resume what an interrupted run has done.
 
     Parameters
@@ -89,6 +91,9 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, wo
         Where the spacecraft was (see `photometry.io.orbit`).
     catalog
         The stars of the CCD, whose light is kept out of the background.
+    exclude
+        Rules for regions and stretches of time that are not to be used, besides those that
+        come with the program.
 
     Raises
     ------
@@ -103,19 +108,22 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, wo
         raise _unusable(group.left_out)
     choices = choices or Choices()
     group = _with_ephemeris(group, ephemeris)
-    mark = _fingerprint(group, choices, ephemeris, catalog)
+    rules = exclude_rules(exclude)
+    mark = _fingerprint(group, choices, ephemeris, catalog, rules)
     if not overwrite and cube_path.exists():
-        return _existing(group, cube_path, mark)
+        return _existing(group, cube_path, mark, rules)
     scratch = scratch_beside(cube_path)
     if not scratch.start(mark):
         require_free(cube_path, requirements(group)[0])
-    job = Job(scratch, group.ccd, group.box, choices, ephemeris=ephemeris, catalog=catalog)
+    job = Job(scratch, group.ccd, group.box, choices, ephemeris=ephemeris, catalog=catalog,
+              rules=rules)
     with _runner(_affordable(group, workers, max_memory_gb), progress, cube_path) as run:
         head = _build(job, group, mark, run, max_memory_gb, progress)
     with reporting(cube_path):
         scratch.product("cube").replace(cube_path)
     scratch.remove()
-    return _report(group, cube_path, head[1].names, head[0].cadences.quality, head[2].left_out)
+    return _report(group, cube_path, head[1].names, head[0].cadences.quality, head[2].left_out,
+                   rules)
 
 
 def _build(job: Job, group: Group, mark: str, run: Run, max_memory_gb: float,
@@ -160,7 +168,7 @@ def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
 
 
 def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None,
-                 catalog: Path | None) -> str:
+                 catalog: Path | None, rules: tuple[Exclude, ...]) -> str:
     """Return a digest of what goes into a cube."""
     files = [(frame.path.name, frame.path.stat().st_size, frame.path.stat().st_mtime_ns,
               frame.flags)
@@ -169,24 +177,26 @@ def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None,
     if catalog is not None:
         with Catalog(catalog) as stars:
             extra += (stars.identity(),)
-    return fingerprint(choices, files, group.left_out, FORMAT_VERSION, __version__, *extra)
+    return fingerprint(choices, files, group.left_out, FORMAT_VERSION, __version__,
+                       list(map(str, rules)), *extra)
 
 
-def _existing(group: Group, cube_path: Path, mark: str) -> PrepareReport:
+def _existing(group: Group, cube_path: Path, mark: str,
+              rules: tuple[Exclude, ...]) -> PrepareReport:
     """Report on a cube that is there, if it is what would be built."""
     with Cube(cube_path) as cube:
         if cube.provenance.fingerprint != mark:
             raise UsageError(f"{cube_path}: was made from other images or settings; "
                              "use --overwrite to build it again")
         return replace(_report(group, cube_path, cube.image_names, cube.cadences.quality,
-                               cube.provenance.left_out), was_complete=True)
+                               cube.provenance.left_out, rules), was_complete=True)
 
 
 def _report(group: Group, cube_path: Path, names: Sequence[str], quality: NDArray,
-            left_out: tuple[LeftOut, ...]) -> PrepareReport:
+            left_out: tuple[LeftOut, ...], rules: tuple[Exclude, ...]) -> PrepareReport:
     return PrepareReport(cube_path, len(names),
                          (*left_out, *empty_frames(group, names, quality)),
-                         (*group.warnings, *notes(group, exclude_rules())))
+                         (*group.warnings, *notes(group, rules)))
 
 
 def _affordable(group: Group, workers: int, max_memory_gb: float) -> int:

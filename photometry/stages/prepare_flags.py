@@ -12,7 +12,8 @@ from photometry.core.flags import CadenceFlag
 from photometry.core.ids import CcdId
 from photometry.core.time import SECONDS_PER_DAY, Cadences
 from photometry.io.layout import find_tpfs
-from photometry.io.tpf import read_tpf
+from photometry.io.tpf import read_tpf, read_tpf_ccd
+from photometry.stages.prepare_assembly import exposure_times
 from photometry.stages.prepare_plan import Frame, Group
 
 SPACECRAFT_FLAGS = (
@@ -20,7 +21,6 @@ SPACECRAFT_FLAGS = (
     | CadenceFlag.EARTH_POINT | CadenceFlag.ARGABRIGHTENING | CadenceFlag.DESATURATION
     | CadenceFlag.MANUAL_EXCLUDE)
 MOST_FILES = 5                    # of one CCD: they tell the same
-MOST_LOOKED_AT = 64               # among all files of a sector
 
 
 def with_transferred_flags(groups: Sequence[Group], folder: Path) -> list[Group]:
@@ -37,16 +37,25 @@ def _qualities(folder: Path, ccds: set[CcdId]) -> dict[CcdId, list[Cadences]]:
     paths = [path for sector, _, path in find_tpfs(folder)
              if sector in sectors and "fast" not in path.name]
     found: dict[CcdId, list[Cadences]] = {ccd: [] for ccd in ccds}
-    for path in paths[:MOST_LOOKED_AT]:
-        if all(len(listed) >= MOST_FILES for listed in found.values()):
+    wanted = set(ccds)
+    for path in _spread(paths):
+        if not wanted:
             break
         try:
-            tpf = read_tpf(path)
+            ccd = read_tpf_ccd(path)          # much faster than to read all of it
+            if ccd in wanted:
+                found[ccd].append(read_tpf(path).pixels.cadences)
         except InputError:
             continue              # photometry of that file will tell
-        if len(found.get(tpf.ccd, [None] * MOST_FILES)) < MOST_FILES:
-            found[tpf.ccd].append(tpf.pixels.cadences)
+        wanted = {ccd for ccd in wanted if len(found[ccd]) < MOST_FILES}
     return found
+
+
+def _spread(paths: Sequence[Path]) -> list[Path]:
+    """Return paths in an order in which the first few are from all over the list."""
+    digits = len(paths).bit_length()
+    order = sorted(range(len(paths)), key=lambda index: f"{index:0{digits}b}"[::-1])
+    return [paths[index] for index in order]
 
 
 def _flagged(group: Group, files: list[Cadences]) -> Group:
@@ -64,8 +73,8 @@ def agreed_flags(frames: Sequence[Frame], files: Sequence[Cadences]) -> NDArray[
     A file has a flag when one of its cadences inside the exposure has it; files without a
     cadence there do not vote.
     """
-    start = np.array([frame.header.time_start - frame.header.timecorr for frame in frames])
-    stop = np.array([frame.header.time_stop - frame.header.timecorr for frame in frames])
+    start, stop = (exposure_times([frame.header for frame in frames])
+                   - [frame.header.timecorr for frame in frames])
     voters, votes = np.zeros(len(frames), dtype=int), {}
     for cadences in files:
         inside = _inside(cadences, start, stop)

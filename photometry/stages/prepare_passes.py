@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry.core.errors import InputError
+from photometry.core.errors import InputError, SettingsError
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
-from photometry.io.facts import read_facts
+from photometry.core.settings import override
+from photometry.io.facts import read_facts, read_toml
 from photometry.io.ffi import read_ffi
 from photometry.io.scratch import Scratch, checksum
 from photometry.scene import detector, jitter
@@ -74,6 +76,7 @@ class Job:
     wcs_text: str = ""            # of the reference frame
     ephemeris: Path | None = None     # where the spacecraft was
     catalog: Path | None = None       # of the stars on the CCD
+    rules: tuple[anomalies.Exclude, ...] = ()     # what is not to be used
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,29 @@ def grid_of(box: Box, ccd: int, settings: BackgroundSettings) -> level.Grid:
     return level.make_grid(box, optical_axis(ccd), settings)
 
 
-@lru_cache(maxsize=1)
-def exclude_rules() -> tuple[anomalies.Exclude, ...]:
-    """Return the manual excludes that come with the program."""
-    return tuple(anomalies.Exclude(**{key: tuple(value) if isinstance(value, list) else value
-                                      for key, value in rule.items()})
-                 for rule in read_facts("exclude")["exclude"])
+def exclude_rules(path: Path | None = None) -> tuple[anomalies.Exclude, ...]:
+    """Return the manual excludes that come with the program, and those of a user's file.
+
+    Raises
+    ------
+    InputError, SettingsError
+        When the file cannot be read, or has something else than such rules.
+    """
+    tables = [read_facts("exclude")]
+    if path is not None:
+        tables.append(read_toml(path))
+        if list(tables[1]) != ["exclude"] or not isinstance(tables[1]["exclude"], list):
+            raise SettingsError(f"{path}: expected rules that begin with [[exclude]] only")
+    return tuple(_rule(rule) for table in tables for rule in table["exclude"])
+
+
+def _rule(values: dict[str, Any]) -> anomalies.Exclude:
+    rule = override(anomalies.Exclude(values.get("reason", "no reason given")), values, "exclude")
+    for name, limits in (("columns", rule.columns), ("rows", rule.rows)):
+        if len(limits) != 2 or not all(isinstance(limit, int) for limit in limits):
+            raise SettingsError(f"[exclude] {name} = {list(limits)}: expected the first and the "
+                                "last")
+    return rule
 
 
 def is_strap(box: Box) -> NDArray[np.bool_]:
@@ -111,7 +131,7 @@ def is_strap(box: Box) -> NDArray[np.bool_]:
 
 def excluded_pixels(job: Job, frame: Frame) -> NDArray[np.bool_]:
     """Return the pixels (R, C) of a frame that are manually excluded."""
-    return anomalies.excluded(exclude_rules(), job.ccd, frame.header.time, job.box)
+    return anomalies.excluded(job.rules, job.ccd, frame.header.time, job.box)
 
 
 def read_block(job: Job, block: Block) -> None:

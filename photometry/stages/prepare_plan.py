@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from photometry.core.errors import InputError, UsageError
@@ -57,7 +57,7 @@ def plan(folder: Path, select: Select, origin: str | None = None,
     InputError
         When there is no folder, no image, or none that can be read.
     UsageError
-        When nothing is selected, or a CCD has images of more than one cadence, window or origin.
+        When nothing is selected, or a CCD has images of more than one window or origin.
     """
     if not folder.is_dir():
         raise InputError(folder, "there is no such folder")
@@ -72,7 +72,7 @@ def plan(folder: Path, select: Select, origin: str | None = None,
         raise InputError(path, f"{reason}; none of {len(unreadable)} images can be read")
     if not frames:
         raise UsageError(f"{folder}: no image matches the selection")
-    return _one_per_ccd(_grouped(frames, unreadable), unreadable)
+    return _one_per_ccd(_of_one_cadence(_grouped(frames, unreadable)), unreadable)
 
 
 def _read_headers(found: Iterable[tuple[CcdId, Path]]
@@ -112,6 +112,24 @@ def _grouped(frames: list[Frame], unreadable: list[tuple[CcdId, Path, str]]) -> 
     return groups
 
 
+def _of_one_cadence(groups: list[Group]) -> list[Group]:
+    """Keep the largest of groups that differ in cadence only; name the frames of others."""
+    alike: dict[tuple, list[Group]] = {}
+    for group in groups:
+        alike.setdefault((group.ccd, group.origin, group.box), []).append(group)
+    kept = []
+    for listed in alike.values():
+        usual = max(listed, key=lambda group: len(group.frames))
+        others = [group for group in listed if group is not usual]
+        left_out = dict.fromkeys([*usual.left_out, *(named for group in others
+                                                     for named in group.left_out)])
+        odd = [(frame.path.name, f"has a cadence of {group.cadence_s} s, most have "
+                                 f"{usual.cadence_s} s (--cadence selects)")
+               for group in others for frame in group.frames]
+        kept.append(replace(usual, left_out=(*left_out, *odd)))
+    return kept
+
+
 def _one_per_ccd(groups: list[Group],
                  unreadable: list[tuple[CcdId, Path, str]]) -> list[Group]:
     """Check that each CCD has one group, and sort the groups."""
@@ -121,8 +139,8 @@ def _one_per_ccd(groups: list[Group],
     for ccd, listed in by_ccd.items():
         if len(listed) > 1:
             raise UsageError(f"{ccd} has images of more than one kind: "
-                             f"{'; '.join(map(str, listed))}; choose with --cadence or "
-                             "--origin, or keep windows in separate folders")
+                             f"{'; '.join(map(str, listed))}; choose with --origin, "
+                             "or keep windows in separate folders")
     for ccd, path, reason in unreadable:
         if ccd not in by_ccd or not by_ccd[ccd][0].frames:
             before = by_ccd[ccd][0].left_out if ccd in by_ccd else ()

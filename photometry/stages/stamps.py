@@ -66,6 +66,7 @@ class Origin:
     ticver: str
     time_accuracy_s: float
     time_observer: str
+    timestamp_shift_s: float
 
 
 class StampSource(Protocol):
@@ -111,7 +112,8 @@ class CubeStamps:
         self.frame_flags = frame_flags(self._motion, len(cube.cadences))
         self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
                              cube.procver, self._wcs_text, cube.provenance.inputs,
-                             *_identity(catalog), *_time_knowledge(self._observer, self._places))
+                             *_identity(catalog), *_time_knowledge(self._observer, self._places),
+                             cube.observation.timestamp_shift_s)
 
     def target(self, starid: int) -> Target:
         """Return what the catalog knows about a star.
@@ -223,7 +225,7 @@ class TpfStamps:
         self.frame_flags = np.zeros(len(tpf.pixels.cadences), dtype=np.int32)
         self.origin = Origin(tpf.ccd, tpf.cadence_s, tpf.readout, tpf.data_rel, tpf.procver,
                              tpf.wcs_text, tpf.digest, *_identity(catalog),
-                             TPF_TIME_ACCURACY_S, TPF_OBSERVER)
+                             TPF_TIME_ACCURACY_S, TPF_OBSERVER, tpf.timestamp_shift_s)
 
     def target(self, starid: int) -> Target:
         """Return a star of the catalog, or the file's own target from its header."""

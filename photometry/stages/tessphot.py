@@ -180,7 +180,8 @@ def light_curve_file(run: Run, source: StampSource, method: str, found: Measurem
     return LightCurveFile(
         stamp.target,
         Source(origin.ccd, origin.cadence_s, origin.readout, origin.wcs_text, origin.data_rel,
-               run.version, origin.time_accuracy_s, origin.time_observer),
+               run.version, origin.time_accuracy_s, origin.time_observer,
+               origin.timestamp_shift_s),
         method, source.cadences(stamp.target), replace(found, aperture=bits),
         cadence_flags(pixels.pixel_flags, found.flags) | source.frame_flags, stamp.drift,
         pixels.box, pixels.sumimage, numbers, asdict(run.method_settings[method]),

@@ -17,6 +17,7 @@ from photometry.io.lightcurve import (
     to_bytes,
     write_lightcurve,
 )
+from photometry.io.lightcurve_cards import time_cards
 from tests.io.lightcurve_files import make_lightcurve, wcs_text
 
 NAME = "tess00182092046-s001-1-4-c1800-dr02-v03-tasoc_lc.fits.gz"
@@ -131,6 +132,13 @@ def test_header_says_who_when_and_how(path, content):
     assert table["TIMSYER"] * 86400 == pytest.approx(1.28)
     assert table["DEADC"] == pytest.approx(0.792)
     assert table["XPOSURE"] == pytest.approx(1425.6)
+
+
+@pytest.mark.parametrize("shift", [0.0, -1.979])
+def test_mended_time_stamps_are_told(shift):
+    cards = time_cards(1325.0, 1353.0, 120, 0.005, "spacecraft", shift)
+    told = [text for text in cards if text.startswith("TIMSHIFT")]
+    assert [float(text[10:30]) for text in told] == ([shift] if shift else [])
 
 
 def test_times_in_the_header_agree_with_each_other(path):

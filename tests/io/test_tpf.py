@@ -29,7 +29,10 @@ def test_pixels_times_and_place(path):
     pixels = tpf.pixels
     assert pixels.box == Box(388, 388 + ROWS, 1574, 1574 + COLUMNS)
     np.testing.assert_array_equal(pixels.flux, arrays["FLUX"][1][1:])
-    np.testing.assert_array_equal(pixels.cadences.time, arrays["TIME"][1][1:])
+    # The second data release has time stamps that are late.
+    np.testing.assert_allclose((pixels.cadences.time - arrays["TIME"][1][1:]) * 86400, -1.979,
+                               atol=1e-4)
+    assert tpf.timestamp_shift_s == pytest.approx(-1.979)
     np.testing.assert_array_equal(pixels.cadences.cadenceno, arrays["CADENCENO"][1][1:])
     np.testing.assert_allclose(pixels.cadences.exposure_s, 95.04)
     assert np.all(pixels.background == 84)
@@ -41,6 +44,19 @@ def test_pixels_times_and_place(path):
     assert (tpf.readout.num_frm, tpf.readout.n_readout) == (60, 48)
     np.testing.assert_allclose(tpf.pos_corr[0], [-0.32, 0.12], rtol=1e-6)      # row, column
     assert tpf.notes == ()
+
+
+@pytest.mark.parametrize(("release", "version", "starid", "shift"), [
+    (26, "spoc-4.0.5", 25155310, -1.979), (28, "spoc-4.0.17-20200130", 25155310, 0.0),
+    (29, "spoc-4.0.17-20200130", 25155310, -1.979), (2, "tica-1.0", 25155310, 0.0),
+    (2, "spoc-3.3.28", None, -1.979 + 1.0)])       # a cutout: of an image of camera 4, CCD 1
+def test_times_of_early_releases_are_mended(path, release, version, starid, shift):
+    arrays = tpf_arrays()
+    tpf = read_tpf(write_tpf(path, arrays=arrays, primary={
+        "DATA_REL": release, "PROCVER": version, "TICID": starid}))
+    np.testing.assert_allclose((tpf.pixels.cadences.time - arrays["TIME"][1][1:]) * 86400, shift,
+                               atol=1e-4)
+    assert tpf.timestamp_shift_s == pytest.approx(shift)
 
 
 def test_arrays_are_native_and_float(path):

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from photometry.core.errors import InputError, OutputError, UsageError
+from photometry.core.errors import InputError, OutputError, SettingsError, UsageError
 from photometry.core.flags import CadenceFlag, PixelFlag
 from photometry.core.ids import CcdId, Select
 from photometry.core.pixels import Box
@@ -390,6 +390,37 @@ def test_times_of_early_releases_are_mended_once(tmp_path, made):
                                -1.979 + delay, atol=1e-4)
     assert found.timestamp_shift_s == pytest.approx(-1.979 + delay)
     assert right.timestamp_shift_s == 0
+
+
+def test_rules_of_the_user_exclude_pixels(tmp_path):
+    write_window(tmp_path, 3)
+    rules = tmp_path / "mine.toml"
+    rules.write_text('[[exclude]]\nreason = "a comet"\nsector = 7\ncamera = 2\nccd = 3\n'
+                     "time_start = 1491.62\ntime_stop = 1491.64\ncolumns = [905, 910]\n"
+                     "rows = [0, 644]\n")
+    report = build(tmp_path, tmp_path / "cube.hdf5", exclude=rules)
+    assert report.warnings == ("rows 0-644, columns 905-910 are excluded in 1 of 3 frames: "
+                               "a comet",)
+    with Cube(tmp_path / "cube.hdf5") as cube:
+        marked = cube.read(BOX)[2] & int(PixelFlag.MANUAL_EXCLUDE) != 0
+    expected = np.zeros_like(marked)
+    expected[1, :5, 5:11] = True
+    np.testing.assert_array_equal(marked, expected)
+    with pytest.raises(UsageError, match="other images or settings"):
+        build(tmp_path, tmp_path / "cube.hdf5")
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("[[exclude]]\nsectr = 7\n", "no setting 'sectr'; did you mean 'sector'"),
+    ("[[exclude]]\nrows = [1]\n", r"rows = \[1\]: expected the first and the last"),
+    ("[[exclude]]\ntime_start = 'now'\n", "time_start = 'now': expected a float"),
+    ("[exclude]\nrows = [1, 2]\n", "rules that begin with"), ("reason = 1", "rules that begin"),
+    ("[[", "is not TOML")])
+def test_rules_that_are_none(tmp_path, text, problem):
+    write_window(tmp_path, 1)
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(SettingsError, match=problem):
+        build(tmp_path, tmp_path / "cube.hdf5", exclude=tmp_path / "mine.toml")
 
 
 def ephemeris(path, first, last):

@@ -41,12 +41,18 @@ def test_a_second_kind_of_images_must_be_chosen(tmp_path):
         plan(tmp_path, Select())
 
 
-def test_a_second_cadence_must_be_chosen(tmp_path):
-    write_window(tmp_path, 2)
-    short = make_ffi(4, cadence_s=600, time_stop=make_ffi(4).header.time_start + 600 / 86400)
-    write(tmp_path, short, 4)
-    with pytest.raises(UsageError, match=r"1800 s SPOC .*600 s SPOC"):
-        plan(tmp_path, Select())
+def test_a_cadence_that_changes_leaves_the_fewer_frames_out_by_name(tmp_path):
+    usual = write_window(tmp_path, 3)
+    usual[0].write_bytes(b"not a FITS file")
+    short = [write(tmp_path, make_ffi(number, cadence_s=600, cadenceno=number), place)
+             for number, place in ((4, 4), (4, 6), (5, 5))]
+    group, = plan(tmp_path, Select())
+    assert (group.cadence_s, len(group.frames)) == (1800, 2)
+    reason = "has a cadence of 600 s, most have 1800 s (--cadence selects)"
+    names = [name for name, _ in group.left_out]
+    assert len(set(names)) == len(names) == 4
+    assert dict(group.left_out)[short[0].name] == dict(group.left_out)[short[2].name] == reason
+    assert "same cadence 4 as" in dict(group.left_out)[names[1]]
     assert [len(group.frames) for group in plan(tmp_path, Select(cadences=(1800,)))] == [2]
     assert [group.cadence_s for group in plan(tmp_path, Select(cadences=(600,)))] == [600]
 
