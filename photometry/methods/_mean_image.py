@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.flags import is_good
-from photometry.core.outcome import Decline, Grow
+from photometry.core.outcome import Decline, Grow, Note
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
@@ -14,12 +14,14 @@ from photometry.methods._fit_pixels import FitPixels, filled
 from photometry.methods._joint import Model, Motion
 from photometry.methods._linear import fit_mean
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
+from photometry.methods._scene import NO_PRF
 from photometry.methods._sources import Sources
 
 OUTSIDE = "target outside the stamp"
 NO_CADENCES = "no good cadences"
 NO_PIXELS = "no valid pixels at the target"
 SATURATED = "target saturated"
+NO_ERRORS = "no_errors"
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
 
 
@@ -49,6 +51,8 @@ def find_problem(stamp: Stamp, pixels: FitPixels,
         return Decline(NO_CADENCES)
     if not pixels.holds_target:
         return Decline(NO_PIXELS)
+    if not stamp.prf(box, target.row, target.column).ravel()[pixels.index].sum() > 0:
+        return Decline(NO_PRF)
     reach = int(np.ceil(settings.radius))
     row, column = round(target.row), round(target.column)
     wanted = Box(row - reach, row + reach + 1, column - reach,
@@ -102,6 +106,13 @@ def _divide(sources: Sources, images: NDArray, pixels: FitPixels, weight: NDArra
     order = np.argsort(-light, kind="stable")[:settings.free_stars + 1]
     near = order[light[order] > least]
     return near, np.setdiff1d(np.arange(len(sources)), near)
+
+
+def missing_errors(stamp: Stamp, pixels: FitPixels) -> tuple[Note, ...]:
+    """Return a remark if no pixel of the fit ever has an error, so that the flux has none."""
+    if np.isfinite(stamp.pixels.flux_err[:, pixels.fitted]).any():
+        return ()
+    return (Note(NO_ERRORS, "no pixel near the star ever has an uncertainty"),)
 
 
 def mean_variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -87,7 +87,8 @@ def _fit_group(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion, 
     if held.any():
         precision[held] = _precision(layout, known, np.full(3, FIXED_PX))
         found = _fit_patterns(seen, layout, Prior(start, precision), start)
-    return _gather(stamp, found, layout, np.where(np.isfinite(errors), errors, typical),
+    whole = np.where(np.isfinite(errors), errors, typical if np.isfinite(errors).any() else np.nan)
+    return _gather(stamp, found, layout, whole,
                    np.where((held | ~good)[:, None], LOOSE, likely), pixels.index, frames, held)
 
 

@@ -17,7 +17,7 @@ from photometry.core.stamp import Stamp
 from photometry.methods._choice import Choice, Rules, choose, sample_cadences, sample_noise
 from photometry.methods._clusters import connected_to, fill_holes
 from photometry.methods._fraction import Fraction, find_fraction
-from photometry.methods._scene import Scene, build_scene
+from photometry.methods._scene import NO_PRF, Scene, build_scene
 from photometry.methods._segment import Finder, find_segment, stars_in
 from photometry.methods._sums import aperture_bits, sum_pixels
 
@@ -63,6 +63,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if problem:
         return Decline(problem)
     scene, noise = build_scene(stamp), sample_noise(stamp, some)
+    if not scene.share.sum() > 0:
+        return Decline(NO_PRF)
     segment = find_segment(stamp, scene, usable, _finder(settings))
     allowed = usable & ~segment.claimed
     decisions, choice = segment.decisions, None

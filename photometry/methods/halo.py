@@ -22,6 +22,7 @@ from photometry.core.outcome import (
 )
 from photometry.core.stamp import Pixels, Stamp
 from photometry.core.stats import nan_mean
+from photometry.methods._joint import Motion
 from photometry.methods._scene import Scene, build_scene
 from photometry.methods._variation import Fitted, fit_weights
 
@@ -195,8 +196,9 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
             np.sqrt(photons + shared), sky[span] @ weights, np.ones_like(seen)])
         impure += (1.0 - light / (weights @ field.mean)) * len(seen) / len(field.flux)
     known = np.where(np.isfinite(sums[3]), 0.0, np.nan)
-    return LightCurve(sums[0], sums[1], sums[2], target.row + stamp.drift[:, 0] + known,
-                      target.column + stamp.drift[:, 1] + known), max(impure, 0.0)
+    drift = Motion.of(stamp).drift
+    return LightCurve(sums[0], sums[1], sums[2], target.row + drift[:, 0] + known,
+                      target.column + drift[:, 1] + known), max(impure, 0.0)
 
 
 def _weight_map(pixels: Pixels, field: _Field, spans: list[slice],

@@ -21,6 +21,7 @@ from photometry.methods._mean_image import (
     common_error,
     find_problem,
     fit_mean_image,
+    missing_errors,
     systematic_error,
 )
 from photometry.methods._moving import BLUR_PX
@@ -96,7 +97,7 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     contamination = float(1 - sources.share[0])
     share = float(model.images[0][pixels.index].sum())
     systematic = systematic_error(sources, model, weights.ravel(), settings) / abs(model.flux[0])
-    notes = _notes(sources, contamination, share)
+    notes = (*_notes(sources, contamination, share), *missing_errors(stamp, pixels))
     told = (
         Note("fit", f"{len(model.near)} sources free in each cadence, {len(model.steady)} "
                     f"steady, in {len(pixels.index)} pixels with {share:.4f} of the light"),

@@ -18,7 +18,12 @@ from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, choose_pixels
 from photometry.methods._joint import Motion
-from photometry.methods._mean_image import common_error, find_problem, systematic_error
+from photometry.methods._mean_image import (
+    common_error,
+    find_problem,
+    missing_errors,
+    systematic_error,
+)
 from photometry.methods._moving import BLUR_PX
 from photometry.methods._placed_series import Known, Series, fit_series
 from photometry.methods._placing import Placed, place
@@ -89,7 +94,7 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     share = float(placed.model.images[0][pixels.index].sum())
     systematic = systematic_error(sources, placed.model, weights.ravel(), settings)
     systematic /= abs(placed.model.flux[0])
-    notes = _notes(placed, contamination, share, series.held)
+    notes = (*_notes(placed, contamination, share, series.held), *missing_errors(stamp, pixels))
     return Measurement(
         lightcurve=lightcurve, aperture=aperture_bits(stamp.pixels.collected, pixels.fitted),
         contamination=contamination, flux_fraction=1.0,
