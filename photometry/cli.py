@@ -196,6 +196,9 @@ def _tessphot_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tmag-max", "--tmag_max", type=float, metavar="TMAG")
     parser.add_argument("-m", "--method", choices=methods.names(),
                         help="force one method for all")
+    parser.add_argument("--aperture", type=Path, action="append", default=[], metavar="FILE",
+                        help="sum these pixels for the stars in the file: CSV starid,row,column, "
+                             "or FITS masks; may be repeated")
     parser.add_argument("--prf", type=Path, metavar="DIR",
                         help="the mission's PRF models, or the word stars: measured on stars of "
                              "the cube (default: $TESSPHOT_PRF, else an average profile)")
@@ -279,7 +282,10 @@ def _measure(args: argparse.Namespace, todo: Any, run: Any, select: Select, work
 
 
 def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
+    from photometry.io.apertures import read_apertures
     from photometry.stages import tessphot as stage
+    apertures = read_apertures(args.aperture)
+    given = [(starid, pixels.tolist()) for starid, pixels in sorted(apertures.items())]
     names = methods.names()
     sections = settings_of(args, "tessphot", *(f"methods.{name}" for name in names))
     method_settings = {name: sections[f"methods.{name}"] for name in names}
@@ -287,8 +293,8 @@ def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
         folder, output_folder(args, folder, shipped), sections["tessphot"], method_settings,
         args.method, args.version, not args.no_gzip, args.plot,
         fingerprint=fingerprint(sections["tessphot"].attempts, *method_settings.values(),
-                                args.method),       # not how the work is shared out
-        date=_date(), log_dir=args.log_dir, prf=prf_folder(args))
+                                args.method, *given),    # not how the work is shared out
+        date=_date(), log_dir=args.log_dir, prf=prf_folder(args), apertures=apertures)
 
 
 def _date() -> str:

@@ -1,7 +1,7 @@
 """One star in, its light curve out: what `from photometry import light_curve` gives."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 
 from photometry import methods
 from photometry.core.errors import InputError
-from photometry.core.ids import Select, Task
-from photometry.core.outcome import Decline, Measurement, Outcome
-from photometry.core.pixels import Box
+from photometry.core.ids import Select
+from photometry.core.outcome import Decline, Measurement
 from photometry.core.stamp import Stamp
 from photometry.core.time import Cadences
-from photometry.io import layout
-from photometry.io.catalog import Catalog
-from photometry.io.cube import Cube
-from photometry.methods._sums import aperture_bits, sum_pixels
-from photometry.stages.method_choice import Bench, Trial, measure
-from photometry.stages.tessphot import Run, Settings, open_source
+from photometry.stages.method_choice import Bench, measure
+from photometry.stages.own_apertures import measure_pixels
+from photometry.stages.star_places import Star, Wanted, open_place
+from photometry.stages.tessphot import Settings
 
 CUSTOM = "custom"                 # the method's name where the caller gave the pixels
 ANY = Select()
@@ -57,78 +54,53 @@ class StarLightCurve:
         return self.cadences.quality
 
 
-def light_curve(folder: str | Path, starid: int, method: str | None = None,
-                pixels: Iterable[tuple[int, int]] | None = None,
-                prf: str | Path | None = None, select: Select = ANY) -> StarLightCurve:
-    """Measure one star of a pixel cube; nothing is written.
+def light_curve(source: str | Path | Sequence[str | Path], star: Star,
+                method: str | None = None, pixels: Iterable[tuple[int, int]] | None = None,
+                prf: str | Path | None = None, select: Select = ANY,
+                stars: str | Path | None = None) -> StarLightCurve:
+    """Measure one star; nothing is written.
 
     Parameters
     ----------
-    folder
-        Holds a cube and its star catalog, as the scripts leave them.
+    source
+        A cube or a folder with cubes, beside their star catalogs; a target pixel file; or a
+        folder or list of full-frame images.
+    star
+        TIC number, or (right ascension, declination) in degrees: the nearest star of the
+        catalog, or where there is none, a star of unknown magnitude at that place.
     method
         Such as "aperture"; None = as the rules choose.
     pixels
         (row, column) on the science area: sum these instead.
     prf
-        Folder of the mission's PRF models.
+        Folder of the mission's PRF models, or "stars": measured on stars of the cube.
     select
         Which sector, camera and CCD, where the star is on several; the first is taken.
+    stars
+        Catalog (.sqlite); with images, also a star list as `run_make_catalog.py` takes it.
 
     Raises
     ------
     InputError
-        When no cube of the folder has the star, or no method can measure it.
+        When the star is not there, or no method can measure it.
     UsageError
-        When there is no such method.
+        When there is no such method, or the pixels are not in the data.
     """
-    folder = Path(folder)
-    task = _find(folder, starid, select)
+    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    place = star if isinstance(star, int | np.integer) else (float(star[0]), float(star[1]))
+    wanted = Wanted(place, select, None if prf is None else Path(prf),
+                    None if stars is None else Path(stars))
     settings = {name: methods.get(name).Settings() for name in methods.names()}
-    run = Run(folder, folder, Settings(), settings, prf=None if prf is None else Path(prf))
-    source = open_source(run, task)
-    target = source.target(starid)
-    bench = Bench(partial(source.stamp, target), source.first_box(target), source.limits,
-                  settings, run.settings.attempts)
-    if pixels is None:
-        trial = measure(bench, method)
-    else:
-        trial = _custom(bench, folder, np.array(list(pixels), dtype=int).reshape(-1, 2))
+    with open_place(paths, wanted) as (opened, target):
+        bench = Bench(partial(opened.stamp, target), opened.first_box(target), opened.limits,
+                      settings, Settings().attempts)
+        if pixels is None:
+            trial = measure(bench, method)
+        else:
+            chosen = np.array(list(pixels), dtype=int).reshape(-1, 2)
+            trial = replace(measure_pixels(bench, chosen), method=CUSTOM)
+        cadences = opened.cadences(target)
     if not isinstance(trial.outcome, Measurement):
         reason = trial.outcome.reason if isinstance(trial.outcome, Decline) else "no answer"
-        raise InputError(folder, f"star {starid}: {trial.method} declined: {reason}")
-    return StarLightCurve(starid, trial.method, source.cadences(target), trial.outcome,
-                          trial.stamp)
-
-
-def _find(folder: Path, starid: int, select: Select) -> Task:
-    """Return the task of a star on the first cube that has it."""
-    for ccd, path in layout.find_cubes(folder):
-        catalog = layout.catalog_path(folder, ccd)
-        if select.matches_ccd(ccd) and catalog.exists():
-            star = Catalog(catalog).star(starid)
-            if star is not None:
-                with Cube(path) as cube:
-                    return Task(0, starid, ccd, cube.cadence_s, tmag=star.tmag)
-    raise InputError(folder, f"has no cube with a catalog that knows star {starid}")
-
-
-def _custom(bench: Bench, folder: Path, pixels: NDArray[np.int_]) -> Trial:
-    """Sum the pixels (N, 2) that the caller chose."""
-    if not len(pixels):
-        raise InputError(folder, "an aperture of no pixels was given")
-    low, high = pixels.min(axis=0), pixels.max(axis=0) + 1
-    wanted = Box(int(low[0]), int(high[0]), int(low[1]), int(high[1]))
-    if not bench.limits.encloses(wanted):
-        raise InputError(folder, f"the aperture reaches rows {wanted.row0} to {wanted.row1 - 1} "
-                                 f"and columns {wanted.column0} to {wanted.column1 - 1}, beyond "
-                                 f"the data ({bench.limits})")
-    stamp = bench.read_stamp(bench.box.union(wanted))
-    row0, column0 = stamp.pixels.box.offset
-    mask = np.zeros(stamp.pixels.box.shape, dtype=bool)
-    mask[pixels[:, 0] - row0, pixels[:, 1] - column0] = True
-    share = stamp.prf(stamp.pixels.box, stamp.target.row, stamp.target.column)
-    outcome: Outcome = Measurement(
-        sum_pixels(stamp.pixels, mask), aperture_bits(stamp.pixels.collected, mask),
-        flux_fraction=float(share[mask].sum()))
-    return Trial(CUSTOM, outcome, stamp, 0)
+        raise InputError(paths[0], f"star {target.starid}: {trial.method} declined: {reason}")
+    return StarLightCurve(target.starid, trial.method, cadences, trial.outcome, trial.stamp)

@@ -162,7 +162,8 @@ def _read_frame(job: Job, frame: Frame) -> tuple[NDArray, NDArray, str]:
         return nothing, nothing, error.problem
     if ffi.header != frame.header:
         return nothing, nothing, "changed while it was being read"
-    return ffi.image, ffi.error, ""
+    inside = job.box.slices(ffi.header.box.offset)      # all of it, unless a window is wanted
+    return ffi.image[inside], ffi.error[inside], ""
 
 
 def _level(image: NDArray) -> float:

@@ -4,7 +4,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from photometry.core.progress import Progress, silent
 from photometry.core.stamp import Stamp
 from photometry.core.work import Answer
 from photometry.io import layout
+from photometry.io.apertures import Apertures
 from photometry.io.catalog import Catalog
 from photometry.io.cube import Cube
 from photometry.io.layout import LightCurveName
@@ -47,6 +48,7 @@ from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics
 from photometry.stages.figures import save_figure
 from photometry.stages.method_choice import FIRST_METHOD, Bench, measure
+from photometry.stages.own_apertures import is_given, measure_pixels
 from photometry.stages.prfs import choose_prf
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps, describe
 
@@ -82,6 +84,7 @@ class Run:
     fingerprint: str = ""             # of all settings
     date: str = ""                    # what the DATE cards say, UTC
     log_dir: Path | None = None       # each process writes its log there
+    apertures: Apertures = field(default_factory=dict)     # that the user gave, by star
 
 
 def measure_tile(run: Run, tasks: list[Task]) -> list[Result]:
@@ -134,9 +137,11 @@ def measure_task(run: Run, source: StampSource, task: Task) -> Result:
     method = run.method or task.method or FIRST_METHOD
     try:
         target = source.target(task.starid)
-        trial = measure(
-            Bench(partial(source.stamp, target), source.first_box(target), source.limits,
-                  run.method_settings, run.settings.attempts), run.method, task.method)
+        bench = Bench(partial(source.stamp, target), source.first_box(target), source.limits,
+                      run.method_settings, run.settings.attempts)
+        given = run.apertures.get(task.starid)
+        trial = (measure(bench, run.method, task.method) if given is None
+                 else measure_pixels(bench, given))
         method, stamp, resizes = trial.method, trial.stamp, trial.resizes
         result = _finish(run, source, task, method, trial.outcome, stamp)
         result = replace(result, stamp_shape=stamp.pixels.box.shape, stamp_resizes=resizes,
@@ -184,7 +189,8 @@ def light_curve_file(run: Run, source: StampSource, method: str, found: Measurem
                origin.timestamp_shift_s),
         method, source.cadences(stamp.target), replace(found, aperture=bits),
         cadence_flags(pixels.pixel_flags, found.flags) | source.frame_flags, stamp.drift,
-        pixels.box, pixels.sumimage, numbers, asdict(run.method_settings[method]),
+        pixels.box, pixels.sumimage, numbers,
+        {} if is_given(found) else asdict(run.method_settings[method]),
         Provenance(f"tess-photometry {__version__}", __version__, run.fingerprint, origin.inputs,
                    origin.catalog, origin.procver, origin.ticver, run.date))
 

@@ -9,11 +9,15 @@ import photometry
 from photometry.core.errors import InputError, UsageError
 from photometry.core.flags import ApertureFlag
 from photometry.io import layout
+from photometry.io.apertures import read_apertures
 from photometry.io.lightcurve import read_lightcurve
+from photometry.stages import star_places
 from tests.conftest import ROOT
 
 INPUT = ROOT / "tests" / "input"
 STAR = 182092046
+CUBE = INPUT / "sector001_camera1_ccd4.hdf5"
+IMAGES, LIST = INPUT / "ffi", "stars_sector001_camera1_ccd4.csv"
 
 
 def test_the_star_is_measured_as_by_the_script():
@@ -48,10 +52,70 @@ def test_the_documented_examples_run(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     examples = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/python.md").read_text(),
                           re.MULTILINE | re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 5
     for source in examples:
         exec(compile(source, "python.md", "exec"), {})
     assert "aperture" in capsys.readouterr().out
+
+
+def test_the_documented_list_of_pixels_is_read(tmp_path):
+    (text,) = re.findall(r"^```csv\n(.*?)^```$", (ROOT / "docs/python.md").read_text(),
+                         re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.csv").write_text(text)
+    pixels = read_apertures([tmp_path / "mine.csv"])[STAR]
+    found = photometry.light_curve(INPUT, STAR, pixels=pixels)
+    assert np.isfinite(found.flux).all() and found.measurement.flux_fraction > 0.5
+
+
+def test_own_pixels_have_the_contamination_that_the_method_would_state():
+    usual = photometry.light_curve(INPUT, STAR)
+    mask = (usual.measurement.aperture & ApertureFlag.PHOTOMETRY) > 0
+    pixels = np.argwhere(mask) + np.array(usual.stamp.pixels.box.offset)
+    found = photometry.light_curve(INPUT, STAR, pixels=pixels)
+    np.testing.assert_allclose(found.flux, usual.flux)
+    assert found.measurement.contamination == pytest.approx(usual.measurement.contamination,
+                                                            abs=2e-3)
+
+
+def test_a_position_or_a_cube_will_do():
+    usual = photometry.light_curve(INPUT, STAR)
+    target = usual.stamp.target
+    for source, star in ((CUBE, STAR), (str(CUBE), (target.ra + 2e-3, target.dec)),
+                         (INPUT, (target.ra, target.dec))):
+        found = photometry.light_curve(source, star)
+        assert found.starid == STAR
+        np.testing.assert_array_equal(found.flux, usual.flux)
+    with pytest.raises(InputError, match="no star within 21 arcsec"):
+        photometry.light_curve(CUBE, (target.ra, target.dec + 0.02))
+
+
+def test_images_give_what_their_cube_gives():
+    usual = photometry.light_curve(INPUT, STAR)
+    target = usual.stamp.target
+    listed = photometry.light_curve(IMAGES, STAR, stars=INPUT / "catalogs" / LIST)
+    np.testing.assert_allclose(listed.flux, usual.flux, rtol=1e-6)
+    np.testing.assert_allclose(listed.time, usual.time, rtol=0, atol=1e-8)
+    alone = photometry.light_curve(sorted(IMAGES.glob("*.fits.gz")), (target.ra, target.dec),
+                                   method="aperture")
+    whole = [found.flux / found.measurement.flux_fraction for found in (alone, usual)]
+    assert np.median(whole[0] / whole[1]) == pytest.approx(1, abs=0.1)      # of unlisted neighbors
+    assert alone.starid == 0 and np.isnan(alone.stamp.target.tmag)
+
+
+def test_a_window_is_cut_from_larger_images(monkeypatch):
+    monkeypatch.setattr(star_places, "WINDOW_PX", 24)
+    usual = photometry.light_curve(INPUT, STAR)
+    found = photometry.light_curve(IMAGES, STAR, stars=INPUT / "catalogs" / LIST)
+    assert max(found.stamp.limits.shape) <= 49
+    assert np.median(found.flux / usual.flux) == pytest.approx(1, abs=0.02)
+
+
+def test_a_target_pixel_file_will_do(realdata):
+    path = next(realdata.glob("pixels/tess25155310*tp.fits.gz"))
+    found = photometry.light_curve(path, 25155310)
+    assert np.isfinite(found.flux).all()
+    target = found.stamp.target
+    assert photometry.light_curve(path, (target.ra, target.dec)).starid == 25155310
 
 
 def test_a_method_can_be_asked_for():
@@ -65,9 +129,9 @@ def test_what_cannot_be_is_said(tmp_path):
         photometry.light_curve(INPUT, 5)
     with pytest.raises(InputError, match="no cube"):
         photometry.light_curve(tmp_path, STAR)
-    with pytest.raises(InputError, match="beyond the data"):
+    with pytest.raises(UsageError, match="beyond the data"):
         photometry.light_curve(INPUT, STAR, pixels=[(0, 0)])
-    with pytest.raises(InputError, match="no pixels"):
+    with pytest.raises(UsageError, match="no pixels"):
         photometry.light_curve(INPUT, STAR, pixels=[])
 
 
