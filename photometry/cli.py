@@ -345,13 +345,15 @@ def simulate(argv: Sequence[str] | None = None) -> int:
     """Simulate images, star list and truth."""
     parser = new_parser("tessphot simulate", "Write full-frame images in the mission's format, a "
                         "star list, and the truth behind them.",
-                        "tessphot simulate data --size 256x200 --frames 60 --jitter --variables")
+                        "tessphot simulate data --size 256x200 --frames 60 --jitter --variables\n"
+                        "  tessphot simulate data --frames 0 --troubles --momentum-dumps")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder; may hold other CCDs")
     parser.add_argument("--size", metavar="COLUMNSxROWS", type=_size, help="default 256x200")
     parser.add_argument("--place", metavar="ROW,COLUMN", type=_place, dest="origin",
                         help="first science pixel of the window (default 1000,900)")
     for name, unit, text in (
-            ("frames", "N", "images (default 60)"), ("seed", "N", "same seed, same bytes"),
+            ("frames", "N", "images (default 60; 0 = the whole sector)"),
+            ("seed", "N", "same seed, same bytes"),
             ("cadence", "SECONDS", "1800, 600 or 200 (default 1800)"),
             ("stars", "N", "stars of Tmag 4-16 (default: by density)"),
             ("sector", "N", ""), ("camera", "N", ""), ("ccd", "N", "")):
@@ -365,6 +367,8 @@ def simulate(argv: Sequence[str] | None = None) -> int:
                        ("scattered-light", "ramps, a moving patch and a corner glow"),
                        ("jitter", "pointing noise and differential velocity aberration"),
                        ("momentum-dumps", "with their quality bits and broadened images"),
+                       ("troubles", "a step between orbits, coarse pointing, a ramp into "
+                        "saturation, missing and empty images"),
                        ("variables", "transits, eclipses, pulsators"),
                        ("tpf", "also target pixel files of the brightest stars"),
                        ("tica", "images as TICA's product, in electrons, without errors or flags"),

@@ -31,6 +31,7 @@ from photometry.io.fits_stream import (
     next_pixels,
     unreadable,
 )
+from photometry.io.fits_template import card, hdu
 from photometry.io.header_cards import Cards
 
 
@@ -112,10 +113,7 @@ def write_ffi(path: Path, ffi: Ffi, extras: Extras, compress_level: int = 1) -> 
     OutputError
         When the file cannot be written.
     """
-    content = io.BytesIO()
-    hdus = _tica_hdus(ffi, extras) if ffi.header.origin == "TICA" else _hdus(ffi, extras)
-    hdus.writeto(content)
-    data = content.getvalue()
+    data = _tica_bytes(ffi, extras) if ffi.header.origin == "TICA" else _bytes(ffi, extras)
     if path.name.endswith(".gz"):
         data = gzip.compress(data, compress_level, mtime=0)
     with writing(path) as part:
@@ -137,33 +135,38 @@ def _framed(header: FfiHeader, plane: NDArray) -> NDArray[np.float32]:
     return frame
 
 
-def _hdus(ffi: Ffi, extras: Extras) -> fits.HDUList:
+def _bytes(ffi: Ffi, extras: Extras) -> bytes:
     header = ffi.header
     row, column = _first_pixel(header)
-    primary = fits.PrimaryHDU(header=fits.Header(primary_cards(header, extras)))
-    hdus = fits.HDUList([primary])
+    no_data = (("SIMPLE", True, "conforms to FITS standard"), ("BITPIX", 8, "array data type"),
+               ("NAXIS", 0, "number of array dimensions"), ("EXTEND", True, ""))
+    parts = [hdu(card(*item) for item in (*no_data, *primary_cards(header, extras)))]
     uncertainty = ffi.error / _sigma_factor(header.readout)
     for kind, plane in (("cal", ffi.image), ("uncert", uncertainty)):
-        cards = image_cards(header, kind, column, row, extras)
-        hdus.append(fits.ImageHDU(_framed(header, plane), fits.Header(cards)))
-    return _signed(hdus, primary.header["DATE"])
+        pixels = _framed(header, plane)
+        shape = (("XTENSION", "IMAGE", "image extension"), ("BITPIX", -32, "array data type"),
+                 ("NAXIS", 2, "number of array dimensions"), ("NAXIS1", pixels.shape[1], ""),
+                 ("NAXIS2", pixels.shape[0], ""), ("PCOUNT", 0, "number of parameters"),
+                 ("GCOUNT", 1, "number of groups"))
+        cards = (*shape, *image_cards(header, kind, column, row, extras))
+        parts.append(hdu((card(*item) for item in cards), pixels.astype(">f4").tobytes()))
+    return b"".join(parts)
 
 
-def _tica_hdus(ffi: Ffi, extras: Extras) -> fits.HDUList:
+def _tica_bytes(ffi: Ffi, extras: Extras) -> bytes:
     header = ffi.header
     row, column = _first_pixel(header)
     cards = [*tica_cards(header, extras), *wcs_cards(header, column, row),
              *placement_cards(column, row)]
     electrons = _framed(header, ffi.image * np.float32(header.exposure_s))
     hdus = fits.HDUList([fits.PrimaryHDU(electrons, fits.Header(cards)), star_table()])
-    return _signed(hdus, hdus[0].header["DATE-OBS"])
-
-
-def _signed(hdus: fits.HDUList, date: str) -> fits.HDUList:
     # The comment of CHECKSUM holds a time: the observation's, so that bytes do not change.
-    for hdu in hdus:
-        hdu.add_checksum(when=f"HDU checksum updated {date}")
-    return hdus
+    date = hdus[0].header["DATE-OBS"]
+    for part in hdus:
+        part.add_checksum(when=f"HDU checksum updated {date}")
+    content = io.BytesIO()
+    hdus.writeto(content)
+    return content.getvalue()
 
 
 def _sigma_factor(readout: Readout) -> np.float32:

@@ -8,7 +8,8 @@
 `variables/kind`, ...      (V,) kind and parameters: period, epoch (barycentric, for the star),
                            depth, duration, second_depth, ingress; see `scene.variability`
 `variables/variation`      (V, T) light relative to quiet
-`frames/...`               (T,) time, timecorr, cadenceno, quality, exposure_s
+`frames/...`               (T,) time, timecorr, cadenceno, quality, exposure_s, clean (nothing
+                           is wrong with the frame that photometry need not cope with)
 `pointing/...`             fields of `scene.pointing.Pointing`: `Pointing(**truth.pointing)`
                            moves any position to any frame and tells the blur and the dumps
 `sky/...`                  fields of `scene.simulated_sky.Sky`: `Sky(**truth.sky).evaluate(i,

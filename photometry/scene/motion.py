@@ -16,6 +16,7 @@ from photometry.scene.jitter import Blur
 
 _GRID_STEPS = 7                   # positions per axis at which frames are compared
 _USEFUL_PX = 0.01                 # measured shifts with larger errors are not taken over
+_RESPONSE_ERROR = 0.005           # of a displacement, as stars' centroids follow them
 _NEIGHBORS = 4                    # frames on either side that tell where one should be
 _EXCURSION_SIGMA = 8.0            # of the good frames' own scatter about their neighbors ...
 _EXCURSION_PX, _EXCURSION_PX2 = 0.05, 0.02     # ... and at least so much shift, or blur
@@ -152,8 +153,10 @@ def refined(motion: Motion, measured: NDArray, row: NDArray, column: NDArray,
     taken = found.error <= _USEFUL_PX                    # False for NaN
     coefficients = motion.coefficients.copy()
     coefficients[taken, :, :3] += found.linear[taken]
+    away = coefficients[:, :, 0] - nan_median(coefficients[good & taken, :, 0])
+    error = np.hypot(found.error, _RESPONSE_ERROR * np.hypot(*away.T))
     return replace(motion, coefficients=coefficients,
-                   error=np.where(taken, found.error, np.nan), scatter=found.scatter,
+                   error=np.where(taken, error, np.nan), scatter=found.scatter,
                    n_stars=found.n_stars,
                    excursion=_excursions(coefficients[:, :, 0], good, _EXCURSION_PX))
 

@@ -72,7 +72,7 @@ def simulate(out: Path, settings: Settings, progress: Progress = silent) -> Path
     listed = simulated_stars.listed(stars, settings.tmag_error, settings.missing,
                                     plan.rng("list"))
     write_star_list(layout.star_list_path(out, plan.ccd), _columns(listed))
-    quality = _quality(scene)
+    quality = _quality(plan, scene)
     write_truth(layout.truth_path(out, plan.ccd), _truth(plan, scene, stars, variables, quality))
     _write_images(out, plan, scene, quality, progress)
     if settings.tpf:
@@ -80,10 +80,11 @@ def simulate(out: Path, settings: Settings, progress: Progress = silent) -> Path
     return out
 
 
-def _quality(scene: Scene) -> NDArray[np.int32]:
+def _quality(plan: Plan, scene: Scene) -> NDArray[np.int32]:
     dump = np.where(scene.pointing.in_dump, int(CadenceFlag.DESATURATION), 0)
     glare = np.where(scene.sky.level > SCATTERED_FLAG_LEVEL, int(CadenceFlag.SCATTERED_LIGHT), 0)
-    return (dump | glare).astype(np.int32)
+    coarse = np.where(plan.troubles.coarse, int(CadenceFlag.COARSE_POINT), 0)
+    return (dump | glare | coarse).astype(np.int32)
 
 
 def _columns(stars: StarList) -> dict[str, NDArray]:
@@ -104,6 +105,7 @@ def _truth(plan: Plan, scene: Scene, stars: StarList, variables: list[Variable],
         variables={"index": scene.variable_index, "variation": scene.variation, **parameters},
         frames={"time": line.middle + plan.timecorr, "timecorr": plan.timecorr,
                 "cadenceno": line.cadenceno, "quality": quality,
+                "clean": plan.troubles.clean & ~scene.pointing.in_dump,
                 "exposure_s": np.full(len(line.start), detector.exposure_s(scene.readout))},
         pointing={field.name: getattr(scene.pointing, field.name) for field in fields(Pointing)},
         sky={field.name: getattr(scene.sky, field.name) for field in fields(Sky)})
@@ -116,11 +118,13 @@ def _write_images(out: Path, plan: Plan, scene: Scene, quality: NDArray,
     extras = Extras(simulated=True, scconfig=configuration, roll_nom=roll)
     angle = plan.rng("wcs").uniform(0, 2 * np.pi)
     header_error = plan.settings.wcs_error_px * np.array([np.sin(angle), np.cos(angle)])
-    n_frames = len(plan.timeline.start)
-    for index in progress(range(n_frames), n_frames, f"{plan.ccd} frames"):
+    written = np.flatnonzero(~plan.troubles.missing).tolist()
+    for index in progress(written, len(written), f"{plan.ccd} frames"):
         name = _image_name(plan, index)
         image, error = observe(ideal_image(scene, index), plan.box, scene.readout,
                                plan.rng("noise", index))
+        if plan.troubles.empty[index]:
+            image[:] = error[:] = np.nan
         header = _header(plan, scene, index, int(quality[index]), header_error)
         write_ffi(out / layout.FFI_FOLDER / name, Ffi(header, image, error), extras)
 
@@ -208,7 +212,7 @@ def _stamp_content(plan: Plan, scene: Scene, stars: StarList, star: int,
                       float(dec[0]), row, column, float(stars.ra[star]), float(stars.dec[star]),
                       float(stars.pm_ra[star]), float(stars.pm_dec[star]),
                       float(stars.teff[star])),
-        cadences=Cadences(line.middle + timecorr, timecorr, line.cadenceno, _quality(scene),
+        cadences=Cadences(line.middle + timecorr, timecorr, line.cadenceno, _quality(plan, scene),
                           np.full(len(line.start), detector.exposure_s(part.readout))),
         flux=flux, flux_err=error, background=background,
         background_err=BACKGROUND_ERROR * background,

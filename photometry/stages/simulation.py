@@ -27,6 +27,7 @@ from photometry.scene.simulated_prf import GaussianPrf
 from photometry.scene.simulated_sky import Sky
 from photometry.scene.simulated_stars import StarList
 from photometry.scene.timeline import Timeline, observe_sector
+from photometry.scene.troubles import Troubles, draw_troubles, no_troubles
 from photometry.scene.variability import Variable
 
 CADENCES_S = (1800, 600, 200)
@@ -44,7 +45,7 @@ class Settings:
 
     size: tuple[int, int] = (256, 200)      # columns, rows; 2048, 2048 = the whole CCD
     origin: tuple[int, int] = (1000, 900)   # row, column of the first pixel (science area)
-    frames: int = 60
+    frames: int = 60              # 0 = all of the sector
     cadence_s: int = 1800
     stars: int = 0                # on the window, Tmag 4-16; 0 = by density
     density: float = 460.0        # stars per square degree
@@ -52,6 +53,7 @@ class Settings:
     scattered_light: bool = False     # ramps, a wandering patch and a corner glow
     jitter: bool = False          # and differential velocity aberration
     momentum_dumps: bool = False
+    troubles: bool = False        # what goes wrong in real sectors: see scene.troubles
     variables: bool = False       # transits, eclipses, pulsators
     seed: int = 1
     sector: int = 1
@@ -78,6 +80,7 @@ class Plan:
     wcs_text: str                 # of the undisplaced frame
     timeline: Timeline
     timecorr: NDArray[np.float64]     # (T,) days, for the middle of the CCD
+    troubles: Troubles            # that the frames have
 
     @property
     def years(self) -> float:
@@ -101,8 +104,9 @@ def make_plan(settings: Settings) -> Plan:
     if settings.cadence_s not in CADENCES_S:
         raise UsageError(f"cadence is {settings.cadence_s} s, expected one of "
                          f"{', '.join(map(str, CADENCES_S))}")
-    if settings.frames < 1:
-        raise UsageError(f"number of frames is {settings.frames}, expected 1 or more")
+    if settings.frames < 0:
+        raise UsageError(f"number of frames is {settings.frames}, expected 1 or more, or 0 for "
+                         "all of the sector")
     try:
         ccd = CcdId(settings.sector, settings.camera, settings.ccd)
     except ValueError as error:
@@ -110,12 +114,15 @@ def make_plan(settings: Settings) -> Plan:
     box, text = _box(settings), wcs_text(ccd)
     step = settings.cadence_s
     anchor = (ANCHOR_CADENCENO * 1800 // step, _ANCHOR_START)
-    timeline = observe_sector(*sector_times(ccd.sector), step, anchor, settings.frames)
+    timeline = observe_sector(*sector_times(ccd.sector), step, anchor, settings.frames or None)
     if len(timeline.start) < settings.frames:
         raise UsageError(f"{settings.frames} frames of {step} s were asked for, expected at most "
                          f"{len(timeline.start)} in sector {ccd.sector}")
     timecorr = barycentric_correction(timeline.middle, *_sky(text, _MIDDLE, _MIDDLE))
-    return Plan(settings, ccd, box, text, timeline, timecorr)
+    plan = Plan(settings, ccd, box, text, timeline, timecorr, no_troubles(len(timeline.start)))
+    if not settings.troubles:
+        return plan
+    return replace(plan, troubles=draw_troubles(timeline, plan.rng("troubles")))
 
 
 def _box(settings: Settings) -> Box:
@@ -232,7 +239,9 @@ def steady_pointing(plan: Plan, axis: NDArray) -> Pointing:
     if settings.jitter:
         result = pointing.with_jitter(result, line.middle, settings.cadence_s,
                                       plan.rng("pointing"))
-    return result
+    wrong = plan.troubles
+    return replace(result, shift=result.shift + wrong.shift,
+                   broadening=np.hypot(result.broadening, wrong.blur))
 
 
 def with_dumps(plan: Plan, steady: Pointing) -> Pointing:
@@ -246,12 +255,14 @@ def with_dumps(plan: Plan, steady: Pointing) -> Pointing:
 def make_sky(plan: Plan, axis: NDArray) -> Sky:
     """Return the background of every frame; `axis` is the optical axis (row, column)."""
     zodiacal = simulated_sky.zodiacal_plane(plan.wcs_text)
-    if not plan.settings.scattered_light:
-        return simulated_sky.quiet_sky(len(plan.timeline.start), zodiacal, axis)
-    box = plan.box
-    middle = 0.5 * (box.row0 + box.row1), 0.5 * (box.column0 + box.column1)
-    return simulated_sky.scattered_sky(plan.timeline.middle, plan.timeline.orbits, middle,
-                                       zodiacal, axis)
+    if plan.settings.scattered_light:
+        box = plan.box
+        middle = 0.5 * (box.row0 + box.row1), 0.5 * (box.column0 + box.column1)
+        sky = simulated_sky.scattered_sky(plan.timeline.middle, plan.timeline.orbits, middle,
+                                          zodiacal, axis)
+    else:
+        sky = simulated_sky.quiet_sky(len(plan.timeline.start), zodiacal, axis)
+    return replace(sky, level=sky.level + plan.troubles.light)
 
 
 def short_cadence(plan: Plan) -> Plan:
@@ -263,4 +274,8 @@ def short_cadence(plan: Plan) -> Plan:
               & (line.stop < plan.timeline.stop[-1] + half))
     line = Timeline(line.start[inside], line.stop[inside], line.cadenceno[inside], line.orbits)
     timecorr = np.interp(line.middle, plan.timeline.middle, plan.timecorr)
-    return replace(plan, timeline=line, timecorr=timecorr)
+    troubles = no_troubles(len(line.start))       # the pointing of the images has them
+    if plan.settings.troubles:
+        troubles = replace(draw_troubles(line, plan.rng("troubles")),
+                           shift=troubles.shift, blur=troubles.blur)
+    return replace(plan, timeline=line, timecorr=timecorr, troubles=troubles)

@@ -2,7 +2,7 @@
 
 Every star that was asked for counts: one without a light curve has infinite scatter and error.
 For each star, with own(t) = (flux(t) - CONT mean(flux)) / FLFRCSAP, CONT = 1 - CROWDSAP, and
-left(t) = own(t) - truth(t), over good cadences:
+left(t) = own(t) - truth(t), over cadences that are clean in truth (and have no bad quality bit):
 
 =============  ==================================================================================
 scatter        standard deviation of left, e-/s
@@ -40,7 +40,9 @@ from photometry.stages.simulation import simulated_prf
 
 PRF_REACH_PX = 8              # half side of the pixels that an ideal fit uses
 SKY_FRAMES = 8                # frames in which the background is compared
+FLOOR_FRAMES = 32             # whose sky makes the floor
 LEAST_CADENCES = 5
+LOST_SHARE = 0.01             # of the clean frames; a star that lacks more is not delivered
 ALL, NONE = "all", "none"
 QUANTILE = "higher"           # defined where values are infinite
 
@@ -114,7 +116,7 @@ def validate(folder: Path, output: Path) -> Validation:
             continue
         truth = read_truth(path)
         with Cube(layout.cube_path(folder, ccd)) as cube:
-            found = list(_compare(truth, cube.readout, starids, files))
+            found = list(_compare(truth, cube.readout, cube.cadences.cadenceno, starids, files))
             sky.append(compare_sky(ccd, truth, cube))
         stars += found
         rows += table(ccd, found)
@@ -123,10 +125,10 @@ def validate(folder: Path, output: Path) -> Validation:
     return Validation(tuple(stars), tuple(rows), tuple(sky))
 
 
-def _compare(truth: Truth, readout: Readout, starids: Sequence[int],
-             files: dict[int, Path]) -> Iterator[StarResult]:
+def _compare(truth: Truth, readout: Readout, cadenceno: NDArray[np.int64],
+             starids: Sequence[int], files: dict[int, Path]) -> Iterator[StarResult]:
     place = {int(starid): index for index, starid in enumerate(truth.stars["starid"])}
-    variance = pixel_variance(truth, readout)
+    variance, frames = pixel_variance(truth, readout), frames_of(truth, cadenceno)
     for starid in starids:
         if starid not in place:
             continue
@@ -136,7 +138,8 @@ def _compare(truth: Truth, readout: Readout, starids: Sequence[int],
         stored = read_lightcurve(files[starid]) if starid in files else None
         if stored is not None and _ccd(stored) != truth.ccd:
             stored = None
-        numbers = {} if stored is None else compare_star(stored, truth.flux(star), floor)
+        numbers = {} if stored is None else compare_star(
+            stored, truth.flux(star)[frames], floor, clean_frames(truth)[frames])
         yield StarResult(starid, tmag, varies=varies, **numbers)
 
 
@@ -148,12 +151,24 @@ def _prf(truth: Truth) -> SimulatedPrf:
     return simulated_prf(truth.ccd, truth.wcs_text, truth.settings["prf"])
 
 
+def frames_of(truth: Truth, cadenceno: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which frames of the truth have these cadence numbers; some have no image."""
+    return np.searchsorted(truth.frames["cadenceno"], cadenceno)
+
+
+def clean_frames(truth: Truth) -> NDArray[np.bool_]:
+    """Return which frames (T,) good photometry is expected of."""
+    good = is_good(truth.frames["quality"])
+    return good & truth.frames["clean"] if "clean" in truth.frames else good
+
+
 def pixel_variance(truth: Truth, readout: Readout) -> NDArray[np.float64]:
-    """Return the variance (R, C), (e-/s)^2, of the pixels of an undisplaced frame."""
+    """Return the variance (R, C), (e-/s)^2, of undisplaced stars under the mean clean sky."""
     box, stars, frames = truth.box, truth.stars, truth.frames
     light = _prf(truth)(box, stars["row"], stars["column"], stars["flux"])
-    middle = len(frames["time"]) // 2
-    light = np.maximum(light + Sky(**truth.sky).evaluate(middle, box), 0.0)
+    clean, sky = np.flatnonzero(clean_frames(truth)), Sky(**truth.sky)
+    some = clean[np.linspace(0, len(clean) - 1, min(FLOOR_FRAMES, len(clean))).round().astype(int)]
+    light = np.maximum(light + np.mean([sky.evaluate(frame, box) for frame in some], axis=0), 0.0)
     exposure = float(np.median(frames["exposure_s"]))
     noise = np.array(readout.read_noise)[output_of(box.columns)]
     factor = clipped_variance_factor(readout.crmiten, readout.crblksz)
@@ -170,11 +185,20 @@ def prf_floor(truth: Truth, star: int, variance: NDArray[np.float64]) -> float:
 
 
 def compare_star(stored: StoredLightCurve, truth: NDArray[np.float64],
-                 floor: float) -> dict[str, float | str]:
-    """Return the fields of `StarResult` that a light curve gives; see the module's table."""
+                 floor: float, clean: NDArray[np.bool_]) -> dict[str, float | str]:
+    """Return the fields of `StarResult` that a light curve gives; see the module's table.
+
+    Parameters
+    ----------
+    truth, clean : (T,)
+        Flux, e-/s, and whether good photometry is expected of the frame.
+    """
     curve, header = stored.lightcurve, stored.header
+    if len(curve.flux) != len(truth):
+        return {"method": stored.method}
     good = is_good(stored.cadences.quality) & np.isfinite(curve.flux) & (curve.flux_err > 0)
-    if len(curve.flux) != len(truth) or good.sum() < LEAST_CADENCES:
+    good &= clean
+    if good.sum() < max(LEAST_CADENCES, (1 - LOST_SHARE) * clean.sum()):
         return {"method": stored.method}
     flux, true = curve.flux[good], truth[good]
     share, impure = header.get("FLFRCSAP", np.nan), 1.0 - header.get("CROWDSAP", np.nan)
@@ -218,18 +242,15 @@ def _row(ccd: CcdId, tmag: int, method: str, stars: Sequence[StarResult]) -> Row
 
 
 def compare_sky(ccd: CcdId, truth: Truth, cube: Cube) -> SkyResult:
-    """Compare the background model with the true sky, in good frames spread evenly."""
+    """Compare the background model with the true sky, in clean frames spread evenly."""
     model, sky = BackgroundModel(**cube.background_arrays()), Sky(**truth.sky)
-    # Frames without a time are not in the cube: match by cadence number.
-    index = {int(number): place for place, number in enumerate(truth.frames["cadenceno"])}
-    good = [frame for frame, number in enumerate(cube.cadences.cadenceno)
-            if int(number) in index and is_good(cube.cadences.quality[frame])]
-    some = [good[place] for place in
-            np.linspace(0, len(good) - 1, min(SKY_FRAMES, len(good))).astype(int)]
+    index = frames_of(truth, cube.cadences.cadenceno)
+    good = np.flatnonzero(is_good(cube.cadences.quality) & clean_frames(truth)[index])
+    some = good[np.linspace(0, len(good) - 1, min(SKY_FRAMES, len(good))).astype(int)]
     left, error, common = [], [], model.level_error(cube.box)
-    for frame in some:
+    for frame in some.tolist():
         one = slice(frame, frame + 1)
-        true = sky.evaluate(index[int(cube.cadences.cadenceno[frame])], cube.box)
+        true = sky.evaluate(int(index[frame]), cube.box)
         left.append(model.evaluate(cube.box, one)[0] - true)
         error.append(np.hypot(model.error(cube.box, one)[0], common))
     residual = np.array(left)

@@ -202,7 +202,7 @@ def test_header_positions_may_be_wrong_on_purpose(tmp_path):
 
 @pytest.mark.parametrize("change, message", [
     ({"cadence_s": 1000}, "cadence is 1000 s, expected one of"),
-    ({"frames": 0}, "number of frames is 0"),
+    ({"frames": -1}, "number of frames is -1"),
     ({"frames": 5000}, "5000 frames .* expected at most"),
     ({"camera": 5}, "camera must be 1 to 4, got 5"),
     ({"size": (300, 0)}, "window of 300 x 0 pixels"),

@@ -70,7 +70,8 @@ def test_a_known_error_is_found(quiet):
     total = share * (1.01 * 1000 + (true - 1000) + noise - noise.mean())
     flux = total + share * 1.01 * np.mean(true) * (1 - own) / own
     curve = replace(stored.lightcurve, flux=flux, flux_err=np.full(size, 1.5 * share))
-    result = compare_star(replace(stored, lightcurve=curve), true, 2.0)
+    result = compare_star(replace(stored, lightcurve=curve), true, 2.0,
+                          np.ones(size, bool))
     assert result["bias"] == pytest.approx(0.01, abs=3e-3)
     assert result["scatter"] == pytest.approx(np.std(noise, ddof=1), rel=0.02)
     assert result["per_prf_floor"] == pytest.approx(result["scatter"] / 2)
@@ -81,7 +82,8 @@ def test_a_light_curve_without_values_counts_as_none(quiet):
     stored = read_lightcurve(layout.find_lightcurves(quiet / "lightcurves")[0][1])
     empty = replace(stored, lightcurve=replace(stored.lightcurve,
                                                flux=np.full(len(stored.cadences), np.nan)))
-    assert compare_star(empty, np.ones(len(stored.cadences)), 1.0) == {"method": stored.method}
+    true, clean = np.ones(len(stored.cadences)), np.ones(len(stored.cadences), bool)
+    assert compare_star(empty, true, 1.0, clean) == {"method": stored.method}
 
 
 def test_stars_without_a_light_curve_are_infinitely_bad():

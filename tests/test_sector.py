@@ -1,0 +1,106 @@
+"""A whole sector with all its troubles, 27 days, through all commands."""
+
+import numpy as np
+import pytest
+
+from photometry import cli, console
+from photometry.core.flags import CadenceFlag, LightCurveFlag
+from photometry.core.ids import CcdId
+from photometry.core.pixels import Box
+from photometry.io import layout
+from photometry.io.cube import Cube
+from photometry.io.truth import read_truth
+from photometry.scene.motion import Motion
+from photometry.scene.pointing import Pointing
+from photometry.stages.validate import clean_frames, frames_of, validate
+from tests.pipeline import check, read_all, simulate, write_grid
+
+CCD = CcdId(1, 1, 4)
+BOX = Box(1000, 1064, 900, 980)
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    write_grid(folder / "stars.csv", CCD, BOX, 16, (7.5, 13.5))
+    simulate(folder, "--size", "80x64", "--place", "1000,900", "--frames", "0", "--troubles",
+             "--catalog", str(folder / "stars.csv"), "--jitter", "--momentum-dumps",
+             "--scattered-light")
+    check(cli.make_catalog(["1", str(folder), "-q"]))
+    # Empty images are named, and that is no success.
+    assert cli.prepare_photometry([str(folder), "-q", "--workers", "1"]) == console.SOME_FAILED
+    check(cli.make_todo([str(folder), "-q"]))
+    check(cli.tessphot(["--all", str(folder), "-q"]))
+    return folder
+
+
+class Found:
+    """What was found of every frame beside what is true."""
+
+    def __init__(self, folder):
+        truth = read_truth(layout.truth_path(folder, CCD))
+        with Cube(layout.cube_path(folder, CCD)) as cube:
+            self.quality = cube.cadences.quality
+            self.motion = Motion(**cube.motion_arrays())
+            self.frames = frames_of(truth, cube.cadences.cadenceno)
+        self.clean = clean_frames(truth)[self.frames]
+        self.blur = truth.pointing["broadening"][self.frames]
+        row, column = np.array([1010.0, 1030.0, 1050.0]), np.array([970.0, 940.0, 910.0])
+        pointing = Pointing(**truth.pointing)
+        true = np.array([np.stack(pointing.move(frame, row, column), axis=-1)
+                         for frame in self.frames]) - np.stack([row, column], axis=-1)
+        self.true_shift = true.mean(axis=1)
+        away = (self.motion.drift(row, column) - true).mean(axis=1)
+        self.away = away - away[self.clean].mean(axis=0)
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return Found(folder)
+
+
+def test_frames_are_those_of_a_whole_sector_without_the_missing(found):
+    assert len(found.frames) == 1282
+    assert np.count_nonzero(found.quality & CadenceFlag.MANUAL_EXCLUDE) == 6
+    assert found.clean.sum() > 1100
+
+
+def test_motion_is_right_across_the_step(found):
+    second = found.frames > 650
+    step = np.diff([np.median(found.true_shift[part & found.clean], axis=0)
+                    for part in (~second, second)], axis=0)
+    assert 0.2 < np.hypot(*step[0]) < 0.5
+    assert np.sqrt(np.mean(found.away[found.clean]**2)) < 0.002
+    error = found.motion.error[found.clean]
+    assert 0.3 < np.sqrt(np.mean((found.away[found.clean] / error[:, None])**2)) < 2
+
+
+def test_motion_within_exposures_is_right(found):
+    sharp = np.quantile(found.blur[found.clean]**2, 0.05)
+    total = np.sqrt(sharp + found.motion.jitter**2)
+    coarse = (found.quality & CadenceFlag.COARSE_POINT) != 0
+    for frames, limit in ((found.clean, 0.003), (coarse, 0.006)):
+        assert np.sqrt(np.mean((total - found.blur)[frames]**2)) < limit
+
+
+def test_excursions_are_coarse_frames_and_dumps(found):
+    coarse = (found.quality & CadenceFlag.COARSE_POINT) != 0
+    assert found.motion.excursion[coarse].mean() > 0.8
+    assert found.motion.excursion[found.clean].mean() < 0.01
+
+
+def test_every_star_is_measured_in_every_clean_frame(folder, found):
+    curves = read_all(folder / "lightcurves")
+    assert len(curves) == 20
+    for curve in curves.values():
+        assert np.isfinite(curve.lightcurve.flux[found.clean]).all()
+        assert (curve.lightcurve.flux_err[found.clean] > 0).all()
+        excursion = (curve.quality & int(LightCurveFlag.POINTING_EXCURSION)) != 0
+        np.testing.assert_array_equal(excursion, found.motion.excursion)
+
+
+def test_scatter_is_near_the_floor(folder):
+    stars = validate(folder, folder / "lightcurves").stars
+    assert all(np.isfinite(star.scatter) for star in stars)
+    assert np.median([star.per_own_floor for star in stars]) < 1.3
