@@ -137,7 +137,7 @@ def time_full_frame(repeats=4):
     scene = differences.make_scene(mean, mean - sky, np.zeros(box.shape, bool), 1e5, grid,
                                    differences.Settings())
     start = time.process_time()
-    plan = differences.make_plan(scene.usable, grid)
+    plan = differences.make_plan(scene.usable, grid, np.random.default_rng(1))
     print(f"2048x2048: preparing the fit {time.process_time() - start:.2f} CPU-s, once per orbit")
     image = (1.5 * sky + rng.normal(0, 0.5, box.shape)).astype(np.float32)
     nothing = np.zeros(box.shape, dtype=bool)

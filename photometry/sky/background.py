@@ -24,13 +24,13 @@ _NEGLIGIBLE = 1e-4                # of a cell's error in a pixel's
 class BackgroundModel:
     """The background of all frames at low resolution; evaluates anywhere in the window.
 
-    `mesh_err` is what varies from frame to frame, `level_err` what is common to all frames.
+    `mesh_err` and `strap_amplitude_err` vary from frame to frame, `level_err` is common to all.
     """
 
     mesh: NDArray[np.float32]         # (T, gy, gx) e-/s, coefficients of a B-spline
     mesh_err: NDArray[np.float32]     # (T, gy, gx) 1 sigma of the means over the mesh's cells
     level_err: NDArray[np.float32]    # (gy, gx) same, of the part that is common to all frames
-    rows: NDArray[np.float64]         # (gy,) science rows of the nodes: middles of the cells
+    rows: NDArray[np.float64]         # (gy,) science rows of the nodes, one per cell
     columns: NDArray[np.float64]      # (gx,)
     spread_rows: NDArray[np.float64]   # (gy, gy) how the cells enter coefficients
     spread_columns: NDArray[np.float64]    # (gx, gx)
@@ -41,17 +41,13 @@ class BackgroundModel:
     strap_offset: NDArray[np.float32]     # (K,) e-/s
     strap_gain: NDArray[np.float32]   # (K,) of the smooth background
     strap_amplitude: NDArray[np.float32]  # (T,) 1 in the mean image
+    strap_amplitude_err: NDArray[np.float32]  # (T,)
     stray: NDArray[np.float32]        # (T,) largest excess over the mean image in a cell of the
                                       # mesh, in units of a pixel's noise
 
     def evaluate(self, box: Box, frames: slice = slice(None)) -> NDArray[np.float32]:
         """Return the background (T, R, C), e-/s, of a box."""
-        by_row, by_column = (spline_weights(nodes, positions) for nodes, positions in
-                             ((self.rows, box.rows), (self.columns, box.columns)))
-        mesh = self.mesh[frames].astype(float)
-        rows = np.ascontiguousarray(by_row.apply(mesh.swapaxes(1, 2)).swapaxes(1, 2))
-        smooth = by_column.apply(rows)
-        add_radial(smooth, self.radial[frames].astype(float), self._rings(box))
+        smooth = self.smooth(box, frames)
         here, known = _matched(box.columns, self.strap_columns)
         if len(here) > 0:
             gain = (self.strap_amplitude[frames].astype(float)[:, None]
@@ -60,6 +56,18 @@ class BackgroundModel:
                                    + gain[:, None, :] * smooth[:, :, here])
         return smooth.astype(np.float32)
 
+    def smooth(self, box: Box, frames: slice = slice(None)) -> NDArray[np.float64]:
+        """Return the background (T, R, C), e-/s, without the straps' excess."""
+        smooth = self._spline(box, self.mesh[frames])
+        add_radial(smooth, self.radial[frames].astype(float), self.rings(box))
+        return smooth
+
+    def _spline(self, box: Box, mesh: NDArray) -> NDArray[np.float64]:
+        by_row, by_column = (spline_weights(nodes, positions) for nodes, positions in
+                             ((self.rows, box.rows), (self.columns, box.columns)))
+        rows = by_row.apply(mesh.astype(float).swapaxes(1, 2)).swapaxes(1, 2)
+        return by_column.apply(np.ascontiguousarray(rows))
+
     def common(self, box: Box) -> "ModelError":
         """Return the errors that the pixels of a box share, without the constant part."""
         return ModelError(self, box)
@@ -67,7 +75,13 @@ class BackgroundModel:
     def error(self, box: Box, frames: slice = slice(None)) -> NDArray[np.float32]:
         """Return the 1-sigma error (T, R, C), e-/s, of `evaluate` that varies with time."""
         by_row, by_column = self.influence(box)
-        variance = (by_row**2 @ self.mesh_err[frames].astype(float) ** 2 @ (by_column**2).T)
+        variance = by_row**2 @ self.mesh_err[frames].astype(float) ** 2 @ (by_column**2).T
+        here, known = _matched(box.columns, self.strap_columns)
+        if len(here) > 0:
+            gain, off = self.strap_gain[known].astype(float), self.strap_amplitude_err[frames]
+            smooth = self.smooth(box, frames)[:, :, here]
+            variance[:, :, here] *= (1 + gain) ** 2
+            variance[:, :, here] += (off.astype(float)[:, None, None] * gain * smooth) ** 2
         return np.sqrt(variance).astype(np.float32)
 
     def level_error(self, box: Box) -> NDArray[np.float64]:
@@ -79,7 +93,8 @@ class BackgroundModel:
         """Return the fields by name, as a file keeps them."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def _rings(self, box: Box) -> RingWeights:
+    def rings(self, box: Box) -> RingWeights:
+        """Return how the rings enter the pixels of a box."""
         return ring_weights(self.radii, self.axis, box)
 
     def influence(self, box: Box) -> tuple[NDArray, NDArray]:
@@ -92,10 +107,10 @@ class BackgroundModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelError:
-    """Errors of the background that the pixels of a box share: the mesh's cells err alone.
+    """Errors of the background that the pixels of a box share.
 
-    A cell's error moves all pixels around it together, so inside one aperture the error adds
-    nearly as N pixels, not as their square root.
+    The error of a cell or of the straps' amplitude moves all pixels that it concerns together,
+    so inside one aperture the error adds nearly as N pixels, not as their square root.
     """
 
     model: BackgroundModel
@@ -104,14 +119,23 @@ class ModelError:
     def variance(self, weights: NDArray) -> NDArray[np.float64]:
         """Return the variance (T,) of sum(weights * background); weights (R, C)."""
         model = self.model
-        by_row, by_column = model.influence(self.box)
+        weights = np.array(weights, dtype=float)
         here, known = _matched(self.box.columns, model.strap_columns)
-        by_column[here] *= 1 + model.strap_gain[known].astype(float)[:, None]
+        gain = model.strap_gain[known].astype(float)
+        excess = float(np.sum(weights[:, here] * gain))
+        weights[:, here] *= 1 + gain
+        by_row, by_column = model.influence(self.box)
         rows, columns = (np.flatnonzero(np.abs(by).max(axis=0) > _NEGLIGIBLE)
                          for by in (by_row, by_column))
-        share = by_row[:, rows].T @ np.asarray(weights, dtype=float) @ by_column[:, columns]
+        share = by_row[:, rows].T @ weights @ by_column[:, columns]
         cells = model.mesh_err[:, rows[:, None], columns].astype(float)
-        return np.nan_to_num(np.einsum("tkl,kl->t", cells**2, share**2))
+        variance = np.einsum("tkl,kl->t", cells**2, share**2)
+        if excess != 0:
+            row, column = (box // 2 for box in (self.box.row0 + self.box.row1,
+                                                self.box.column0 + self.box.column1))
+            middle = model.smooth(Box(row, row + 1, column, column + 1))[:, 0, 0]
+            variance += (excess * middle * model.strap_amplitude_err.astype(float)) ** 2
+        return np.nan_to_num(variance)
 
     def within(self, box: Box) -> "ModelError":
         """Return the errors of another box."""

@@ -4,7 +4,7 @@ Stars cancel in the difference, so that nearly all pixels serve. What is left of
 the image moved or broadened, is proportional to derivatives of the scene and is fitted too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ _BRIGHT_SHARE = 0.25              # of the full well: nearly saturated pixels do
 _BINS = 4                         # per cell and axis
 _LEAST_PIXELS = 10                # of a cell: with fewer its error is taken from neighbors
 _FEW_MISSING = 0.02               # of the pixels: the fit need not be prepared anew
+_FEWEST_BINS = 4                  # per cell, to tell how its pixels err together
 _MIN_MOVING = 60                  # pixels that must show motion for it to be measured
 
 
@@ -90,11 +91,16 @@ class Plan:
 
     used: NDArray[np.bool_]       # (R, C)
     fit: Solver
+    inflation: NDArray[np.float64]    # (gy, gx) of errors against those of independent cells
 
 
-def make_plan(used: NDArray[np.bool_], grid: Grid) -> Plan:
+def make_plan(used: NDArray[np.bool_], grid: Grid, rng: np.random.Generator) -> Plan:
     """Prepare fits on pixels (R, C), for all frames."""
-    return Plan(used, level.solver_of(used, grid, _BINS))
+    solver = level.solver_of(used, grid, _BINS)
+    _, pixels = level.sums_of_bins(np.where(used, np.float32(1), np.float32(np.nan)), grid, (1, 1))
+    ratio = solver.variance(rng) / level.independent_variance(pixels, grid)
+    # Where it is less the cell has few pixels, and the fit relies on how smooth the sky is.
+    return Plan(used, solver, np.sqrt(np.maximum(ratio, 1.0)))
 
 
 def fit_change(image: NDArray, exclude: NDArray[np.bool_], scene: Scene, plan: Plan,
@@ -104,21 +110,22 @@ def fit_change(image: NDArray, exclude: NDArray[np.bool_], scene: Scene, plan: P
     left = np.where(plan.used & ~exclude, difference, np.nan)
     plan = _adapted(plan, np.isfinite(left), grid)
     coarse = _coarse(left, grid, fit)
-    mesh, radial = level.filled(coarse.value), np.zeros(len(grid.radii))
-    level.subtract(left, mesh, radial, grid)
+    mesh = level.coefficients(level.filled(coarse.value), grid)
+    radial = np.zeros(len(grid.radii))
+    left -= level.smooth(mesh, radial, grid)
     motion, sigma = np.zeros(3), level.spread(coarse.sigma)
     for number in range(settings.passes):
         means, count, sigma = _clipped_means(left, sigma, grid, plan.fit)
-        more, rings = plan.fit.solve(means)
-        mesh, radial = mesh + more, radial + rings
-        step = level.smooth(more, rings, grid)
-        left -= step
+        before, rings_before = mesh, radial
+        mesh, radial = plan.fit.solve(means, mesh, radial)
+        left -= level.smooth(mesh - before, radial - rings_before, grid)
         if number == 0:
             motion = _motion(difference, mesh, radial, scene, exclude, grid)
             left -= moved(motion, scene)
-    error = level.filled_error(level.means_of(mesh, grid), sigma / np.sqrt(count))
-    # What the last pass still changed tells how far from the end the passes stopped.
-    error = np.hypot(error, step[grid.middles])
+    means = means - plan.fit.model(mesh - before, radial - rings_before)
+    noise = sigma * _coherence(means, sigma, plan.fit)
+    error = level.filled_error(level.means_of(mesh, grid),
+                               plan.inflation * noise / np.sqrt(count))
     return Change(mesh, error, radial, motion, float(np.median(sigma)))
 
 
@@ -126,7 +133,8 @@ def _adapted(plan: Plan, valid: NDArray[np.bool_], grid: Grid) -> Plan:
     """Return a plan without the pixels that a frame lacks, if these are more than a few."""
     n_valid = np.count_nonzero(valid)
     few = n_valid >= (1 - _FEW_MISSING) * np.count_nonzero(plan.used)
-    return plan if few or n_valid == 0 else make_plan(valid, grid)
+    return plan if few or n_valid == 0 else replace(plan, used=valid,
+                                                    fit=level.solver_of(valid, grid, _BINS))
 
 
 def moved(motion: NDArray, scene: Scene) -> NDArray[np.float32]:
@@ -164,6 +172,24 @@ def _clipped_means(left: NDArray, sigma: NDArray, grid: Grid,
     enough = np.where(count >= _LEAST_PIXELS, count, np.nan)
     scatter = np.sqrt(np.maximum(square / enough - (total / enough) ** 2, 0)) / _CLIPPED_SIGMA
     return means, enough, level.spread(scatter)
+
+
+def _coherence(means: NDArray, sigma: NDArray, solver: Solver) -> NDArray[np.float64]:
+    """Return how much larger (gy, gx) errors are than those of independent pixels.
+
+    Measured on what is left of the means of bins, over each cell and its neighbors: light of
+    stars that moved cancels within a bin, what the model cannot follow adds up.
+    """
+    n_bins = solver.parts[0] * solver.parts[1]
+    if n_bins < _FEWEST_BINS:
+        return np.ones(sigma.shape)
+    shape = (sigma.shape[0], solver.parts[0], sigma.shape[1], solver.parts[1])
+    pixels = np.where(np.isfinite(means), solver.pixels.reshape(means.shape), 0)
+    found = (np.nan_to_num(means) ** 2 * pixels).reshape(shape).sum(axis=(1, 3))
+    expected = sigma**2 * ((pixels > 0).reshape(shape).sum(axis=(1, 3)) - 1)
+    found, expected = (level.sum_3x3(np.pad(np.nan_to_num(values), 1))
+                       for values in (found, expected))
+    return np.sqrt(np.where(expected > 0, found / np.where(expected > 0, expected, 1), 1))
 
 
 def _motion(difference: NDArray, mesh: NDArray, radial: NDArray, scene: Scene,

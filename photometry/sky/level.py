@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from photometry.core.pixels import Box
 from photometry.core.stats import MAD_TO_SIGMA
@@ -21,6 +22,7 @@ from photometry.sky.interpolate import (
 from photometry.sky.medians import Medians, clipped_medians
 from photometry.sky.solver import Solver, make_solver
 
+_MARGIN = 0.125                   # of a cell, outside the spline's nodes
 _PARTS = 4                        # larger cells are made of so many bins along each axis
 
 
@@ -44,7 +46,7 @@ class Grid:
 
     shape: tuple[int, int]
     cell: tuple[int, int]         # rows and columns of a cell; the last ones may be smaller
-    rows: NDArray[np.float64]     # (gy,) centers of the cells, science rows
+    rows: NDArray[np.float64]     # (gy,) nodes, one per cell, science rows
     columns: NDArray[np.float64]  # (gx,)
     by_row: NDArray[np.float64]   # (R, gy) weights of the spline's coefficients
     by_column: NDArray[np.float64]    # (C, gx)
@@ -55,12 +57,6 @@ class Grid:
     ring_pixels: NDArray[np.int_]     # (nr,) pixels in each ring
     rings: RingWeights
     box: Box
-
-    @property
-    def middles(self) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-        """Indices that pick the pixels (gy, gx) in the middle of the cells of an image."""
-        return np.ix_(*((nodes - first).astype(int) for nodes, first in
-                        zip((self.rows, self.columns), self.box.offset, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +98,18 @@ def _spreading(weights: NDArray, size: int) -> NDArray[np.float64]:
 
 
 def _cells(first: int, length: int, mesh_px: int) -> tuple[int, NDArray[np.float64]]:
-    """Return the size of nearly equal cells along one axis, and their centers."""
+    """Return the size of nearly equal cells along one axis, and the spline's nodes.
+
+    As many nodes as cells, evenly spaced. The outer ones lie near the edges of the window, beyond
+    which the spline is straight: with more of it straight it errs by several e-/s in a steep
+    glow, with nothing of it straight it errs wildly in a corner whose pixels are masked.
+    """
     size = -(-length // max(1, round(length / mesh_px)))
     if size >= 4 * _PARTS:
         size += -size % _PARTS
-    starts = np.arange(0, length, size)
-    stops = np.minimum(starts + size, length)
-    return size, first + 0.5 * (starts + stops - 1)
+    number = -(-length // size)
+    margin = _MARGIN * (size - 1) if number > 1 else 0.5 * (length - 1)
+    return size, first + np.linspace(margin, length - 1 - margin, number)
 
 
 def _rings(distance: NDArray, settings: Settings) -> tuple[NDArray, NDArray]:
@@ -145,24 +146,19 @@ def fit_background(image: NDArray, used: NDArray[np.bool_], grid: Grid,
     """
     left = np.where(used, image, np.nan).astype(np.float32)
     found = _cell_medians(left, grid, settings)
-    radial, mesh = np.zeros(len(grid.radii)), filled(found.value)
-    subtract(left, mesh, radial, grid)
+    radial, mesh = np.zeros(len(grid.radii)), coefficients(filled(found.value), grid)
+    left -= smooth(mesh, radial, grid)
     solver = solver_of(np.isfinite(left), grid, settings.bins)
     for _ in range(settings.passes):
         bins = bins_of(left, grid.cell, solver.parts).swapaxes(1, 2)
         medians = clipped_medians(bins.reshape(bins.shape[0] * bins.shape[1], -1),
                                   settings.clip_sigma).value
-        more, rings = solver.solve(medians)
-        mesh, radial = mesh + more, radial + rings
-        subtract(left, more, rings, grid)
+        before, rings_before = mesh, radial
+        mesh, radial = solver.solve(medians, mesh, radial)
+        left -= smooth(mesh - before, radial - rings_before, grid)
     found = _cell_medians(left, grid, settings)
     error = filled_error(means_of(mesh, grid), found.error)
     return FrameBackground(mesh, error, radial, spread(found.sigma))
-
-
-def subtract(left: NDArray, mesh: NDArray, radial: NDArray, grid: Grid) -> None:
-    """Subtract mesh and rings from an image (R, C) in place."""
-    left -= smooth(mesh, radial, grid)
 
 
 def smooth(mesh: NDArray, radial: NDArray, grid: Grid) -> NDArray[np.float32]:
@@ -179,10 +175,30 @@ def means_of(mesh: NDArray, grid: Grid) -> NDArray[np.float64]:
     return by_row @ mesh @ by_column.T
 
 
+def coefficients(means: NDArray, grid: Grid) -> NDArray[np.float64]:
+    """Return the mesh (gy, gx) whose means over cells are given."""
+    by_row, by_column = (_cell_means(weights, size) for weights, size in
+                         zip((grid.by_row, grid.by_column), grid.cell, strict=True))
+    return np.linalg.solve(by_row, np.linalg.solve(by_column, means.T).T)
+
+
 def _cell_means(weights: NDArray, size: int) -> NDArray[np.float64]:
     starts = np.arange(0, len(weights), size)
     lengths = np.diff(starts, append=len(weights))
     return np.add.reduceat(weights, starts, axis=0) / lengths[:, None]
+
+
+def independent_variance(pixels: NDArray, grid: Grid) -> NDArray[np.float64]:
+    """Return the variance (gy, gx) of the spline, mean over each cell, for unit noise.
+
+    By the errors of independent cells with so many pixels (gy, gx), as the model's errors are
+    described by; what a fit really does also depends on where in a cell its pixels are.
+    """
+    by_row, by_column = (_cell_means((weights @ spreading) ** 2, size) for
+                         weights, spreading, size in
+                         zip((grid.by_row, grid.by_column),
+                             (grid.spread_rows, grid.spread_columns), grid.cell, strict=True))
+    return by_row @ (1 / np.maximum(pixels, 1)) @ by_column.T
 
 
 def full_model(frame: FrameBackground, grid: Grid) -> NDArray[np.float32]:
@@ -205,6 +221,14 @@ def bins_of(image: NDArray, cell: tuple[int, int], parts: tuple[int, int]) -> ND
     cells = cells_of(image, cell)
     return cells.reshape(cells.shape[0] * parts[0], cell[0] // parts[0],
                          cells.shape[2] * parts[1], cell[1] // parts[1])
+
+
+def sums_of_bins(image: NDArray, grid: Grid,
+                 parts: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """Return sums and numbers of the finite pixels of bins."""
+    bins = bins_of(image, grid.cell, parts)
+    return (np.nansum(bins, axis=(1, 3), dtype=float),
+            np.count_nonzero(np.isfinite(bins), axis=(1, 3)))
 
 
 def blocks(image: NDArray, cell: tuple[int, int]) -> NDArray:
@@ -245,14 +269,15 @@ def spread(mesh: NDArray) -> NDArray[np.float64]:
     """Give NaN nodes the mean of their neighbors, from the known ones outwards."""
     mesh = mesh.copy()
     while np.isnan(mesh).any() and not np.isnan(mesh).all():
-        count = _sum_3x3(np.pad(np.isfinite(mesh).astype(float), 1))
-        total = _sum_3x3(np.pad(np.nan_to_num(mesh), 1))
+        count = sum_3x3(np.pad(np.isfinite(mesh).astype(float), 1))
+        total = sum_3x3(np.pad(np.nan_to_num(mesh), 1))
         new = np.isnan(mesh) & (count > 0)
         mesh[new] = total[new] / count[new]
     return mesh
 
 
-def _sum_3x3(padded: NDArray) -> NDArray:
+def sum_3x3(padded: NDArray) -> NDArray:
+    """Return the sums over 3 x 3 neighbors; the result is smaller by one on each side."""
     in_rows = padded[:-2] + padded[1:-1] + padded[2:]
     return in_rows[:, :-2] + in_rows[:, 1:-1] + in_rows[:, 2:]
 
@@ -260,13 +285,17 @@ def _sum_3x3(padded: NDArray) -> NDArray:
 def filled_error(means: NDArray, error: NDArray) -> NDArray[np.float64]:
     """Return the errors of the means over cells; where NaN, of means taken from neighbors.
 
-    These also carry the scatter between neighbors.
+    These also carry how much means bend between neighbors, which over a gap grows as the square
+    of the distance.
     """
-    known = np.where(np.isnan(error), np.nan, means)
-    steps = np.concatenate([np.diff(known, axis=axis).ravel() for axis in (0, 1)])
-    steps = np.abs(steps[np.isfinite(steps)])
-    scatter = MAD_TO_SIGMA * np.median(steps) if len(steps) > 0 else 0.0
-    return np.where(np.isnan(error), np.hypot(spread(error), scatter), error)
+    unknown = np.isnan(error)
+    if not unknown.any() or unknown.all():
+        return error
+    known = np.where(unknown, np.nan, means)
+    bends = np.concatenate([np.diff(known, 2, axis=axis).ravel() for axis in (0, 1)])
+    bends = np.abs(bends[np.isfinite(bends)])
+    bend = MAD_TO_SIGMA * np.median(bends) if len(bends) > 0 else 0.0
+    return np.hypot(spread(error), bend * distance_transform_edt(unknown) ** 2)
 
 
 def faintest(residual: NDArray, grid: Grid, share: float) -> NDArray[np.float64]:

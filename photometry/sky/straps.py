@@ -52,10 +52,7 @@ def fit_straps(excess: NDArray, smooth: NDArray, extra: NDArray, change: NDArray
         Of a pixel in that difference.
     inside : (K,)
     """
-    static = clipped_medians(excess.T, 3.0)
-    usual = np.where(static.count >= _LEAST_PIXELS, static.value, np.nan)
-    mean = smooth.mean(axis=0)
-    ratio = usual / np.maximum(mean, 1.0)
+    ratio = _usual(excess / np.maximum(smooth, 1.0))
     middle = np.median(ratio[np.isfinite(ratio)]) if np.isfinite(ratio).any() else 0.0
     ratio = np.where(np.isfinite(ratio), ratio, middle)
     with np.errstate(invalid="ignore"):
@@ -65,12 +62,20 @@ def fit_straps(excess: NDArray, smooth: NDArray, extra: NDArray, change: NDArray
         return Straps(inside, np.zeros(len(ratio)), ratio)
     known, prior = (x**2).sum(axis=0) / noise**2, 1 / _GAIN_PRIOR**2
     gain = ((x * y).sum(axis=0) / noise**2 + ratio * prior) / (known + prior)
-    return Straps(inside, (ratio - gain) * mean, gain)
+    offset = _usual(excess - gain * smooth)
+    missing = (ratio - gain) * smooth.mean(axis=0)
+    return Straps(inside, np.where(np.isfinite(offset), offset, missing), gain)
+
+
+def _usual(values: NDArray) -> NDArray[np.float64]:
+    """Return the clipped medians (K,) of columns; NaN where there are too few pixels."""
+    found = clipped_medians(values.T, 3.0)
+    return np.where(found.count >= _LEAST_PIXELS, found.value, np.nan)
 
 
 def amplitude(extra: NDArray, smooth: NDArray, change: NDArray, straps: Straps, noise: float,
-              prior: float) -> float:
-    """Return the amplitude of a frame; 1 is the usual response.
+              prior: float) -> tuple[float, float]:
+    """Return the amplitude of a frame and its error; 1 is the usual response.
 
     Parameters
     ----------
@@ -82,14 +87,15 @@ def amplitude(extra: NDArray, smooth: NDArray, change: NDArray, straps: Straps, 
     prior
         1 sigma of the amplitude about 1.
     """
+    if not np.isfinite(noise) or noise <= 0:
+        return 1.0, prior
     y = extra + straps.gain * smooth
     x = straps.gain * (smooth + change)
     with np.errstate(invalid="ignore"):
         valid = np.abs(y - x) < _CLIP * noise + 0.3 * np.abs(x)
     y, x = np.where(valid, y, 0.0), np.where(valid, x, 0.0)
-    if not np.isfinite(noise) or noise <= 0:
-        return 1.0
-    return float(((x * y).sum() / noise**2 + prior**-2) / ((x**2).sum() / noise**2 + prior**-2))
+    known = (x**2).sum() / noise**2 + prior**-2
+    return float(((x * y).sum() / noise**2 + prior**-2) / known), float(known**-0.5)
 
 
 def add_straps(image: NDArray, straps: Straps, strength: float) -> None:

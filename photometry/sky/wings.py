@@ -111,7 +111,7 @@ def static_sky(image: NDArray, used: NDArray[np.bool_], halo: NDArray[np.bool_],
         left = image - starlight - level.full_model(frame, grid)
         if number == 0:
             used = ~halo & _dark(left, starlight, used, grid, settings)
-    return StaticSky(frame, _error(left, light.error * starlight, used, grid), starlight)
+    return StaticSky(frame, _error(left, light.error * starlight, used, frame, grid), starlight)
 
 
 def _blurred(light: Light) -> NDArray[np.float32]:
@@ -159,17 +159,12 @@ def _uneven(image: NDArray, used: NDArray[np.bool_], grid: Grid,
             solver: Solver) -> NDArray[np.float32]:
     """Return what a smooth background leaves over of an image; NaN where it is not used."""
     left = np.where(used, image, np.nan).astype(np.float32)
+    nothing = np.zeros(solver.shape), np.zeros(len(grid.radii))
     for _ in range(_FITS):
-        total, count = _bins(left, grid, solver.parts)
-        left -= level.smooth(*solver.solve(total / np.where(count > 0, count, np.nan)), grid)
+        total, count = level.sums_of_bins(left, grid, solver.parts)
+        means = total / np.where(count > 0, count, np.nan)
+        left -= level.smooth(*solver.solve(means, *nothing), grid)
     return left
-
-
-def _bins(left: NDArray, grid: Grid, parts: tuple[int, int]) -> tuple[NDArray, NDArray]:
-    """Return sums and numbers of the finite pixels of bins, parts of cells."""
-    bins = level.bins_of(left, grid.cell, parts)
-    return (np.nansum(bins, axis=(1, 3), dtype=float),
-            np.count_nonzero(np.isfinite(bins), axis=(1, 3)))
 
 
 def _dark(left: NDArray, starlight: NDArray, used: NDArray[np.bool_], grid: Grid,
@@ -181,7 +176,7 @@ def _dark(left: NDArray, starlight: NDArray, used: NDArray[np.bool_], grid: Grid
     return dark & (np.abs(left) < np.maximum(_FOREIGN * scatter, _FOREIGN_SHARE * starlight))
 
 
-def _error(left: NDArray, doubt: NDArray, used: NDArray[np.bool_],
+def _error(left: NDArray, doubt: NDArray, used: NDArray[np.bool_], frame: FrameBackground,
            grid: Grid) -> NDArray[np.float64]:
     """Return the error (gy, gx) of the means over cells: scatter of their parts, and doubt.
 
@@ -190,9 +185,10 @@ def _error(left: NDArray, doubt: NDArray, used: NDArray[np.bool_],
     """
     parts = level.solver_of(used, grid, _BINS).parts
     shape = (len(grid.rows), parts[0], len(grid.columns), parts[1])
-    total, count = _bins(np.where(used, left, np.nan), grid, parts)
+    total, count = level.sums_of_bins(np.where(used, left, np.nan), grid, parts)
     pixels = count.reshape(shape).sum(axis=(1, 3))
     pixels = np.where(pixels > 0, pixels, np.nan)
     scatter = np.sqrt((total**2).reshape(shape).sum(axis=(1, 3))) / pixels
-    common = _bins(np.where(used, doubt, np.nan), grid, parts)[0].reshape(shape).sum(axis=(1, 3))
-    return level.spread(np.hypot(scatter, common / pixels))
+    common, _ = level.sums_of_bins(np.where(used, doubt, np.nan), grid, (1, 1))
+    return level.filled_error(level.means_of(frame.mesh, grid),
+                              np.hypot(scatter, common / pixels))

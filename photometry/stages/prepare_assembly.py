@@ -151,7 +151,8 @@ def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
         level_err=sky["level_err"].astype(np.float32),
         strap_columns=sky["strap_inside"] + job.box.column0,
         strap_offset=sky["strap_offset"].astype(np.float32),
-        strap_gain=sky["strap_gain"].astype(np.float32), **_collected(job, blocks, MODEL))
+        strap_gain=sky["strap_gain"].astype(np.float32),
+        **_collected(job, blocks, MODEL))
 
 
 def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_], time: NDArray,

@@ -37,7 +37,7 @@ from photometry.stages.prepare_plan import Frame
 
 BLOCK_FRAMES = 16                 # divides the depth of the cube's chunks
 # What is kept of the background of each frame.
-MODEL = ("mesh", "mesh_err", "radial", "strap_amplitude", "stray")
+MODEL = ("mesh", "mesh_err", "radial", "strap_amplitude", "strap_amplitude_err", "stray")
 LEVEL_STEP = 8                    # every so many pixels tell how bright a frame is
 
 
@@ -197,13 +197,19 @@ class Static:
 @lru_cache(maxsize=2)
 def static_of(job: Job, orbit: int) -> Static:
     """Return what `find_sky` has found for an orbit."""
-    scratch, grid = job.scratch, grid_of(job.box, job.ccd.ccd, job.choices.background)
+    scratch = job.scratch
     sky = scratch.load("sky", "used", "strap_inside", "strap_offset", "strap_gain")
     stored = scratch.load(f"scene-{orbit:03d}")
     scene = Scene(*(stored[name] for name in ("image", "usable", "moving", "terms")))
     return Static(scene, sky["used"], stored["mesh"], stored["radial"],
                   Straps(sky["strap_inside"], sky["strap_offset"], sky["strap_gain"]),
-                  differences.make_plan(scene.usable & ~is_strap(job.box), grid))
+                  plan_of(job, scene.usable))
+
+
+def plan_of(job: Job, used: NDArray[np.bool_]) -> differences.Plan:
+    """Prepare fits of the background's change on pixels (R, C), straps left out."""
+    return differences.make_plan(used & ~is_strap(job.box), grid_of(
+        job.box, job.ccd.ccd, job.choices.background), np.random.default_rng(0))
 
 
 def whole(mesh: NDArray, radial: NDArray, grid: level.Grid, straps: Straps,
@@ -228,17 +234,18 @@ def measure(job: Job, static: Static, image: NDArray,
     change = differences.fit_change(image, exclude, static.scene, static.plan, grid,
                                     job.choices.background, settings)
     smooth = level.smooth(change.mesh, change.radial, grid)
-    strength = 1.0
+    strength, strength_err = 1.0, 0.0
     if len(inside) > 0:
         scene = static.scene
         extra = (image - scene.image - differences.moved(change.motion, scene) - smooth)
         extra = np.where(scene.usable & ~exclude, extra, np.nan)[:, inside]
         before = level.smooth(static.mesh, static.radial, grid)[:, inside]
-        strength = amplitude(extra, before, smooth[:, inside], static.straps, change.noise,
-                             settings.amplitude_prior)
+        strength, strength_err = amplitude(extra, before, smooth[:, inside], static.straps,
+                                           change.noise, settings.amplitude_prior)
     mesh, radial = static.mesh + change.mesh, static.radial + change.radial
     found = {"mesh": mesh, "mesh_err": change.mesh_err, "radial": radial,
              "strap_amplitude": np.float64(strength),
+             "strap_amplitude_err": np.float64(strength_err),
              "stray": np.max(level.means_of(change.mesh, grid)) / change.noise}
     return found, whole(mesh, radial, grid, static.straps, strength)
 

@@ -24,6 +24,7 @@ from photometry.stages.prepare_passes import (
     grid_of,
     images,
     is_strap,
+    plan_of,
 )
 
 
@@ -138,9 +139,8 @@ def _compared(job: Job, image: NDArray, scene: Scene,
               used: NDArray[np.bool_]) -> differences.Change:
     """Return by how much the background of a mean image differs from that of a scene."""
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
-    plan = differences.make_plan(used & ~is_strap(job.box), grid)
-    return differences.fit_change(image, np.zeros(job.box.shape, bool), scene, plan, grid,
-                                  job.choices.background, job.choices.changes)
+    return differences.fit_change(image, np.zeros(job.box.shape, bool), scene, plan_of(job, used),
+                                  grid, job.choices.background, job.choices.changes)
 
 
 def _save_orbit(job: Job, number: int, image: NDArray, reference: Scene,

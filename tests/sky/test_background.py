@@ -43,7 +43,7 @@ def fits(n_frames, noise=2.0):
     rng = np.random.default_rng(3)
     flat = np.zeros(BOX.shape)
     scene = make_scene(flat, flat, np.zeros(BOX.shape, bool), 1e5, grid, Settings())
-    plan = make_plan(scene.usable, grid)
+    plan = make_plan(scene.usable, grid, np.random.default_rng(1))
     found = [fit_change(rng.normal(0, noise, BOX.shape), np.zeros(BOX.shape, bool), scene, plan,
                         grid, level.Settings(), Settings()) for _ in range(n_frames)]
     arrays = make_background(BOX, n_frames).arrays() | {
@@ -70,6 +70,22 @@ def test_errors_are_the_scatter_of_pixels_and_of_sums():
         together = (model.error(box) * weights).sum(axis=(1, 2)) ** 2
         assert (variance > 0.5 * together).all() and (variance < 1.001 * together).all()
     assert np.sqrt(np.mean(np.square(pulls))) == pytest.approx(1.0, abs=0.12)
+
+
+def test_the_straps_amplitude_adds_to_what_lies_in_them():
+    model = make_background(BOX)
+    box = Box(910, 915, 228, 234)           # two of six columns are straps
+    sure = BackgroundModel(**model.arrays() | {"strap_amplitude_err": np.zeros(3, np.float32)})
+    more = model.error(box) ** 2 - sure.error(box) ** 2
+    smooth = model.smooth(box)[:, :, 2:4]
+    expected = (model.strap_amplitude_err[:, None, None] * model.strap_gain * smooth) ** 2
+    np.testing.assert_allclose(more[:, :, 2:4], expected, rtol=2e-3)
+    assert not more[:, :, [0, 1, 4, 5]].any()
+    weights = np.ones(box.shape)
+    weights[:, 3] = 0
+    more = model.common(box).variance(weights) - sure.common(box).variance(weights)
+    expected = (5 * model.strap_amplitude_err * model.strap_gain[0] * smooth[:, 2, 1]) ** 2
+    np.testing.assert_allclose(more, expected, rtol=0.02)
 
 
 def test_the_error_of_the_level_is_apart():

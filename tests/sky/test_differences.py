@@ -37,7 +37,7 @@ def noise(light, seed):
 
 def glow():
     row, column = np.mgrid[:130, :157]
-    return 40 + 0.2 * row - 0.1 * column + 30 * np.exp(-((row - 90)**2 + (column - 40)**2) / 16000)
+    return 40 + 0.2 * row - 0.1 * column + 30 * np.exp(-((row - 90)**2 + (column - 40)**2) / 26000)
 
 
 def scene_of(light, sky=100.0):
@@ -46,7 +46,8 @@ def scene_of(light, sky=100.0):
 
 
 def fitted(image, scene, exclude=NOTHING):
-    change = fit_change(image, exclude, scene, make_plan(scene.usable, GRID), GRID, FIT, SETTINGS)
+    plan = make_plan(scene.usable, GRID, np.random.default_rng(1))
+    change = fit_change(image, exclude, scene, plan, GRID, FIT, SETTINGS)
     return level.smooth(change.mesh, change.radial, GRID), change
 
 
@@ -124,3 +125,19 @@ def test_a_crowd_without_free_pixels_still_shows_changes():
 def test_an_empty_frame_has_no_change():
     found, change = fitted(np.full(BOX.shape, np.nan), scene_of(star_field(20)))
     assert np.isnan(found).all() and np.isnan(change.noise)
+
+
+def test_errors_know_how_pixels_err_together():
+    """Light that the mesh cannot follow, and few pixels in a corner, make errors larger."""
+    light = star_field(40)
+    scene, image = scene_of(light), light + 100
+    up, right = np.mgrid[:130, :157]
+    waves = 0.25 * np.sin(up / 4.0) * np.sin(right / 4.0)
+    plain, wavy = (fitted(image + more + noise(image, 8), scene)[1].mesh_err
+                   for more in (0, waves))
+    assert 1.3 < np.median(wavy / plain) < 8
+    scene.usable[:30, :30] = False
+    scene.usable[26:, 26:] = True
+    without = fitted(image + noise(image, 8), scene)[1].mesh_err
+    assert without[0, 0] > 2 * plain[0, 0]
+    assert np.median(without / plain) < 1.1
