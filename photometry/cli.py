@@ -96,8 +96,10 @@ def _make_catalog(args: argparse.Namespace, beside: Path | None) -> int:
 def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = None) -> int:
     """Build pixel cubes."""
     parser = new_parser("run_prepare_photometry.py", "Restructure calibrated full-frame images "
-                        "into one pixel cube per CCD, with background and motion.",
-                        "run_prepare_photometry.py data --workers 4 --max-memory 8")
+                        "into one pixel cube per CCD, with background and motion; under "
+                        "mpiexec, with all ranks.",
+                        "run_prepare_photometry.py data --workers 4 --max-memory 8\n"
+                        "  mpiexec -n 8 python run_prepare_photometry.py data")
     add_folders(parser)
     add_selection(parser)
     parser.add_argument("--origin", metavar="NAME",
@@ -121,9 +123,16 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
 
 
 def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
+    from photometry.workers import crew
+    with crew(workers_of(args), _mpi_size() > 1) as workers:
+        return DONE if workers is None else _prepare_master(args, beside, workers)
+
+
+def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) -> int:
     from photometry.io import layout
     from photometry.stages import prepare as stage
     from photometry.stages.prepare_flags import with_transferred_flags
+    from photometry.workers import each
     folder = input_folder(args, beside)
     refuse_shipped(folder, beside)
     choices = stage.Choices(**settings_of(args, "prepare", "background", "changes", "stars",
@@ -132,15 +141,14 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
         if not 0 <= args.quantize <= 1:
             raise UsageError(f"--quantize {args.quantize}: expected 0 to 1")
         choices = replace(choices, prepare=replace(choices.prepare, quantize=args.quantize))
-    progress, workers = progress_for(args), workers_of(args)
+    progress, draw, workers = progress_for(args), partial(each, crew), crew.capacity
     groups = with_transferred_flags(
-        stage.plan(folder, selection(args), args.origin, progress), folder)
+        stage.plan(folder, selection(args), args.origin, progress, draw, workers), folder)
     unusable, left_out = [], 0
     for group in groups:
         say(f"{group.ccd}: {group}")
         if args.dry_run:
-            disk, memory = stage.requirements(group, workers)
-            say(f"  needs {disk / 1e9:.2f} GB of disk and {memory / 1e9:.2f} GB of memory")
+            say(f"  {stage.needs_of(group, workers)}")
             continue
         try:
             catalog = layout.catalog_path(folder, group.ccd)
@@ -148,7 +156,7 @@ def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
                 say(f"  no {catalog.name}: the level of the background will be less accurate")
                 catalog = None
             report = stage.prepare(group, layout.cube_path(folder, group.ccd), choices,
-                                   workers=workers, max_memory_gb=args.max_memory,
+                                   draw=draw, workers=workers, max_memory_gb=args.max_memory,
                                    overwrite=args.overwrite, ephemeris=args.ephemeris,
                                    catalog=catalog, exclude=args.exclude, progress=progress)
         except InputError as problem:

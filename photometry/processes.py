@@ -76,7 +76,7 @@ class Processes:
 
     def give(self, function: Callable, task: Any) -> None:
         """Hand a task to the worker that has least to do."""
-        if len(self._workers) < self.capacity:
+        if len(self._workers) < self.capacity and all(one.tasks for one in self._workers):
             self._workers.append(_Worker())
         worker = min(self._workers, key=lambda one: len(one.tasks))
         if not worker.tasks:

@@ -16,6 +16,7 @@ from photometry.core.work import Answer
 
 Given, Made = TypeVar("Given"), TypeVar("Made")
 AHEAD = 2                 # tasks that a worker holds, so that it need not wait for the next
+ATTEMPTS = 3              # at a task whose worker dies
 DEADLINE_S = 3600.0       # a worker that is silent for so long is given up
 
 
@@ -75,10 +76,17 @@ def crew(workers: int, mpi: bool = False,
 
 
 def pull(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given],
-         ahead: int = AHEAD) -> Iterator[Answer[Given, Made]]:
+         ahead: int = AHEAD, at_most: int | None = None) -> Iterator[Answer[Given, Made]]:
     """Yield what became of each task as it finishes, in no particular order.
 
     The next task is drawn only after the caller has taken (and so could save) an answer.
+
+    Parameters
+    ----------
+    ahead
+        Tasks that each worker holds.
+    at_most
+        Tasks that all of them hold together; None = no limit.
 
     Raises
     ------
@@ -89,16 +97,48 @@ def pull(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given],
         raise WorkerDied("was the last one beside the master")
     source = iter(tasks)
     running = 0
-    for task in islice(source, crew.capacity * ahead):
+
+    def free() -> int:
+        limit = crew.capacity * ahead
+        return max((limit if at_most is None else min(limit, at_most)) - running, 0)
+
+    for task in islice(source, free()):
         crew.give(function, task)
         running += 1
     while running:
         for answer in crew.answers():
             running -= 1
             yield answer
-            for task in islice(source, max(crew.capacity * ahead - running, 0)):
+            for task in islice(source, free()):
                 crew.give(function, task)
                 running += 1
+
+
+def each(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given],
+         at_most: int | None = None) -> Iterator[Made]:
+    """Yield the results of tasks, in no particular order; none is lost with its worker.
+
+    Parameters
+    ----------
+    at_most
+        Tasks that are being done at the same time; None = as many as there are workers.
+
+    Raises
+    ------
+    WorkerDied
+        When the same task loses its worker again and again.
+    """
+    for _ in range(ATTEMPTS):
+        lost = []
+        for answer in pull(crew, function, tasks, 1, at_most):
+            if answer.lost is None:
+                yield answer.result
+            else:
+                lost.append(answer)
+        if not lost:
+            return
+        tasks = [answer.task for answer in lost]
+    raise WorkerDied(lost[-1].lost)
 
 
 def dispatch_rate(crew: Crew, n_tasks: int) -> float:

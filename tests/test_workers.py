@@ -5,7 +5,7 @@ import time
 import pytest
 
 from photometry.core.errors import WorkerDied
-from photometry.workers import SerialCrew, crew, dispatch_rate, pull
+from photometry.workers import SerialCrew, crew, dispatch_rate, each, pull
 
 
 def square(number):
@@ -75,6 +75,27 @@ def test_a_killed_worker_loses_the_task_it_was_at_and_no_other():
 def test_workers_that_all_die_end_the_run():
     with crew(2) as found, pytest.raises(WorkerDied, match="run the same command again"):
         list(pull(found, crash, range(100)))
+
+
+def die_once(path):
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def test_work_of_a_killed_worker_is_done_again(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    with crew(2) as found:
+        assert sorted(each(found, die_once, paths)) == ["a", "b", "c"]
+    with crew(2) as found, pytest.raises(WorkerDied):
+        list(each(found, crash, [1]))
+
+
+def test_no_more_tasks_than_allowed_are_done_at_a_time():
+    with crew(3) as found:
+        pids = list(each(found, sleep, [0.01] * 6, at_most=1))
+    assert len(pids) == 6 and len(set(pids)) == 1     # idle workers are not even started
 
 
 def test_a_silent_worker_is_given_up_and_replaced():

@@ -1,5 +1,6 @@
-"""What comes back when work has been given away."""
+"""Work that is given away, and what comes back."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -7,6 +8,15 @@ from typing import Generic, TypeVar
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Given, Made = TypeVar("Given"), TypeVar("Made")
+
+# Has tasks done, at most so many at the same time; yields results as they come.
+Draw = Callable[[Callable[[Given], Made], Iterable[Given], int], Iterator[Made]]
+
+
+def in_turn(function: Callable[[Given], Made], tasks: Iterable[Given],
+            at_most: int = 1) -> Iterator[Made]:  # noqa: ARG001
+    """Do tasks one after the other in this process: the simplest `Draw`."""
+    return map(function, tasks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -84,11 +85,15 @@ class CubeWriter:
     def __init__(self, file: h5py.File) -> None:
         self._file = file
 
-    def write_planes(self, frames: slice, rows: slice,
-                     planes: tuple[NDArray, NDArray, NDArray]) -> None:
-        """Write flux, flux_err, pixel_flags (t, r, C) of some frames and rows of the window."""
-        for name, values in zip(_PLANES, planes, strict=True):
-            self._file[name][frames, rows] = values
+    def write_chunks(self, frame: int, row: int, chunks: dict[str, NDArray]) -> None:
+        """Write what `compressed` has made of planes that begin at a frame and a row."""
+        for name in _PLANES:
+            dataset, content = self._file[name], chunks[name].data
+            ends = np.cumsum(chunks[f"{name}_sizes"])
+            offsets = chunks[f"{name}_offsets"] + [frame, row, 0]
+            for offset, end, size in zip(offsets.tolist(), ends.tolist(),
+                                         chunks[f"{name}_sizes"].tolist(), strict=True):
+                dataset.id.write_direct_chunk(tuple(offset), content[end - size:end])
 
     def write_image(self, name: str, image: NDArray) -> None:
         """Write one (R, C) image: `sumimage` or `backgrounds_pixels_used`."""
@@ -100,7 +105,6 @@ class CubeWriter:
         for key, values in arrays.items():
             options = dict(_FILTER) if np.ndim(values) > 0 and np.size(values) > 0 else {}
             group.create_dataset(key, data=values, **options)
-
 
     def note_quantization(self, sigma: float, noise: float) -> None:
         """Record the coarsest step that was allowed and the noise it added, both in errors."""
@@ -120,6 +124,25 @@ def creating(path: Path, observation: Observation, frames: Frames,
         _write_cadences(file, observation)
         _write_frames(file, frames)
         yield CubeWriter(file)
+
+
+def compressed(name: str, values: NDArray, shape: tuple[int, int, int]) -> dict[str, NDArray]:
+    """Compress planes (t, r, C) of a cube of a shape, for `CubeWriter.write_chunks`.
+
+    HDF5 does it in memory, so that any process can do it.
+    """
+    with h5py.File("compressed", "w", driver="core", backing_store=False) as file:
+        dataset = file.create_dataset(name, values.shape, values.dtype, maxshape=(None,) * 3,
+                                      chunks=chunk_shape(shape), fillvalue=_PLANE_FILL[name],
+                                      **_FILTER)
+        dataset[...] = values
+        dataset.flush()
+        offsets = list(product(*(range(0, length, step) for length, step in
+                                 zip(values.shape, dataset.chunks, strict=True))))
+        chunks = [dataset.id.read_direct_chunk(offset)[1] for offset in offsets]
+    return {name: np.frombuffer(b"".join(chunks), np.uint8),
+            f"{name}_sizes": np.array([len(chunk) for chunk in chunks]),
+            f"{name}_offsets": np.array(offsets)}
 
 
 def chunk_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ TICA's product one image in electrons (see `photometry.io.ffi_tica`). The physic
 
 import gzip
 import io
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,11 +25,11 @@ from photometry.io.ffi_cards import Extras, image_cards, placement_cards, primar
 from photometry.io.ffi_spoc import parse_spoc
 from photometry.io.ffi_tica import is_tica, parse_tica, star_table, tica_cards
 from photometry.io.fits_stream import (
-    GZIP_MAGIC,
     UNREADABLE,
-    is_gzip,
+    decompressed,
     next_header,
     next_pixels,
+    open_stream,
     unreadable,
 )
 from photometry.io.fits_template import card, hdu
@@ -44,7 +45,7 @@ def read_header(path: Path) -> FfiHeader:
         When the file is not a readable image or lacks a keyword.
     """
     try:
-        with (gzip.open(path) if is_gzip(path) else path.open("rb")) as stream:
+        with open_stream(path) as stream:
             return _parsed(_next_cards(path, stream))
     except UNREADABLE as error:
         raise unreadable(path, error) from error
@@ -58,8 +59,14 @@ def read_ffi(path: Path) -> Ffi:
     InputError
         When the file is not a complete image.
     """
+    return read_with_checksum(path)[0]
+
+
+def read_with_checksum(path: Path) -> tuple[Ffi, int]:
+    """Read an image as `read_ffi` does, and the CRC-32 of the file's bytes."""
     try:
-        return _read(path)
+        content = path.read_bytes()
+        return _read(path, decompressed(content)), zlib.crc32(content)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
 
@@ -79,10 +86,7 @@ def _parsed(cards: Cards) -> FfiHeader:
     return parse_tica(cards) if cards.hdu == 0 else parse_spoc(cards)
 
 
-def _read(path: Path) -> Ffi:
-    content = path.read_bytes()
-    if content.startswith(GZIP_MAGIC):
-        content = gzip.decompress(content)      # once: gzip cannot seek back
+def _read(path: Path, content: bytes) -> Ffi:
     stream = io.BytesIO(content)
     cards = _next_cards(path, stream)
     header, science = _parsed(cards), cards.science_slices()

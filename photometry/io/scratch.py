@@ -7,13 +7,12 @@ files do, so that the work goes on where it stopped.
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
 from photometry.core.errors import OutputError
@@ -53,9 +52,9 @@ class Scratch:
                 (self.folder / _FINGERPRINT).unlink(missing_ok=True)
                 shutil.rmtree(self.folder)
 
-    def size(self) -> int:
-        """Return the bytes in use."""
-        return sum(path.stat().st_size for path in self.folder.iterdir())
+    def size_of(self, names: Iterable[str]) -> int:
+        """Return the bytes that arrays of some names take."""
+        return sum(self._arrays_path(name).stat().st_size for name in names)
 
     def has(self, name: str) -> bool:
         """Tell whether arrays of this name are complete."""
@@ -73,28 +72,45 @@ class Scratch:
             return {key: stored[key] for key in keys or stored.files}
 
     @contextmanager
-    def stacks(self, names: Iterable[str], shape: tuple[int, int, int],
-               kinds: Iterable[DTypeLike]) -> Iterator["Stacks"]:
-        """Open files for images (T, R, C) that are written one frame after the other."""
+    def stacks(self, names: Iterable[str], kinds: Iterable[DTypeLike]) -> Iterator["Stacks"]:
+        """Open files for images (R, C) that are written one frame after the other."""
         paths = [self._stack_path(name) for name in names]
-        kinds = [np.dtype(kind) for kind in kinds]
         with reporting(self.folder):
             parts = [_part(path) for path in paths]
-            files = [part.open("wb") for part in parts]
+            files = [part.open("wb", buffering=0) for part in parts]
             try:
-                for file, kind in zip(files, kinds, strict=True):
-                    npy.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False,
-                                                      "shape": shape})
-                yield Stacks(files, kinds)
+                yield Stacks(files, [np.dtype(kind) for kind in kinds])
             finally:
                 for file in files:
                     file.close()
             for part, path in zip(parts, paths, strict=True):
                 part.replace(path)
 
-    def stack(self, name: str) -> NDArray:
-        """Return a view of the file (T, R, C) written by `stacks`; reads what is looked at."""
-        return np.load(self._stack_path(name), mmap_mode="r")
+    def read_stack(self, name: str, out: NDArray, positions: Sequence[int], n_rows: int,
+                   first_row: int = 0) -> None:
+        """Read rows of some images of a stack.
+
+        A map of the file would be simpler; its pages would count as memory of this process.
+
+        Parameters
+        ----------
+        out : (T, r, C)
+            Filled with r rows of T images; of the type that was written, C-contiguous.
+        n_rows
+            Rows of the whole images.
+        """
+        row_bytes = out.shape[2] * out.itemsize
+        with self._stack_path(name).open("rb", buffering=0) as file:
+            for image, position in zip(out, positions, strict=True):
+                file.seek((position * n_rows + first_row) * row_bytes)
+                if file.readinto(image.data.cast("B")) != image.nbytes:
+                    raise OutputError(f"{self.folder}: is damaged: remove it and run the same "
+                                      "command again")
+
+    def remove_stack(self, name: str) -> None:
+        """Delete a file written by `stacks`, if it is there."""
+        with reporting(self.folder):
+            self._stack_path(name).unlink(missing_ok=True)
 
     def product(self, name: str) -> Path:
         """Return a path in the folder for a product that is not yet complete."""
@@ -104,7 +120,7 @@ class Scratch:
         return self.folder / f"{name}.npz"
 
     def _stack_path(self, name: str) -> Path:
-        return self.folder / f"{name}.npy"
+        return self.folder / f"{name}.raw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +133,9 @@ class Stacks:
     def append(self, *images: NDArray) -> None:
         """Write the next image of every file."""
         for file, kind, image in zip(self.files, self.kinds, images, strict=True):
-            file.write(np.ascontiguousarray(image, kind).data)
+            content = np.ascontiguousarray(image, kind).data.cast("B")
+            while len(content) > 0:       # a raw file may take less than all at once
+                content = content[file.write(content):]
 
 
 def scratch_beside(product: Path) -> Scratch:

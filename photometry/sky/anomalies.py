@@ -98,8 +98,12 @@ def residual_cells(residual: NDArray, used: NDArray[np.bool_]) -> NDArray[np.flo
     sky = np.where(used, residual, np.nan).astype(np.float32)
     found = clipped_medians(blocks(sky, JUMP_CELL), clip_sigma=5.0)
     enough = found.count >= JUMP_CELL[0] * JUMP_CELL[1] // 20
-    shape = tuple(-(-length // size) for length, size in zip(sky.shape, JUMP_CELL, strict=True))
-    return np.where(enough, found.value, np.nan).reshape(shape).astype(np.float32)
+    return np.where(enough, found.value, np.nan).reshape(jump_cells(sky.shape)).astype(np.float32)
+
+
+def jump_cells(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return how many cells an image has along rows and columns."""
+    return tuple(-(-length // size) for length, size in zip(shape, JUMP_CELL, strict=True))
 
 
 def background_jumps(cells: NDArray, good: NDArray[np.bool_],
@@ -113,11 +117,22 @@ def background_jumps(cells: NDArray, good: NDArray[np.bool_],
     good : (T,)
         Frames that tell what is usual.
     """
+    usual, limit = jump_limits(cells, good, settings)
+    return has_jumped(cells, usual, limit)
+
+
+def jump_limits(cells: NDArray, good: NDArray[np.bool_],
+                settings: Settings) -> tuple[NDArray, NDArray]:
+    """Return the usual residual (...) of cells (T, ...), and by how much they may differ."""
     usual = _median(cells[good])
     scatter = MAD_TO_SIGMA * _median(np.abs(cells[good] - usual))
+    return usual, np.maximum(settings.jump_sigma * scatter, settings.jump_floor)
+
+
+def has_jumped(cells: NDArray, usual: NDArray, limit: NDArray) -> NDArray[np.bool_]:
+    """Tell where cells (T, ...) depart by more than a limit (...); NaN never do."""
     with np.errstate(invalid="ignore"):
-        return np.abs(cells - usual) > np.maximum(settings.jump_sigma * scatter,
-                                                  settings.jump_floor)
+        return np.abs(cells - usual) > limit
 
 
 def _median(values: NDArray) -> NDArray:

@@ -6,56 +6,49 @@ its name when it is complete.
 """
 
 import logging
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photometry import __version__
-from photometry.core.errors import InputError, OutputError, UsageError
+from photometry.core.errors import InputError, UsageError
 from photometry.core.flags import CadenceFlag, is_good
 from photometry.core.progress import Progress, silent
 from photometry.core.settings import fingerprint
+from photometry.core.work import Draw, Given, in_turn
 from photometry.io.catalog import Catalog
-from photometry.io.cube import BYTES_PER_PIXEL, FORMAT_VERSION, Cube
+from photometry.io.cube import FORMAT_VERSION, Cube
 from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
 from photometry.scene.motion import is_usable
 from photometry.sky.anomalies import Exclude
 from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
+from photometry.stages.prepare_needs import cube_bytes, needs_of
 from photometry.stages.prepare_notes import empty_frames, notes
+from photometry.stages.prepare_pack import Piece, find_jump_limits, pack_piece, slabs, tidy
 from photometry.stages.prepare_passes import (
     BLOCK_FRAMES,
     Block,
     Choices,
     Job,
+    Place,
     Settings,
     background_block,
     exclude_rules,
-    flags_block,
     read_block,
 )
 from photometry.stages.prepare_plan import Frame, Group, LeftOut, plan
 from photometry.stages.prepare_sky import find_sky, make_sum_image
 
-__all__ = ["Choices", "Group", "PrepareReport", "Settings", "plan", "prepare", "requirements"]
+__all__ = ["Choices", "Group", "PrepareReport", "Settings", "needs_of", "plan", "prepare"]
 
 logger = logging.getLogger(__name__)
 
-# Measured: a process working on whole CCDs peaks at 0.7 GB, an interpreter alone at 0.25 GB.
-_PROCESS_BYTES = 250e6
-_BYTES_PER_PIXEL = 110
-_SUMS_BYTES_PER_PIXEL = 12        # of a block: partial sum image and its counts
-
-Run = Callable[[Callable[[Block], None], Sequence[Block], str], None]
+Run = Callable[[Callable[[Given], None], Sequence[Given], str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +62,19 @@ class PrepareReport:
     was_complete: bool = False    # the cube was there already, made from the same images
 
 
-def requirements(group: Group, workers: int = 1) -> tuple[int, int]:
-    """Return the bytes of disk (at the peak) and of memory that a cube needs."""
-    pixels = group.box.shape[0] * group.box.shape[1]
-    blocks = -(-len(group.frames) // BLOCK_FRAMES)
-    planes = 2 * BYTES_PER_PIXEL * pixels * len(group.frames)     # in scratch and in the cube
-    processes = 1 if workers == 1 else 1 + workers
-    memory = processes * (_PROCESS_BYTES + _BYTES_PER_PIXEL * pixels)
-    return int(planes + blocks * _SUMS_BYTES_PER_PIXEL * pixels), int(memory)
-
-
-def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, workers: int = 1,
-            max_memory_gb: float = 4.0, overwrite: bool = False, ephemeris: Path | None = None,
+def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
+            draw: Draw = in_turn, workers: int = 1, max_memory_gb: float = 4.0,
+            overwrite: bool = False, ephemeris: Path | None = None,
             catalog: Path | None = None, exclude: Path | None = None,
             progress: Progress = silent) -> PrepareReport:
     """Build the cube of one group of images; resume what an interrupted run has done.
 
     Parameters
     ----------
+    draw
+        `workers.each` bound to a crew.
+    workers
+        Of that crew; as many work at a time as the memory allows.
     ephemeris
         Where the spacecraft was (see `photometry.io.orbit`).
     catalog
@@ -114,11 +102,16 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, wo
         return _existing(group, cube_path, mark, rules)
     scratch = scratch_beside(cube_path)
     if not scratch.start(mark):
-        require_free(cube_path, requirements(group)[0])
+        require_free(cube_path, needs_of(group).disk)
     job = Job(scratch, group.ccd, group.box, choices, ephemeris=ephemeris, catalog=catalog,
               rules=rules)
-    with _runner(_affordable(group, workers, max_memory_gb), progress, cube_path) as run:
-        head = _build(job, group, mark, run, max_memory_gb, progress)
+    at_most = _affordable(group, workers, max_memory_gb)
+
+    def run(function: Callable[[Given], None], tasks: Sequence[Given], label: str) -> None:
+        for _ in progress(draw(function, tasks, at_most), len(tasks), f"{group.ccd} {label}"):
+            pass
+
+    head = _build(job, group, mark, run, progress)
     with reporting(cube_path):
         scratch.product("cube").replace(cube_path)
     scratch.remove()
@@ -126,11 +119,10 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *, wo
                    rules)
 
 
-def _build(job: Job, group: Group, mark: str, run: Run, max_memory_gb: float,
-           progress: Progress) -> tuple:
+def _build(job: Job, group: Group, mark: str, run: Run, progress: Progress) -> tuple:
     """Do all passes; return the head of the cube."""
     cut = _cut(group.frames, tuple(range(len(group.frames))), (True,) * len(group.frames))
-    run(partial(read_block, job), cut, f"{job.ccd} reading images")
+    run(partial(read_block, job), cut, "reading images")
     reasons, crc32, levels = _what_was_read(job, cut)
     kept = np.flatnonzero([not reason for reason in reasons])
     frames = [group.frames[index] for index in kept]
@@ -141,16 +133,27 @@ def _build(job: Job, group: Group, mark: str, run: Run, max_memory_gb: float,
     job = replace(job, wcs_text=frames[reference].header.wcs_text)
     blocks = _cut(frames, kept.tolist(), good.tolist())
     find_sky(job, blocks, levels[kept])
-    run(partial(background_block, job), blocks, f"{job.ccd} measuring the background")
+    run(partial(background_block, job), blocks, "measuring the background")
     make_sum_image(job, blocks)
-    run(partial(flags_block, job), blocks, f"{job.ccd} flagging pixels")
+    find_jump_limits(job, blocks)
+    pieces = _pack(job, blocks, run)
     head = head_of(job, frames, quality, crc32[kept], reference, left_out, mark)
     # HDF5 cannot close a file on a full disk quietly: make sure before that it never is.
-    require_free(job.scratch.folder,
-                 BYTES_PER_PIXEL * len(frames) * job.box.shape[0] * job.box.shape[1])
+    require_free(job.scratch.folder, cube_bytes(
+        job.scratch.size_of(piece.name for piece in pieces), job.box, len(frames)))
     with reporting(job.scratch.folder):
-        assemble(job, blocks, head, 1e9 * max_memory_gb - _PROCESS_BYTES, progress)
+        assemble(job, blocks, pieces, head, progress)
     return head
+
+
+def _pack(job: Job, blocks: Sequence[Block], run: Run) -> list[Piece]:
+    """Compress all planes; delete the images that are not needed any more."""
+    stretches = list(slabs(job, blocks))
+    for number, pieces in enumerate(stretches):
+        run(partial(pack_piece, job), pieces,
+            f"packing pixels ({number + 1} of {len(stretches)})")
+        tidy(job, pieces, [piece for later in stretches[number + 1:] for piece in later])
+    return [piece for pieces in stretches for piece in pieces]
 
 
 def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
@@ -201,48 +204,27 @@ def _report(group: Group, cube_path: Path, names: Sequence[str], quality: NDArra
 
 def _affordable(group: Group, workers: int, max_memory_gb: float) -> int:
     """Return how many worker processes the memory allows."""
-    while workers > 1 and requirements(group, workers)[1] > 1e9 * max_memory_gb:
+    while workers > 1 and needs_of(group, workers).memory > 1e9 * max_memory_gb:
         workers -= 1
-    needed = requirements(group, workers)[1]
+    needed = needs_of(group, workers).memory
     if needed > 1e9 * max_memory_gb:
         logger.warning("%s needs about %.1f GB of memory, more than the %.1f GB allowed",
                        group.ccd, needed / 1e9, max_memory_gb)
     return workers
 
 
-@contextmanager
-def _runner(workers: int, progress: Progress, cube_path: Path) -> Iterator[Run]:
-    """Give a function that runs one pass over all blocks, in this process or in several."""
-    if workers == 1:
-        yield lambda function, blocks, label: _exhaust(
-            progress(map(function, blocks), len(blocks), label))
-        return
-    # Ctrl-C in a terminal reaches the workers too: let this process alone answer it.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"),
-                               initializer=signal.signal,
-                               initargs=(signal.SIGINT, signal.SIG_IGN))
-    try:
-        yield lambda function, blocks, label: _exhaust(
-            progress(pool.map(function, blocks), len(blocks), label))
-    except BrokenProcessPool as error:
-        raise OutputError(f"{cube_path}: a worker process died (killed or out of memory); what "
-                          "is done is kept: run the same command again") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _exhaust(items: Iterator) -> None:
-    for _ in items:
-        pass
-
-
 def _cut(frames: Sequence[Frame], positions: Sequence[int],
          good: Sequence[bool]) -> list[Block]:
     """Cut images into blocks by their position on the full list of files."""
     members = groupby(range(len(positions)), lambda index: positions[index] // BLOCK_FRAMES)
-    return [Block(number, *zip(*((frames[index], positions[index] % BLOCK_FRAMES, good[index])
+    return [Block(number, *zip(*((frames[index], _place(positions[index]), good[index])
                                  for index in indices), strict=True))
             for number, indices in members]
+
+
+def _place(position: int) -> Place:
+    """Return where an image is kept, by its position on the full list of files."""
+    return Place(f"{position // BLOCK_FRAMES:05d}", position % BLOCK_FRAMES)
 
 
 def _what_was_read(job: Job, blocks: Sequence[Block]) -> tuple[list[str], NDArray, NDArray]:

@@ -1,8 +1,7 @@
-"""From scratch files, frame after frame, to the cube, pixel after pixel, in bounded memory."""
+"""From scratch files to the cube: what the passes have found, frame by frame."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import accumulate
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,7 @@ from numpy.typing import NDArray
 
 from photometry import __version__
 from photometry.core.ffi import FfiHeader
-from photometry.core.flags import PixelFlag
 from photometry.core.progress import Progress
-from photometry.core.quantize import quantized
 from photometry.core.settings import fingerprint, to_toml
 from photometry.core.time import SECONDS_PER_DAY, Cadences
 from photometry.core.timestamps import timestamp_shifts_s
@@ -21,16 +18,13 @@ from photometry.io.orbit import spacecraft_positions
 from photometry.scene import jitter
 from photometry.scene.centroids import responses
 from photometry.scene.motion import blurred, fit_motion, refined
-from photometry.sky import anomalies
 from photometry.sky.background import BackgroundModel
+from photometry.stages.prepare_pack import Piece
 from photometry.stages.prepare_passes import MODEL, Block, Choices, Job, grid_of
 from photometry.stages.prepare_plan import Frame, LeftOut, majority
 
-_COPIES = 3                       # planes in memory at once: read, stacked, being compressed
-_ENOUGH_BYTES = 0.3e9             # larger pieces are not written faster
 
-
-def assemble(job: Job, blocks: Sequence[Block], head: tuple, max_bytes: float,
+def assemble(job: Job, blocks: Sequence[Block], pieces: Sequence[Piece], head: tuple,
              progress: Progress) -> None:
     """Write the cube into the scratch folder.
 
@@ -38,108 +32,37 @@ def assemble(job: Job, blocks: Sequence[Block], head: tuple, max_bytes: float,
     ----------
     head
         Observation, frames and provenance of `photometry.io.cube.creating`.
-    max_bytes
-        Memory that the planes may take; at least one row of chunks is needed.
     """
     observation, frames, _ = head
     good = np.array([good for block in blocks for good in block.good])
-    jumps = _jumps(job, blocks, good)
     with cube.creating(job.scratch.product("cube"), *head) as writer:
         writer.write_image("sumimage", job.scratch.load("sum")["sumimage"])
         writer.write_image("backgrounds_pixels_used", job.scratch.load("sky")["used"])
         writer.write_group("background", _background(job, blocks).arrays())
         writer.write_group("motion", _motion(job, blocks, good, observation.cadences.time,
                                              frames.reference_index))
-        pieces = list(_pieces(len(good), job.box.shape, max_bytes))
-        cost = _Cost()
-        for times, rows in progress(pieces, len(pieces), f"{job.ccd} writing the cube"):
-            flux, error, flags = _planes(job, blocks, jumps, times, rows)
-            if job.choices.prepare.quantize > 0:
-                exact = flux
-                flux, error = quantized(flux, error, job.choices.prepare.quantize)
-                cost.add(flux - exact, error)
-            writer.write_planes(times, rows, (flux, error, flags))
-        writer.note_quantization(job.choices.prepare.quantize, cost.relative)
-
-
-@dataclass(slots=True)
-class _Cost:
-    """How much noise rounding added, in units of the error."""
-
-    total: float = 0.0
-    count: int = 0
-
-    def add(self, change: NDArray, error: NDArray) -> None:
-        """Count some changed pixels."""
-        known = np.isfinite(change) & (error > 0)
-        self.total += float(np.sum((change[known] / error[known]).astype(float)**2))
-        self.count += int(known.sum())
-
-    @property
-    def relative(self) -> float:
-        """Return the rms change so far."""
-        return float(np.sqrt(self.total / self.count)) if self.count else 0.0
-
-
-def _pieces(n_frames: int, shape: tuple[int, int],
-            max_bytes: float) -> Iterator[tuple[slice, slice]]:
-    """Yield frames and rows of whole chunks that fit into memory together."""
-    rows = band_rows(min(n_frames, cube.CHUNK_FRAMES), shape, max_bytes)
-    for start in range(0, n_frames, cube.CHUNK_FRAMES):
-        for row in range(0, shape[0], rows):
-            yield (slice(start, min(start + cube.CHUNK_FRAMES, n_frames)),
-                   slice(row, min(row + rows, shape[0])))
-
-
-def band_rows(n_frames: int, shape: tuple[int, int], max_bytes: float) -> int:
-    """Return how many rows, whole chunks, to write at once."""
-    per_chunk = cube.CHUNK_PIXELS * n_frames * shape[1] * cube.BYTES_PER_PIXEL * _COPIES
-    return cube.CHUNK_PIXELS * max(1, int(min(max_bytes, _ENOUGH_BYTES) // per_chunk))
-
-
-def _planes(job: Job, blocks: Sequence[Block], jumps: NDArray, times: slice,
-            rows: slice) -> tuple[NDArray, NDArray, NDArray]:
-    """Read flux, error and flags (t, r, C) of some frames and rows."""
-    flux, error, flags = [], [], []
-    for block, start in zip(blocks, _starts(blocks), strict=True):
-        inside = slice(max(times.start - start, 0), max(times.stop - start, 0))
-        positions = list(block.positions[inside])
-        if positions:
-            flux.append(job.scratch.stack(block.named("flux"))[:, rows][positions])
-            error.append(job.scratch.stack(block.named("error"))[:, rows][positions])
-            flags.append(job.scratch.stack(block.named("flags"))[inside, rows])
-    planes = tuple(np.concatenate(listed) for listed in (flux, error, flags))
-    shape = job.box.shape
-    # The cells of a jump are coarser than the chunks' rows: expand those of this band only.
-    for frame, cells in enumerate(jumps[times]):
-        if cells.any():
-            planes[2][frame] |= (np.uint8(PixelFlag.BACKGROUND_JUMP)
-                                 * anomalies.jump_pixels(cells, shape)[rows])
-    return planes
-
-
-def _starts(blocks: Sequence[Block]) -> list[int]:
-    """Return the index of each block's first frame among all frames."""
-    return list(accumulate((len(block.frames) for block in blocks), initial=0))[:-1]
-
-
-def _jumps(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the cells (T, gy, gx) in which the background jumped, row by row of cells."""
-    stacks = [job.scratch.stack(block.named("cells")) for block in blocks]
-    return np.stack([
-        anomalies.background_jumps(np.concatenate([stack[:, row] for stack in stacks]), good,
-                                   job.choices.anomalies)
-        for row in range(stacks[0].shape[1])], axis=1)
+        cost = np.zeros(2)
+        for piece in progress(pieces, len(pieces), f"{job.ccd} writing the cube"):
+            chunks = job.scratch.load(piece.name)
+            cost += chunks["cost"]
+            writer.write_chunks(piece.frames.start, piece.rows.start, chunks)
+        noise = np.sqrt(cost[0] / cost[1]) if cost[1] > 0 else 0.0
+        writer.note_quantization(job.choices.prepare.quantize, noise)
 
 
 def _collected(job: Job, blocks: Sequence[Block], keys: Sequence[str]) -> dict[str, NDArray]:
     """Join what the blocks' background passes found."""
-    parts: dict[str, list] = {key: [] for key in keys}
+    total, start = sum(len(block.frames) for block in blocks), 0
+    found: dict[str, NDArray] = {}
     for block in blocks:
+        stop = start + len(block.frames)
         stored = job.scratch.load(block.named("background"), *keys)
-        for key in keys:
-            parts[key].append(stored[key])
-    return {key: np.concatenate(listed) for key, listed in parts.items()}
+        for key, values in stored.items():
+            # Filled piece by piece: joining lists would need twice the memory.
+            found.setdefault(key, np.empty((total, *values.shape[1:]), values.dtype))
+            found[key][start:stop] = values
+        start = stop
+    return found
 
 
 def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:

@@ -1,13 +1,14 @@
 """The passes over the frames of one cube: each takes a block of frames and leaves scratch files.
 
-read -> (mean image, sky pixels) -> background -> (sum image) -> flags. A block that has its
+read -> (mean images, sky pixels) -> background and flags -> (sum image). A block that has its
 files is not done again, so that an interrupted run goes on where it stopped. Blocks are
 independent: the result does not depend on who works on them, or in which order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 from photometry.core.settings import override
 from photometry.io.facts import read_facts, read_toml
-from photometry.io.ffi import read_ffi
-from photometry.io.scratch import Scratch, checksum
+from photometry.io.ffi import read_with_checksum
+from photometry.io.scratch import Scratch
 from photometry.scene import detector, jitter
 from photometry.scene.centroids import centroids
 from photometry.scene.motion import frame_displacements
@@ -78,6 +79,35 @@ class Job:
     catalog: Path | None = None       # of the stars on the CCD
     rules: tuple[anomalies.Exclude, ...] = ()     # what is not to be used
 
+    def planes(self, kind: str, places: Sequence["Place"], rows: slice = slice(None),
+               dtype: type = np.float32) -> NDArray:
+        """Read rows (T, r, C) of some frames' planes: "flux", "error" or "flags"."""
+        return self._read(kind, places, rows, self.box.shape, dtype)
+
+    def cells(self, places: Sequence["Place"], rows: slice) -> NDArray[np.float32]:
+        """Read rows (T, r, gx) of the residuals in cells of some frames."""
+        return self._read("cells", places, rows, anomalies.jump_cells(self.box.shape), np.float32)
+
+    def _read(self, kind: str, places: Sequence["Place"], rows: slice, shape: tuple[int, int],
+              dtype: type) -> NDArray:
+        first, last, _ = rows.indices(shape[0])
+        planes = np.empty((len(places), last - first, shape[1]), dtype)
+        start = 0
+        for stack, members in groupby(places, lambda place: place.stack):
+            positions = [place.position for place in members]
+            part = planes[start:start + len(positions)]
+            self.scratch.read_stack(f"{kind}-{stack}", part, positions, shape[0], first)
+            start += len(positions)
+        return planes
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the scratch folder the planes of a frame are."""
+
+    stack: str                    # part of a file's name
+    position: int                 # in that file
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -85,12 +115,17 @@ class Block:
 
     number: int
     frames: tuple[Frame, ...]
-    positions: tuple[int, ...]    # of the frames in the block's image files
+    places: tuple[Place, ...]     # of flux and error
     good: tuple[bool, ...]
 
     def named(self, kind: str) -> str:
         """Return the name of one kind of scratch file."""
-        return f"{kind}-{self.number:05d}"
+        return f"{kind}-{self.stack}"
+
+    @property
+    def stack(self) -> str:
+        """Part of the names of the block's scratch files."""
+        return f"{self.number:05d}"
 
 
 @lru_cache(maxsize=1)
@@ -140,30 +175,32 @@ def read_block(job: Job, block: Block) -> None:
     if job.scratch.has(name):
         return
     reasons, sums, levels = [], [], []
-    shape = (len(block.frames), *job.box.shape)
-    with job.scratch.stacks([block.named("flux"), block.named("error")], shape,
+    with job.scratch.stacks([block.named("flux"), block.named("error")],
                             [np.float32, np.float32]) as stacks:
         for frame in block.frames:
-            image, error, reason = _read_frame(job, frame)
+            image, error, crc32, reason = _read_frame(job, frame)
             stacks.append(image, error)
             reasons.append(reason)
-            sums.append(0 if reason else checksum(frame.path))
+            sums.append(crc32)
             levels.append(_level(image))
     job.scratch.save(name, reasons=np.array(reasons), crc32=np.array(sums, dtype=np.uint32),
                      levels=np.array(levels))
 
 
-def _read_frame(job: Job, frame: Frame) -> tuple[NDArray, NDArray, str]:
-    """Return image, error, and "" or why the frame cannot be used."""
-    nothing = np.full(job.box.shape, np.nan, dtype=np.float32)
+def _read_frame(job: Job, frame: Frame) -> tuple[NDArray, NDArray, int, str]:
+    """Return image, error, checksum, and "" or why the frame cannot be used."""
     try:
-        ffi = read_ffi(frame.path)
+        ffi, crc32 = read_with_checksum(frame.path)
     except InputError as error:
-        return nothing, nothing, error.problem
-    if ffi.header != frame.header:
-        return nothing, nothing, "changed while it was being read"
-    inside = job.box.slices(ffi.header.box.offset)      # all of it, unless a window is wanted
-    return ffi.image[inside], ffi.error[inside], ""
+        reason = error.problem
+    else:
+        if ffi.header == frame.header:
+            # All of it, unless a window is wanted.
+            inside = job.box.slices(ffi.header.box.offset)
+            return ffi.image[inside], ffi.error[inside], crc32, ""
+        reason = "changed while it was being read"
+    nothing = np.full(job.box.shape, np.nan, dtype=np.float32)
+    return nothing, nothing, 0, reason
 
 
 def _level(image: NDArray) -> float:
@@ -177,9 +214,8 @@ def _level(image: NDArray) -> float:
 
 def images(job: Job, block: Block) -> Iterator[tuple[Frame, NDArray, NDArray[np.bool_], bool]]:
     """Yield frame, flux (R, C), manually excluded pixels and whether the frame is good."""
-    flux = job.scratch.stack(block.named("flux"))
-    for frame, position, good in zip(block.frames, block.positions, block.good, strict=True):
-        yield frame, np.array(flux[position]), excluded_pixels(job, frame), good
+    for frame, place, good in zip(block.frames, block.places, block.good, strict=True):
+        yield frame, job.planes("flux", [place])[0], excluded_pixels(job, frame), good
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,34 +226,34 @@ class Static:
     used: NDArray[np.bool_]       # (R, C) sky pixels
     mesh: NDArray[np.float64]     # (gy, gx)
     radial: NDArray[np.float64]   # (nr,)
+    smooth: NDArray[np.float32]   # (R, C) mesh and rings
+    light: NDArray[np.float32]    # (R, C) the scene without all of its background
     straps: Straps
+    strapped: Scene               # the columns of the straps
     plan: differences.Plan
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def static_of(job: Job, orbit: int) -> Static:
     """Return what `find_sky` has found for an orbit."""
-    scratch = job.scratch
+    scratch, grid = job.scratch, grid_of(job.box, job.ccd.ccd, job.choices.background)
     sky = scratch.load("sky", "used", "strap_inside", "strap_offset", "strap_gain")
     stored = scratch.load(f"scene-{orbit:03d}")
     scene = Scene(*(stored[name] for name in ("image", "usable", "moving", "terms")))
-    return Static(scene, sky["used"], stored["mesh"], stored["radial"],
-                  Straps(sky["strap_inside"], sky["strap_offset"], sky["strap_gain"]),
-                  plan_of(job, scene.usable))
+    straps = Straps(sky["strap_inside"], sky["strap_offset"], sky["strap_gain"])
+    smooth = level.smooth(stored["mesh"], stored["radial"], grid)
+    whole = smooth.copy()
+    add_straps(whole, straps, 1.0)
+    strapped = Scene(scene.image[:, straps.inside], scene.usable[:, straps.inside],
+                     scene.moving[:0], scene.terms[:, :, straps.inside])
+    return Static(scene, sky["used"], stored["mesh"], stored["radial"], smooth,
+                  scene.image - whole, straps, strapped, plan_of(job, scene.usable))
 
 
 def plan_of(job: Job, used: NDArray[np.bool_]) -> differences.Plan:
     """Prepare fits of the background's change on pixels (R, C), straps left out."""
     return differences.make_plan(used & ~is_strap(job.box), grid_of(
         job.box, job.ccd.ccd, job.choices.background), np.random.default_rng(0))
-
-
-def whole(mesh: NDArray, radial: NDArray, grid: level.Grid, straps: Straps,
-          strength: float) -> NDArray[np.float32]:
-    """Return the background (R, C) of one frame over its whole window."""
-    image = level.smooth(mesh, radial, grid)
-    add_straps(image, straps, strength)
-    return image
 
 
 def orbit_of(job: Job, frame: Frame) -> int:
@@ -233,70 +269,54 @@ def measure(job: Job, static: Static, image: NDArray,
     settings, inside = job.choices.changes, static.straps.inside
     change = differences.fit_change(image, exclude, static.scene, static.plan, grid,
                                     job.choices.background, settings)
-    smooth = level.smooth(change.mesh, change.radial, grid)
+    model = level.smooth(change.mesh, change.radial, grid)
     strength, strength_err = 1.0, 0.0
     if len(inside) > 0:
-        scene = static.scene
-        extra = (image - scene.image - differences.moved(change.motion, scene) - smooth)
-        extra = np.where(scene.usable & ~exclude, extra, np.nan)[:, inside]
-        before = level.smooth(static.mesh, static.radial, grid)[:, inside]
-        strength, strength_err = amplitude(extra, before, smooth[:, inside], static.straps,
+        scene, more = static.strapped, model[:, inside]
+        extra = image[:, inside] - scene.image - differences.moved(change.motion, scene) - more
+        extra = np.where(scene.usable & ~exclude[:, inside], extra, np.nan)
+        strength, strength_err = amplitude(extra, static.smooth[:, inside], more, static.straps,
                                            change.noise, settings.amplitude_prior)
-    mesh, radial = static.mesh + change.mesh, static.radial + change.radial
-    found = {"mesh": mesh, "mesh_err": change.mesh_err, "radial": radial,
-             "strap_amplitude": np.float64(strength),
+    found = {"mesh": static.mesh + change.mesh, "mesh_err": change.mesh_err,
+             "radial": static.radial + change.radial, "strap_amplitude": np.float64(strength),
              "strap_amplitude_err": np.float64(strength_err),
              "stray": np.max(level.means_of(change.mesh, grid)) / change.noise}
-    return found, whole(mesh, radial, grid, static.straps, strength)
+    model += static.smooth
+    add_straps(model, static.straps, strength)
+    return found, model
 
 
 def background_block(job: Job, block: Block) -> None:
-    """Measure background, sum of good frames, widths of beacons and motion of a block."""
+    """Measure background, sum of good frames, flags, beacons and motion of a block."""
     name = block.named("background")
     if job.scratch.has(name):
         return
     sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center")
     total, count = np.zeros(job.box.shape), np.zeros(job.box.shape, dtype=np.int32)
     fits, widths, centers = [], [], []
-    for frame, image, exclude, good in images(job, block):
-        fit, model = measure(job, static_of(job, orbit_of(job, frame)), image, exclude)
-        fits.append(fit)
-        image -= model
-        stamps = jitter.cut(image, sky["beacon_row"], sky["beacon_column"])
-        widths.append(jitter.widths(stamps, sky["beacon_center"]))
-        centers.append(centroids(stamps))
-        if good:
-            counted = np.isfinite(image) & ~exclude
-            np.add(total, image, out=total, where=counted)
-            count += counted
+    with job.scratch.stacks([block.named("flags"), block.named("cells")],
+                            [np.uint8, np.float32]) as stacks:
+        for frame, image, exclude, good in images(job, block):
+            static = static_of(job, orbit_of(job, frame))
+            fit, model = measure(job, static, image, exclude)
+            fits.append(fit)
+            valid = np.isfinite(image)
+            used = static.used & valid & ~exclude
+            flags = anomalies.frame_flags(image, used, exclude, is_strap(job.box),
+                                          job.choices.anomalies)
+            image -= model
+            stamps = jitter.cut(image, sky["beacon_row"], sky["beacon_column"])
+            widths.append(jitter.widths(stamps, sky["beacon_center"]))
+            centers.append(centroids(stamps))
+            if good:
+                valid &= ~exclude
+                np.add(total, image, out=total, where=valid)
+                count += valid
+            image -= static.light
+            stacks.append(flags, anomalies.residual_cells(image, used))
     coefficients = frame_displacements([frame.header.wcs_text for frame in block.frames],
                                        job.wcs_text, job.box)
     job.scratch.save(name, total=total, count=count, widths=np.array(widths),
                      centers=np.array(centers), coefficients=coefficients,
                      **{key: np.array([fit[key] for fit in fits], dtype=np.float32)
                         for key in MODEL})
-
-
-def flags_block(job: Job, block: Block) -> None:
-    """Flag the pixels of a block and measure what the background left over."""
-    name = block.named("flags")
-    if job.scratch.has(block.named("flagged")):
-        return
-    mean = job.scratch.load("sum")["sumimage"]
-    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
-    stored = job.scratch.load(block.named("background"), *MODEL)
-    straps, cells = is_strap(job.box), []
-    shape = (len(block.frames), *job.box.shape)
-    with job.scratch.stacks([name], shape, [np.uint8]) as stacks:
-        for index, (frame, image, exclude, _) in enumerate(images(job, block)):
-            static = static_of(job, orbit_of(job, frame))
-            sky = static.used & ~exclude & np.isfinite(image)
-            stacks.append(anomalies.frame_flags(image, sky, exclude, straps,
-                                                job.choices.anomalies))
-            model = whole(stored["mesh"][index], stored["radial"][index], grid, static.straps,
-                          stored["strap_amplitude"][index])
-            cells.append(anomalies.residual_cells(image - model - mean, sky))
-    with job.scratch.stacks([block.named("cells")], (len(cells), *cells[0].shape),
-                            [np.float32]) as stacks:
-        stacks.append(np.array(cells))
-    job.scratch.save(block.named("flagged"))

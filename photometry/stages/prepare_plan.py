@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from photometry.core.errors import InputError, UsageError
@@ -11,6 +12,7 @@ from photometry.core.ids import CcdId, Select
 from photometry.core.pixels import Box
 from photometry.core.progress import Progress, silent
 from photometry.core.time import SECONDS_PER_DAY
+from photometry.core.work import Draw, in_turn
 from photometry.io.ffi import read_header
 from photometry.io.layout import find_ffis
 
@@ -25,6 +27,9 @@ class Frame:
 
 
 LeftOut = tuple[str, str]         # file name and reason
+Unreadable = tuple[CcdId, Path, str]
+
+_FILES = 64                       # whose headers a worker reads at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,13 @@ class Group:
 
 
 def plan(folder: Path, select: Select, origin: str | None = None,
-         progress: Progress = silent) -> list[Group]:
+         progress: Progress = silent, draw: Draw = in_turn, workers: int = 1) -> list[Group]:
     """Read the headers of the images below a folder and group them into cubes.
+
+    Parameters
+    ----------
+    draw, workers
+        As for `photometry.stages.prepare.prepare`.
 
     Raises
     ------
@@ -65,7 +75,9 @@ def plan(folder: Path, select: Select, origin: str | None = None,
     if not found:
         raise InputError(folder, "holds no calibrated full-frame images (*_ffic.fits[.gz])")
     found = [item for item in found if select.matches_ccd(item[0])]
-    frames, unreadable = _read_headers(progress(found, len(found), "reading headers"))
+    batches = [found[first:first + _FILES] for first in range(0, len(found), _FILES)]
+    results = chain.from_iterable(draw(_read_headers, batches, workers))
+    frames, unreadable = _in_order(progress(results, len(found), "reading headers"))
     frames = [frame for frame in frames if _is_wanted(frame.header, select, origin)]
     if not frames and unreadable:
         _, path, reason = unreadable[0]
@@ -75,21 +87,28 @@ def plan(folder: Path, select: Select, origin: str | None = None,
     return _one_per_ccd(_of_one_cadence(_grouped(frames, unreadable)), unreadable)
 
 
-def _read_headers(found: Iterable[tuple[CcdId, Path]]
-                  ) -> tuple[list[Frame], list[tuple[CcdId, Path, str]]]:
-    """Return the frames, and those left out with CCD, path and reason."""
-    frames, unreadable = [], []
-    for ccd, path in found:
-        try:
-            header = read_header(path)
-        except InputError as error:
-            unreadable.append((ccd, path, error.problem))
-            continue
-        if header.ccd != ccd:
-            unreadable.append((ccd, path, f"its header says {header.ccd}, its name {ccd}"))
-        else:
-            frames.append(Frame(path, header))
-    return frames, unreadable
+def _read_headers(found: Iterable[tuple[CcdId, Path]]) -> list[Frame | Unreadable]:
+    """Return the frames, or CCD, path and reason of those that cannot be used."""
+    return [_read_one(ccd, path) for ccd, path in found]
+
+
+def _read_one(ccd: CcdId, path: Path) -> Frame | Unreadable:
+    try:
+        header = read_header(path)
+    except InputError as error:
+        return ccd, path, error.problem
+    if header.ccd != ccd:
+        return ccd, path, f"its header says {header.ccd}, its name {ccd}"
+    return Frame(path, header)
+
+
+def _in_order(results: Iterable[Frame | Unreadable]) -> tuple[list[Frame], list[Unreadable]]:
+    """Return frames and unreadable files, whoever was first to read them."""
+    results = list(results)
+    frames = [item for item in results if isinstance(item, Frame)]
+    unreadable = [item for item in results if not isinstance(item, Frame)]
+    return (sorted(frames, key=lambda frame: (frame.header.ccd, frame.path.name, frame.path)),
+            sorted(unreadable, key=lambda item: (item[0], item[1].name, item[1])))
 
 
 def _is_wanted(header: FfiHeader, select: Select, origin: str | None) -> bool:
@@ -97,7 +116,7 @@ def _is_wanted(header: FfiHeader, select: Select, origin: str | None) -> bool:
             and origin in (None, header.origin))
 
 
-def _grouped(frames: list[Frame], unreadable: list[tuple[CcdId, Path, str]]) -> list[Group]:
+def _grouped(frames: list[Frame], unreadable: list[Unreadable]) -> list[Group]:
     members: dict[tuple, list[Frame]] = {}
     for frame in frames:
         header = frame.header
@@ -131,7 +150,7 @@ def _of_one_cadence(groups: list[Group]) -> list[Group]:
 
 
 def _one_per_ccd(groups: list[Group],
-                 unreadable: list[tuple[CcdId, Path, str]]) -> list[Group]:
+                 unreadable: list[Unreadable]) -> list[Group]:
     """Check that each CCD has one group, and sort the groups."""
     by_ccd: dict[CcdId, list[Group]] = {}
     for group in groups:

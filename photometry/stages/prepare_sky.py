@@ -179,7 +179,7 @@ def _mean_image(job: Job, frames: Frames, chosen: NDArray) -> NDArray[np.float64
         here = slice(start, start + len(block.frames))
         start += len(block.frames)
         some = Block(block.number, *(tuple(compress(values, chosen[here])) for values in
-                                     (block.frames, block.positions, block.good)))
+                                     (block.frames, block.places, block.good)))
         shifts = frames.levels[here][chosen[here]] - usual
         for (_, image, exclude, _), shift in zip(images(job, some), shifts, strict=True):
             counted = np.isfinite(image) & ~exclude

@@ -1,6 +1,7 @@
 import gzip
 import shutil
 import subprocess
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from photometry.core.errors import InputError, OutputError
 from photometry.core.ffi import Ffi, FfiHeader, Readout
 from photometry.core.ids import CcdId
 from photometry.core.pixels import SCIENCE_AREA, Box
-from photometry.io.ffi import read_ffi, read_header, write_ffi
+from photometry.io import fits_stream
+from photometry.io.ffi import read_ffi, read_header, read_with_checksum, write_ffi
 from photometry.io.ffi_cards import Extras
 from photometry.scene import wcs
 from tests.scene.builders import sip_text
@@ -33,6 +35,21 @@ def make_ffi(box=WINDOW, **changes):
     rng = np.random.default_rng(6)
     image = rng.normal(100, 3, box.shape).astype(np.float32)
     return Ffi(replace(header, **changes), image, np.sqrt(image) / 38)
+
+
+@pytest.mark.parametrize("library", [fits_stream.fast_gzip, gzip], ids=["installed", "zlib"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_any_library_for_gzip_gives_the_same_image(tmp_path, monkeypatch, library, suffix):
+    path = tmp_path / f"{NAME}{suffix}"
+    write_ffi(path, make_ffi(), EXTRAS)
+    monkeypatch.setattr(fits_stream, "fast_gzip", library)
+    ffi, crc32 = read_with_checksum(path)
+    assert crc32 == zlib.crc32(path.read_bytes())
+    assert ffi.header == read_header(path)
+    np.testing.assert_array_equal(ffi.image, make_ffi().image)
+    path.write_bytes(path.read_bytes()[:-4000])
+    with pytest.raises(InputError, match="truncated"):
+        read_with_checksum(path)
 
 
 @pytest.fixture

@@ -25,21 +25,29 @@ def test_work_of_the_same_fingerprint_is_kept(scratch):
 
 def test_stacks_appear_when_complete(scratch):
     images = np.arange(24.0).reshape(2, 3, 4)
-    with scratch.stacks(["a", "b"], images.shape, [np.float32, np.uint8]) as stacks:
+    with scratch.stacks(["a", "b"], [np.float32, np.uint8]) as stacks:
         for image in images:
             stacks.append(image, image + 1)
-        assert not (scratch.folder / "a.npy").exists()
-    np.testing.assert_array_equal(scratch.stack("a"), images)
-    np.testing.assert_array_equal(scratch.stack("b"), images + 1)
-    assert scratch.stack("a").dtype == np.float32
+        assert not (scratch.folder / "a.raw").exists()
+    rows = np.empty((2, 2, 4), np.float32)
+    scratch.read_stack("a", rows, [1, 0], n_rows=3, first_row=1)
+    np.testing.assert_array_equal(rows, images[::-1, 1:])
+    whole = np.empty((1, 3, 4), np.uint8)
+    scratch.read_stack("b", whole, [1], n_rows=3)
+    np.testing.assert_array_equal(whole[0], images[1] + 1)
+    with pytest.raises(OutputError, match="is damaged: remove it"):
+        scratch.read_stack("b", whole, [2], n_rows=3)
+    scratch.remove_stack("a")
+    scratch.remove_stack("a")
+    assert not list(scratch.folder.glob("a*"))
 
 
 def test_an_interrupted_stack_does_not_appear(scratch):
     with pytest.raises(KeyboardInterrupt), \
-            scratch.stacks(["a"], (2, 3, 4), [np.float32]) as stacks:
+            scratch.stacks(["a"], [np.float32]) as stacks:
         stacks.append(np.zeros((3, 4)))
         raise KeyboardInterrupt
-    assert not (scratch.folder / "a.npy").exists()
+    assert not (scratch.folder / "a.raw").exists()
 
 
 def test_removal_leaves_nothing(scratch, tmp_path):

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -14,14 +15,22 @@ from photometry.core.flags import CadenceFlag, PixelFlag
 from photometry.core.ids import CcdId, Select
 from photometry.core.pixels import Box
 from photometry.io import layout
-from photometry.io.cube import CHUNK_PIXELS, Cube
+from photometry.io.cube import CHUNK_FRAMES, CHUNK_PIXELS, Cube
 from photometry.io.ephemeris import earth_position_km
 from photometry.io.orbit import AU_KM
 from photometry.io.truth import read_truth
 from photometry.scene.motion import Motion
 from photometry.scene.simulated_sky import Sky
 from photometry.sky.background import BackgroundModel
-from photometry.stages import prepare, prepare_assembly, prepare_passes, prepare_sky
+from photometry.stages import (
+    prepare,
+    prepare_assembly,
+    prepare_needs,
+    prepare_pack,
+    prepare_passes,
+    prepare_sky,
+)
+from photometry.workers import crew, each
 from tests.stages.frames import BOX, make_ffi, sky, wcs_text, write, write_window
 
 N = 20                            # more than one block of 16
@@ -41,9 +50,11 @@ def window(tmp_path_factory):
     return folder
 
 
-def build(folder, path, **options):
-    group, = prepare.plan(folder, Select())
-    return prepare.prepare(group, path, **options)
+def build(folder, path, workers=1, **options):
+    with crew(workers) as found:
+        draw = partial(each, found)
+        group, = prepare.plan(folder, Select(), draw=draw, workers=workers)
+        return prepare.prepare(group, path, draw=draw, workers=workers, **options)
 
 
 @pytest.fixture(scope="module")
@@ -178,11 +189,11 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
-STEPS = [(prepare_passes, "read_ffi", 18), (prepare_passes, "checksum", 1),
-         (prepare_sky, "choose_beacons", 1),
+STEPS = [(prepare_passes, "read_with_checksum", 18), (prepare_sky, "choose_beacons", 1),
          (prepare_passes, "frame_displacements", 2), (prepare_sky, "_ratio", 2),
          (prepare_passes.anomalies, "residual_cells", 17),
-         (prepare_assembly, "_planes", 1), (prepare_assembly, "_jumps", 1)]
+         (prepare, "find_jump_limits", 1), (prepare_pack, "_flags", 1),
+         (prepare, "tidy", 1), (prepare_assembly, "_motion", 1)]
 
 
 @pytest.mark.parametrize(("module", "name", "call"), STEPS, ids=[step[1] for step in STEPS])
@@ -204,29 +215,29 @@ def test_an_interrupted_run_goes_on_to_the_same_cube(window, made, tmp_path, mon
     assert not path.exists()
     read = []
     with monkeypatch.context() as patch:
-        reader = prepare_passes.read_ffi
-        patch.setattr(prepare_passes, "read_ffi", lambda p: read.append(p) or reader(p))
+        reader = prepare_passes.read_with_checksum
+        patch.setattr(prepare_passes, "read_with_checksum",
+                      lambda p: read.append(p) or reader(p))
         build(window, path)
     assert path.read_bytes() == made[0].read_bytes()
     assert list(tmp_path.iterdir()) == [path]
-    if name not in ("read_ffi", "checksum"):
+    if name != "read_with_checksum":
         assert not read                     # each image is read once
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from photometry.core.ids import CcdId, Select
-from photometry.stages import prepare, prepare_assembly
-write, calls = prepare_assembly._planes, []
+from photometry.core.ids import Select
+from photometry.io.cube import CubeWriter
+from photometry.stages import prepare
+write = CubeWriter.write_chunks
 def killed(*args):
-    calls.append(1)
-    if len(calls) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return write(*args)
-prepare_assembly._planes = killed
+    write(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+CubeWriter.write_chunks = killed
 group, = prepare.plan(Path(sys.argv[1]), Select())
-prepare.prepare(group, Path(sys.argv[2]), max_memory_gb=0.25)
+prepare.prepare(group, Path(sys.argv[2]))
 """
 
 
@@ -336,23 +347,31 @@ def test_a_folder_that_cannot_be_written(window, tmp_path):
 
 def test_requirements_grow_with_workers(window):
     group, = prepare.plan(window, Select())
-    disk, memory = prepare.requirements(group)
-    assert disk > 18 * N * BOX.shape[0] * BOX.shape[1]
-    assert prepare.requirements(group, 3)[1] > memory
-    assert prepare._affordable(group, 8, max_memory_gb=1e-9 * memory + 0.6) == 2
+    needs = prepare.needs_of(group)
+    assert needs.disk > 12 * N * BOX.shape[0] * BOX.shape[1]
+    assert prepare.needs_of(group, 3).memory > needs.memory
+    allowed = 1e-9 * (needs.memory + 2.5 * prepare_needs.PROCESS_BYTES)
+    assert prepare._affordable(group, 8, allowed) == 2
 
 
-def test_bands_are_whole_chunks_within_memory():
-    shape = (2048, 2000)
-    for limit in (1e8, 1e9, 4e9):
-        rows = prepare_assembly.band_rows(512, shape, limit)
+def test_pieces_are_whole_chunks_within_memory(monkeypatch):
+    for n_frames, columns in ((512, 2000), (20, 2048), (512, 70)):
+        rows = prepare_pack.band_rows(n_frames, columns)
         assert rows % CHUNK_PIXELS == 0
-        assert rows == CHUNK_PIXELS or rows * 512 * 2000 * 9 * 3 <= limit
-    pieces = list(prepare_assembly._pieces(1100, (50, 70), 1e6))
-    covered = np.zeros((1100, 50), dtype=int)
-    for frames, rows in pieces:
-        assert frames.start % 512 == 0 and rows.start % CHUNK_PIXELS == 0
-        covered[frames, rows] += 1
+        assert rows * n_frames * columns <= prepare_pack.PIECE_PIXELS
+    monkeypatch.setattr(prepare_pack, "PIECE_PIXELS", 32 * 70 * CHUNK_FRAMES)
+    blocks = [prepare_passes.Block(number, (None,) * 16, tuple(
+        prepare_passes.Place(str(number), position) for position in range(16)), (True,) * 16)
+        for number in range(69)]
+    job = prepare_passes.Job(None, None, Box(0, 50, 0, 70), None)
+    covered = np.zeros((69 * 16, 50), dtype=int)
+    for pieces in prepare_pack.slabs(job, blocks):
+        for piece in pieces:
+            assert piece.frames.start % CHUNK_FRAMES == piece.rows.start % CHUNK_PIXELS == 0
+            assert len(piece.places) == piece.frames.stop - piece.frames.start
+            stack, position = divmod(piece.frames.stop - 1, 16)
+            assert piece.places[-1] == prepare_passes.Place(str(stack), position)
+            covered[piece.frames, piece.rows] += 1
     assert (covered == 1).all()
 
 

@@ -1,0 +1,58 @@
+"""What a cube will need: disk, memory and time, told before the work."""
+
+from dataclasses import dataclass
+
+from photometry.core.pixels import Box
+from photometry.io.cube import BYTES_PER_PIXEL
+from photometry.stages.prepare_passes import BLOCK_FRAMES
+from photometry.stages.prepare_plan import Group
+
+# Measured with benchmarks/bench_prepare.py.
+PROCESS_BYTES = 250e6             # of an interpreter with all that it imports
+PIXEL_BYTES = 130                 # of memory per pixel of the window
+FRAME_BYTES = 100e3               # of the master per frame: headers and models
+SCRATCH_BYTES_PER_PIXEL = 9       # flux, error and flags of every frame
+SUMS_BYTES_PER_PIXEL = 12         # of a block: partial sum image and its counts
+COMPRESSION = 1.5                 # at least, of noise
+SCENE_BYTES_PER_PIXEL = 40        # of the scratch folder, per orbit
+IMAGES_BYTES_PER_PIXEL = 10       # of a cube: mean image and pixels used
+MODEL_BYTES_PER_PIXEL = 0.02      # per frame: background
+HEADER_BYTES = 5000               # per frame: times, motion, world coordinates
+CPU_S_PER_PIXEL = 1.2e-7          # of a frame
+GUNZIP_S_PER_PIXEL = 3e-8
+CPU_S_ONCE_PER_PIXEL = 4e-6       # static scene
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What building a cube takes."""
+
+    disk: int                     # bytes, at the peak
+    memory: int                   # bytes, all processes together
+    cpu_s: float
+
+    def __str__(self) -> str:
+        return (f"needs {self.disk / 1e9:.2f} GB of disk, {self.memory / 1e9:.2f} GB of memory "
+                f"and about {self.cpu_s / 60:.1f} minutes of CPU")
+
+
+def cube_bytes(packed: int, box: Box, n_frames: int) -> int:
+    """Return about how large the file of a cube with so many bytes of packed planes is."""
+    pixels = box.shape[0] * box.shape[1]
+    models = n_frames * (MODEL_BYTES_PER_PIXEL * pixels + HEADER_BYTES)
+    return int(1.01 * packed + IMAGES_BYTES_PER_PIXEL * pixels + models)
+
+
+def needs_of(group: Group, workers: int = 1) -> Needs:
+    """Return what the cube of a group takes with so many processes at work."""
+    pixels, n_frames = group.box.shape[0] * group.box.shape[1], len(group.frames)
+    blocks = -(-n_frames // BLOCK_FRAMES)
+    # The images go as the packed planes come; these and the cube are there together at the end.
+    planes = max(SCRATCH_BYTES_PER_PIXEL, 2 * BYTES_PER_PIXEL / COMPRESSION) * pixels * n_frames
+    sums = (blocks * SUMS_BYTES_PER_PIXEL + 3 * SCENE_BYTES_PER_PIXEL) * pixels
+    processes = 1 if workers == 1 else 1 + workers
+    memory = processes * (PROCESS_BYTES + PIXEL_BYTES * pixels) + FRAME_BYTES * n_frames
+    zipped = sum(frame.path.suffix == ".gz" for frame in group.frames)
+    cpu_s = pixels * (CPU_S_PER_PIXEL * n_frames + GUNZIP_S_PER_PIXEL * zipped
+                      + CPU_S_ONCE_PER_PIXEL)
+    return Needs(int(planes + sums), int(memory), cpu_s)
