@@ -1,6 +1,5 @@
 """Target pixel files, the mission's (20 s, 120 s) and cutouts of full-frame images (TESScut)."""
 
-import gzip
 import io
 import re
 import warnings
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyError, VerifyWarning
+from astropy.io.fits.verify import VerifyWarning
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from numpy.typing import NDArray
@@ -33,11 +32,11 @@ from photometry.core.time import (
 )
 from photometry.core.timestamps import timestamp_shifts_s
 from photometry.io import pointings
-from photometry.io.fits_stream import GZIP_MAGIC, is_gzip, next_header
+from photometry.io.fits_stream import UNREADABLE, decompressed, next_header, open_stream
 
 _READ_S, _LIVE_S = 2.0, 1.98      # one read of the detector, and its time on source
 # What astropy raises for damaged files.
-_UNREADABLE = (OSError, EOFError, zlib.error, ValueError, TypeError, IndexError, VerifyError,
+_UNREADABLE = (*UNREADABLE, IndexError,
                AstropyUserWarning)
 _SECTOR_IN_NAME = re.compile(r"-s(\d{4})-")
 _WCS_CARD = re.compile(
@@ -112,7 +111,7 @@ def read_tpf_ccd(path: Path) -> CcdId:
         When its first header cannot be read or does not tell.
     """
     try:
-        with (gzip.open(path) if is_gzip(path) else path.open("rb")) as stream:
+        with open_stream(path) as stream:
             header = next_header(path, stream, 0)
         return CcdId(*(header[key] for key in ("SECTOR", "CAMERA", "CCD")))
     except (KeyError, *_UNREADABLE) as error:
@@ -129,8 +128,7 @@ def _load(path: Path) -> tuple[bytes, fits.HDUList]:
 
 
 def _hdus(content: bytes) -> fits.HDUList:
-    if content.startswith(GZIP_MAGIC):
-        content = gzip.decompress(content)
+    content = decompressed(content)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)
         warnings.filterwarnings("error", message=".*truncated", category=AstropyUserWarning)
