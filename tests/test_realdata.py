@@ -15,8 +15,7 @@ from photometry.io.ffi import read_header
 from photometry.io.lightcurve import read_lightcurve
 from photometry.io.todo import Todo
 from photometry.scene import wcs
-from tests.pipeline import check, read_all, run_photometry
-from tests.test_pipeline import copy_without_results
+from tests.pipeline import check, copy_without_results, read_all, run_photometry
 
 COLUMNS_WITH_ERRORS = 84      # the uncertainty plane of the real corner is narrower
 MARGIN_PX = 2

