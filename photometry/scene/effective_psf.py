@@ -1,60 +1,51 @@
-"""An effective PSF from a mean image: what its own bright lonely stars say about an assumed PRF.
+"""An effective PSF from a mean image: what its own stars say about an assumed PRF.
 
-The correction to the assumed PRF is a cubic spline in the distance of a pixel from the star's
-catalog position, linear in the position on the detector, and held near zero where stars say
-little (the idea of effective PSFs: Anderson & King 2000, PASP 112, 1360). With few stars it is
+The correction to the assumed PRF is a spline in the distance of a pixel from the star's catalog
+position (the idea of effective PSFs: Anderson & King 2000, PASP 112, 1360), held near zero where
+stars say little. It is linear in the position on the detector; on an image larger than
+`NODE_PX` it is then found anew at the nodes of a grid, from the stars around each. The light
+beyond comes from the surroundings of the brightest stars (`prf_wings`). With few stars it is
 the assumed PRF that remains.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.linalg import solve
 
 from photometry.core.pixels import Box
 from photometry.core.stamp import Prf
+from photometry.scene import prf_splines
 from photometry.scene.prf_models import SampledPrf
+from photometry.scene.prf_wings import Wings, fit_wings, usual_wings
+from photometry.scene.psf_stars import (
+    HALF_PX,
+    Field,
+    Settings,
+    choose_stars,
+    cut_stamps,
+    lit_alone,
+    surroundings,
+)
 
-HALF_PX = 6                       # stamps of 13 x 13 pixels
+__all__ = ["Field", "Settings", "choose_stars", "fit_effective_psf"]
+
 SAMPLES_PER_PIXEL = 9
-REACH_PX = 6.5                    # of the correction
-KNOTS_PX = 0.65
 POSITION_PX = 1024.0              # over which the correction may change by its own size
-ROUNDS = 3
-FLUX_RADIUS_PX = 4.0
-SKY_ERROR = 0.5                   # e-/s, of a pixel of the mean image
+NODE_PX = 450.0                   # between nodes, at most
+NEAR_NODE_PX = 230.0              # 1 sigma, of the weights of stars around a node
+LOCAL_SHARE = 1.0                 # of the errors allowed to the whole image, for a node's own
+ROUNDS = 2
+ITERATIONS = 3
+SKY_ERROR = 0.3                   # e-/s, of a pixel of the mean image
+BLEND_PX = (4.7, 5.9)             # distances between which the assumed PRF yields to the wings
+FLUX_ERROR = 0.3                  # relative
+LEVEL_ERROR = 0.3                 # e-/s, of the background around a star
 MODEL_ERROR = 0.01                # relative, of a share of light
 LEAST_SHARE_ERROR = 1e-5
+SUM_ERROR = 1e-4                  # of the light, by which its sum may depend on the pixel phase
+LEAST_TRUST = 0.05                # of stars that count at a node
 _CHUNK_STARS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Which stars make an effective PSF."""
-
-    brightest: float = 1.2e5          # e-/s, that are not saturated
-    faintest: float = 3.0e2           # e-/s
-    stars: int = 200                  # at most
-    stars_least: int = 20             # below which the assumed PRF is kept
-    near_light: float = 0.3           # of a star's flux: others within NEAR_PX
-    around_light: float = 1.0         # others within AROUND_PX
-    shape_error: float = 0.2          # relative, of the assumed PRF
-    least_error: float = 2e-4         # of the star's light, in one pixel
-
-
-NEAR_PX, AROUND_PX = 5.0, 9.0
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A mean image and the stars on it."""
-
-    image: NDArray[np.float64]        # (R, C) e-/s, background subtracted
-    box: Box
-    row: NDArray[np.float64]          # (N,) mean positions
-    column: NDArray[np.float64]
-    flux: NDArray[np.float64]         # (N,) e-/s, from the catalog
 
 
 def fit_effective_psf(field: Field, assumed: Prf,
@@ -64,136 +55,203 @@ def fit_effective_psf(field: Field, assumed: Prf,
     chosen = choose_stars(field, settings)
     if len(chosen) < settings.stars_least:
         return None
-    light, share, offset = _stamps(field, assumed, chosen)
-    place = _place(field.box, field.row[chosen], field.column[chosen])
-    basis = _basis(offset.reshape(-1, 2))
-    design = sparse.hstack([sparse.diags(np.repeat(factor, light.shape[1])) @ basis
-                            for factor in place.T]).tocsr()
-    spread = _prior(assumed, field.box, settings)
-    model, near = share, np.hypot(*offset.transpose(2, 0, 1)) < FLUX_RADIUS_PX
-    coefficients = np.zeros(design.shape[1])
+    fit = _Fit(field, assumed, chosen, settings)
+    found = fit.sampled(fit.prior, usual_wings())
     for _ in range(ROUNDS):
-        flux = (np.sum(np.where(near, light * model, 0), axis=1)
-                / np.sum(np.where(near, model**2, 0), axis=1))[:, None]
-        left = light / flux - share
-        weight = _weights(model, flux, left - (model - share))
-        scaled = sparse.diags(weight.ravel()) @ design
-        normal = (design.T @ scaled).toarray() + np.diag(spread ** -2.0)
-        coefficients = np.linalg.solve(normal, scaled.T @ left.ravel())
-        model = share + (design @ coefficients).reshape(share.shape)
-    return _sampled(field.box, assumed, coefficients, len(chosen))
+        light = lit_alone(field, found, chosen, fit.flux)
+        whole = fit.whole(light, found.wings)
+        found = fit.sampled(whole, fit.wings(fit.sampled(whole, found.wings)))
+    return fit.sampled(fit.local(light, whole), found.wings)
 
 
-def choose_stars(field: Field, settings: Settings) -> NDArray[np.int_]:
-    """Return the brightest stars that are unsaturated, lonely and well inside."""
-    inside = field.box.contains(field.row, field.column, -HALF_PX - 0.5)
-    fit = (field.flux < settings.brightest) & (field.flux > settings.faintest) & inside
-    candidates = np.flatnonzero(fit)
-    candidates = candidates[np.argsort(-field.flux[candidates], kind="stable")]
-    chosen: list[int] = []
-    for star in candidates.tolist():
-        distance = np.hypot(field.row - field.row[star], field.column - field.column[star])
-        others = np.where(distance > 0, field.flux, 0.0) / field.flux[star]
-        lonely = (others[distance < NEAR_PX].sum() < settings.near_light
-                  and others[distance < AROUND_PX].sum() < settings.around_light
-                  and not np.any((others > 30) & (distance < 20)))
-        if lonely and np.isfinite(_cut(field, star)).all():
-            chosen.append(star)
-        if len(chosen) == settings.stars:
-            break
-    return np.array(chosen, dtype=int)
+class _Fit:
+    """The stars of one image and what they say of the correction's parts (terms, K).
+
+    The first part is the correction in the middle of the image, the others its change along
+    rows and columns.
+    """
+
+    def __init__(self, field: Field, assumed: Prf, chosen: NDArray[np.int_],
+                 settings: Settings) -> None:
+        self.flux = field.flux[chosen].copy()
+        self._field, self._assumed, self._chosen = field, assumed, chosen
+        self._settings, self._stamps = settings, cut_stamps(field, assumed, chosen)
+        box, varies = field.box, len(chosen) >= settings.stars_varying
+        self._rows, self._columns = (_nodes(start, stop, varies) for start, stop in (
+            (box.row0, box.row1), (box.column0, box.column1)))
+        self._place = _places(box, field.row[chosen], field.column[chosen])[
+            :, :3 if varies else 1]
+        knots = _share_at(assumed, box, prf_splines.mesh())
+        self._free = settings.shape_error * knots + settings.least_error
+        self._bound = prf_splines.sums().T @ prf_splines.sums() / SUM_ERROR**2
+        self._start = self._stamps.share
+        self.prior = np.zeros((self._place.shape[1], len(knots)))
+
+    def sampled(self, parts: NDArray, wings: Wings) -> SampledPrf:
+        """Return the PRF at all nodes from parts (terms, K), or corrections (Y, X, K) at each."""
+        if parts.ndim == 2:
+            parts = np.array([[self._at(row, column) @ parts for column in self._columns]
+                              for row in self._rows])
+        return _sampled(self._assumed, (self._rows, self._columns), parts, wings,
+                        len(self._chosen), self._field.box)
+
+    def wings(self, prf: SampledPrf) -> Wings:
+        """Return the wings of the brightest stars."""
+        order = np.argsort(-self.flux, kind="stable")[:self._settings.wing_stars]
+        return fit_wings([surroundings(self._field, prf, int(self._chosen[star]),
+                                       float(self.flux[star])) for star in order])
+
+    def whole(self, light: NDArray, wings: Wings) -> NDArray[np.float64]:
+        """Return the parts of the correction that suit the whole image."""
+        self._start = _blended(self._stamps.share, wings.at(self._stamps.distance),
+                               self._stamps.distance)
+        return self._solve(light, np.arange(len(light)), self._place, np.ones(len(light)),
+                           self.prior, self._free)
+
+    def local(self, light: NDArray, whole: NDArray) -> NDArray[np.float64]:
+        """Return the correction at each node, from the stars around it where there are many."""
+        found = np.array([[self._at(row, column) @ whole for column in self._columns]
+                          for row in self._rows])
+        if max(found.shape[:2]) <= 2:
+            return found
+        for y, x in np.ndindex(found.shape[:2]):
+            away = self._place - self._at(self._rows[y], self._columns[x])
+            trust = np.exp(-0.5 * np.sum((away * POSITION_PX / NEAR_NODE_PX) ** 2, axis=1))
+            near = np.flatnonzero(trust > LEAST_TRUST)
+            if len(near) >= self._settings.stars_least:
+                away[:, 0] = 1.0
+                found[y, x] = self._solve(light, near, away[near], trust[near],
+                                          np.vstack([found[y, x], whole[1:]]),
+                                          LOCAL_SHARE * self._free, free_terms=1)[0]
+        return found
+
+    def _at(self, row: float, column: float) -> NDArray[np.float64]:
+        return _places(self._field.box, np.array([row]), np.array([column]))[
+            0, :self._place.shape[1]]
+
+    def _solve(self, light: NDArray, which: NDArray[np.int_], place: NDArray, trust: NDArray,
+               prior: NDArray, free: NDArray, free_terms: int = 3) -> NDArray[np.float64]:
+        """Fit the first parts of the correction to some stars; the others are as before.
+
+        Parameters
+        ----------
+        place : (S, terms)
+            What multiplies the parts.
+        trust : (S,)
+            Weight of each star.
+        prior : (terms, K)
+        free : (K,)
+            1 sigma of the difference.
+        """
+        design = sparse.hstack([sparse.diags_array(np.repeat(factor, self._stamps.pixels))
+                                @ self._stamps.rows(which)
+                                for factor in place.T[:free_terms]]).tocsr()
+        start, light = self._start[which], light[which]
+        start = start + (self._stamps.rows(which) @ prior.T).reshape(
+            *start.shape, -1) @ place[:, :, None] @ np.ones(1)
+        known = np.kron(np.eye(min(free_terms, len(prior))),
+                        np.diag(free ** -2.0) + self._bound)
+        change, model, strange = np.zeros(len(known)), start, np.zeros_like(start)
+        flux = self.flux[which] * (1 + _Unknown(model, 1 / _variance(
+            model, self.flux[which]), self.flux[which]).found(
+                light / self.flux[which][:, None] - model)[:, 0])
+        for _ in range(ITERATIONS):
+            weight = trust[:, None] / (_variance(model, flux) + strange**2 / 4)
+            unknown, left = _Unknown(model, weight, flux), light / flux[:, None] - start
+            scaled = sparse.diags_array(weight.ravel()) @ design
+            normal, right = (design.T @ scaled).toarray(), scaled.T @ left.ravel()
+            unknown.remove(normal, right, design, left)
+            change = solve(normal + known, right, assume_a="pos")
+            model = start + (design @ change).reshape(start.shape)
+            strange = light / flux[:, None] - model
+            off, level = unknown.found(strange).T
+            strange -= off[:, None] * model + level[:, None]
+            flux = flux * (1 + off)
+        if free_terms > 1:
+            self.flux[which] = flux
+        found = prior.copy()
+        found[:free_terms] += change.reshape(-1, prior.shape[1])
+        return found
 
 
-def _cut_box(field: Field, star: int) -> Box:
-    row, column = round(float(field.row[star])), round(float(field.column[star]))
-    return Box(row - HALF_PX, row + HALF_PX + 1, column - HALF_PX, column + HALF_PX + 1)
+class _Unknown:
+    """What each star has of its own: an error of its flux, and a background in all pixels."""
+
+    def __init__(self, model: NDArray, weight: NDArray, flux: NDArray) -> None:
+        self._columns = np.stack([model, np.ones_like(model)], axis=1) * weight[:, None]
+        normal = np.einsum("sip,sjp->sij", self._columns,
+                           np.stack([model, np.ones_like(model)], axis=1))
+        normal[:, 0, 0] += FLUX_ERROR**-2.0
+        normal[:, 1, 1] += (flux / LEVEL_ERROR) ** 2
+        self._covariance = np.linalg.inv(normal)
+
+    def found(self, left: NDArray) -> NDArray[np.float64]:
+        """Return both (S, 2), relative to the flux, for what the model leaves over (S, P)."""
+        return np.einsum("sij,sjp,sp->si", self._covariance, self._columns, left)
+
+    def remove(self, normal: NDArray, right: NDArray, design: sparse.csr_array,
+               left: NDArray) -> None:
+        """Take from normal equations, in place, what both may explain (Woodbury).
+
+        Parameters
+        ----------
+        design : (S P, K)
+        left : (S, P)
+            What the design is fitted to.
+        """
+        stars, kinds, pixels = self._columns.shape
+        start = np.arange(stars + 1) * pixels
+        flat = np.stack([(sparse.csr_array(
+            (np.ascontiguousarray(self._columns[:, kind]).ravel(), np.arange(stars * pixels),
+             start)) @ design).toarray() for kind in range(kinds)], axis=1)
+        shrunk = self._covariance @ flat
+        normal -= np.tensordot(flat, shrunk, axes=((0, 1), (0, 1)))
+        right -= np.tensordot(np.einsum("sjp,sp->sj", self._columns, left), shrunk, axes=2)
 
 
-def _cut(field: Field, star: int) -> NDArray:
-    return field.image[_cut_box(field, star).slices(field.box.offset)]
-
-
-def _stamps(field: Field, assumed: Prf,
-            chosen: NDArray[np.int_]) -> tuple[NDArray, NDArray, NDArray]:
-    """Return light without neighbors, assumed share, both (S, P), and offsets (S, P, 2)."""
-    light, share, offset = [], [], []
-    for star in chosen.tolist():
-        box = _cut_box(field, star)
-        near = np.flatnonzero(box.contains(field.row, field.column, 2 * HALF_PX))
-        near = near[near != star]
-        others = np.tensordot(field.flux[near],
-                              assumed(box, field.row[near], field.column[near]), axes=1)
-        light.append((_cut(field, star) - others).ravel())
-        share.append(assumed(box, field.row[star], field.column[star]).ravel())
-        away = np.meshgrid(box.rows - field.row[star], box.columns - field.column[star],
-                           indexing="ij")
-        offset.append(np.stack(away, axis=-1).reshape(-1, 2))
-    return np.array(light), np.array(share), np.array(offset)
-
-
-def _weights(model: NDArray, flux: NDArray, left: NDArray) -> NDArray:
-    """Return weights from errors of sky and model, and less for what does not fit."""
-    variance = (SKY_ERROR / flux)**2 + (MODEL_ERROR * model)**2 + LEAST_SHARE_ERROR**2
-    return 1 / (variance + left**2 / 4)
-
-
-def _place(box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
+def _places(box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
     """Return what multiplies the constant and the two linear parts of the correction (N, 3)."""
-    return np.stack([np.ones_like(row), (row - box.rows.mean()) / POSITION_PX,
+    return np.stack([np.ones(len(row)), (row - box.rows.mean()) / POSITION_PX,
                      (column - box.columns.mean()) / POSITION_PX], axis=1)
 
 
-def _knots() -> NDArray[np.float64]:
-    count = int(np.ceil(REACH_PX / KNOTS_PX))
-    return np.arange(-count, count + 1) * KNOTS_PX
+def _nodes(start: int, stop: int, varies: bool) -> NDArray[np.float64]:
+    """Return places of models along an axis of an image."""
+    if not varies:
+        return np.array([(start + stop - 1) / 2])
+    return np.linspace(start, stop - 1, max(2, int(np.ceil((stop - start) / NODE_PX)) + 1))
 
 
-def _basis(offset: NDArray) -> sparse.csr_array:
-    """Return the values (P, K^2) of cubic B-splines at offsets (P, 2)."""
-    size = len(_knots())
-    place = offset / KNOTS_PX + size // 2
-    base = np.floor(place).astype(int)
-    u = place - base
-    cubic = np.stack([(1 - u)**3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1,
-                      u**3]) / 6
-    values, places = [], []
-    for i, j in np.ndindex(4, 4):
-        y, x = base[:, 0] + i - 1, base[:, 1] + j - 1
-        inside = (y >= 0) & (y < size) & (x >= 0) & (x < size)
-        values.append(np.where(inside, cubic[i, :, 0] * cubic[j, :, 1], 0.0))
-        places.append(np.where(inside, y * size + x, 0))
-    rows = np.tile(np.arange(len(offset)), 16)
-    shape = (len(offset), size**2)
-    return sparse.csr_array((np.concatenate(values), (rows, np.concatenate(places))), shape)
+def _variance(model: NDArray, flux: NDArray) -> NDArray[np.float64]:
+    """Return the variance of shares of light (S, P), from errors of sky and model."""
+    return (SKY_ERROR / flux[:, None])**2 + (MODEL_ERROR * model)**2 + LEAST_SHARE_ERROR**2
 
 
-def _prior(assumed: Prf, box: Box, settings: Settings) -> NDArray[np.float64]:
-    """Return how far (3 K^2,) the coefficients may be from zero."""
-    knots = _knots()
-    away = np.stack(np.meshgrid(knots, knots, indexing="ij"), axis=-1).reshape(-1, 2)
-    share = _share_at(assumed, box.rows.mean(), box.columns.mean(), away)
-    return np.tile(settings.shape_error * share + settings.least_error, 3)
-
-
-def _share_at(prf: Prf, row: float, column: float, away: NDArray) -> NDArray[np.float64]:
-    """Return the share (P,) of pixels at offsets (P, 2) from a star near a position."""
-    row, column = int(row), int(column)
+def _share_at(prf: Prf, box: Box, away: NDArray) -> NDArray[np.float64]:
+    """Return the share (P,) of pixels at offsets (P, 2) from a star in the middle of a box."""
+    row, column = (box.row0 + box.row1) // 2, (box.column0 + box.column1) // 2
     pixel = Box(row, row + 1, column, column + 1)
     parts = np.array_split(away, max(1, len(away) // _CHUNK_STARS))
     return np.concatenate([prf(pixel, row - part[:, 0], column - part[:, 1])[:, 0, 0]
                            for part in parts])
 
 
-def _sampled(box: Box, assumed: Prf, coefficients: NDArray, stars: int) -> SampledPrf:
-    """Return the corrected PRF as models at the corners of the image."""
+def _blended(share: NDArray, outer: NDArray, distance: NDArray) -> NDArray[np.float64]:
+    """Return the assumed PRF near the star and its wings farther away."""
+    first, last = BLEND_PX
+    kept = np.clip((last - distance) / (last - first), 0.0, 1.0)
+    return outer + kept**2 * (3 - 2 * kept) * (share - outer)
+
+
+def _sampled(assumed: Prf, nodes: tuple[NDArray, NDArray], corrections: NDArray, wings: Wings,
+             stars: int, box: Box) -> SampledPrf:
+    """Return the PRF with corrections (Y, X, K) as models."""
     at = (np.arange(2 * HALF_PX * SAMPLES_PER_PIXEL + SAMPLES_PER_PIXEL)
           - (HALF_PX * SAMPLES_PER_PIXEL + SAMPLES_PER_PIXEL // 2)) / SAMPLES_PER_PIXEL
     away = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1).reshape(-1, 2)
-    parts = _basis(away) @ coefficients.reshape(3, -1).T
-    rows = np.array([box.row0, box.row1 - 1], dtype=float)
-    columns = np.array([box.column0, box.column1 - 1], dtype=float)
-    models = [[(_share_at(assumed, row, column, away)
-                + parts @ _place(box, np.array([row]), np.array([column]))[0]
-                ).reshape(len(at), -1) for column in columns] for row in rows]
-    return SampledPrf(rows, columns, np.array(models), SAMPLES_PER_PIXEL,
-                      f"{assumed}, corrected by {stars} stars")
+    basis, share = prf_splines.basis(away), _share_at(assumed, box, away)
+    start = _blended(share, wings(at, at).ravel(), np.hypot(*away.T))
+    models = np.array([[(start + basis @ correction).reshape(len(at), -1) for correction in line]
+                       for line in corrections])
+    return SampledPrf(*nodes, models, SAMPLES_PER_PIXEL,
+                      f"{assumed}, corrected by {stars} stars", wings)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, spline_filter
 
 from photometry.core.pixels import Box
+from photometry.scene.prf_wings import Wings
 
 SLOPE = 3.5
 SOFTENING_PX = 3.0
@@ -24,6 +25,28 @@ _RINGS_PX = (4.5, 6.5)            # distances at which the wings are matched to 
 _TAPER_PX = 1.5                   # width of the border in which the model yields to the wings
 _TILE_PX = 64                     # boxes up to this size have one model
 _KEPT_MODELS = 16                 # splines in memory; a stamp needs one or two
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLaw:
+    """Wings I(r) = amplitude (r^2 + SOFTENING^2)^(-SLOPE / 2)."""
+
+    amplitude: float
+
+    @property
+    def total(self) -> float:
+        """Share of the star's light in them."""
+        return self.amplitude * 2 * np.pi / (SLOPE - 2) * SOFTENING_PX ** (2 - SLOPE)
+
+    def __call__(self, from_row: NDArray, from_column: NDArray) -> NDArray[np.float64]:
+        """Return the light (..., R, C) at distances (..., R) and (..., C) from the star."""
+        distance2 = from_row[..., :, None] ** 2 + from_column[..., None, :] ** 2
+        inverse = 1 / np.sqrt(distance2 + SOFTENING_PX**2)
+        return self.amplitude * inverse**3 * np.sqrt(inverse)
+
+    def scaled(self, factor: float) -> "PowerLaw":
+        """Return wings with another amplitude."""
+        return PowerLaw(self.amplitude * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +58,7 @@ class SampledPrf:
     models: NDArray[np.float64]       # (Y, X, S, S), S odd
     samples_per_pixel: int
     origin: str = "sampled models"    # for people
+    wings: Wings | None = None        # in the unit of the models; None = the power law
     _splines: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -58,25 +82,32 @@ class SampledPrf:
         row, column = np.broadcast_arrays(np.asarray(row, dtype=float),
                                           np.asarray(column, dtype=float))
         image = np.zeros((row.size, *box.shape))
-        for tile in _tiles(box):
-            image[:, *tile.slices(box.offset)] = self._render(tile, row.ravel(), column.ravel(),
-                                                              float(broadening))
+        for line in _tiles(box):
+            for tile in line:
+                image[:, *tile.slices(box.offset)] = self._render(
+                    tile, row.ravel(), column.ravel(), float(broadening))
         return image.reshape(*row.shape, *box.shape)
 
-    def _render(self, box: Box, row: NDArray, column: NDArray,
-                broadening: float) -> NDArray[np.float64]:
-        spline, amplitude = self._spline_at(box, broadening)
+    def inner(self, box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
+        """Return the light shares (N, R, C) without the wings."""
+        return np.concatenate([np.concatenate([
+            self._render(tile, row, column, 0.0, winged=False) for tile in line], axis=2)
+            for line in _tiles(box)], axis=1)
+
+    def _render(self, box: Box, row: NDArray, column: NDArray, broadening: float,
+                winged: bool = True) -> NDArray[np.float64]:
+        spline, wings = self._spline_at(box, broadening)
         size = len(spline)
         from_row, from_column = box.rows - row[:, None], box.columns - column[:, None]
         in_rows = _weights(from_row, size, self.samples_per_pixel)
         in_columns = _weights(from_column, size, self.samples_per_pixel).transpose(0, 2, 1)
         half = in_rows.reshape(-1, size) @ spline
         image = half.reshape(len(row), -1, size) @ in_columns
-        image += amplitude * _wing(from_row[:, :, None] ** 2 + from_column[:, None, :] ** 2)
-        return image
+        return image + wings(from_row, from_column) if winged else image
 
-    def _spline_at(self, box: Box, broadening: float) -> tuple[NDArray[np.float64], float]:
-        """Return spline coefficients and amplitude of the wings in the middle of a box, kept."""
+    def _spline_at(self, box: Box,
+                   broadening: float) -> tuple[NDArray[np.float64], "Wings | PowerLaw"]:
+        """Return spline coefficients and the wings in the middle of a box, kept."""
         key = (box, round(broadening, 4))
         if key not in self._splines:
             if len(self._splines) >= _KEPT_MODELS:
@@ -84,19 +115,19 @@ class SampledPrf:
             in_rows = _linear(self.rows, (box.row0 + box.row1 - 1) / 2)
             in_columns = _linear(self.columns, (box.column0 + box.column1 - 1) / 2)
             model = np.einsum("y,x,yxij->ij", in_rows, in_columns, self.models, optimize=True)
-            core, amplitude = _split(model, self.samples_per_pixel)
+            core, wings = _split(model, self.samples_per_pixel, self.wings)
             if broadening > 0:
                 core = gaussian_filter(core, broadening * self.samples_per_pixel,
                                        mode="constant", truncate=6.0)
-            self._splines[key] = (spline_filter(core, order=3, mode="mirror"), amplitude)
+            self._splines[key] = (spline_filter(core, order=3, mode="mirror"), wings)
         return self._splines[key]
 
 
-def _tiles(box: Box) -> list[Box]:
-    """Return the box itself, or the parts of a large one."""
-    return [Box(row, min(row + _TILE_PX, box.row1), column, min(column + _TILE_PX, box.column1))
-            for row in range(box.row0, box.row1, _TILE_PX)
-            for column in range(box.column0, box.column1, _TILE_PX)]
+def _tiles(box: Box) -> list[list[Box]]:
+    """Return the box itself, or the parts of a large one, line by line."""
+    return [[Box(row, min(row + _TILE_PX, box.row1), column, min(column + _TILE_PX, box.column1))
+             for column in range(box.column0, box.column1, _TILE_PX)]
+            for row in range(box.row0, box.row1, _TILE_PX)]
 
 
 def _linear(nodes: NDArray, position: float) -> NDArray[np.float64]:
@@ -104,33 +135,31 @@ def _linear(nodes: NDArray, position: float) -> NDArray[np.float64]:
     return np.array([np.interp(position, nodes, unit) for unit in np.eye(len(nodes))])
 
 
-def _split(model: NDArray, samples_per_pixel: int) -> tuple[NDArray[np.float64], float]:
-    """Return a model without its wings, and the wings' amplitude; together they hold 1."""
+def _split(model: NDArray, samples_per_pixel: int,
+           wings: Wings | None) -> tuple[NDArray[np.float64], "Wings | PowerLaw"]:
+    """Return a model without its wings, and the wings; together they hold 1."""
     at = _offsets(len(model), samples_per_pixel)
-    distance2 = at[:, None] ** 2 + at**2
-    wing = _wing(distance2)
-    inner, outer = _RINGS_PX
-    ring = (distance2 > inner**2) & (distance2 < min(outer, at[-1]) ** 2)
-    amplitude = max(float(model[ring].sum() / wing[ring].sum()), 0.0) if ring.any() else 0.0
+    beyond = _matched(model, at) if wings is None else wings
     taper = np.clip((at[-1] + 1 / samples_per_pixel - np.abs(at)) / _TAPER_PX, 0.0, 1.0)
     taper = taper**2 * (3 - 2 * taper)
-    core = (model - amplitude * wing) * taper[:, None] * taper
-    total = core.sum() / samples_per_pixel**2 + amplitude * _wing_total()
-    return core / total, amplitude / total
+    core = (model - beyond(at, at)) * taper[:, None] * taper
+    total = core.sum() / samples_per_pixel**2 + beyond.total
+    return core / total, beyond.scaled(1 / total)
+
+
+def _matched(model: NDArray, at: NDArray) -> "PowerLaw":
+    """Return the power law that holds the light of a model's outermost rings."""
+    distance2 = at[:, None] ** 2 + at**2
+    inner, outer = _RINGS_PX
+    ring = (distance2 > inner**2) & (distance2 < min(outer, at[-1]) ** 2)
+    if not ring.any():
+        return PowerLaw(0.0)
+    return PowerLaw(max(float(model[ring].sum() / PowerLaw(1.0)(at, at)[ring].sum()), 0.0))
 
 
 def _offsets(size: int, samples_per_pixel: int) -> NDArray[np.float64]:
     """Return where samples lie, pixels from the star."""
     return (np.arange(size) - size // 2) / samples_per_pixel
-
-
-def _wing(distance2: NDArray) -> NDArray[np.float64]:
-    inverse = 1 / np.sqrt(distance2 + SOFTENING_PX**2)
-    return inverse**3 * np.sqrt(inverse)
-
-
-def _wing_total() -> float:
-    return 2 * np.pi / (SLOPE - 2) * SOFTENING_PX ** (2 - SLOPE)
 
 
 def _weights(offset: NDArray, size: int, samples_per_pixel: int) -> NDArray[np.float64]:

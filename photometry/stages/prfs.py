@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photometry.core.flags import is_good
 from photometry.core.ids import CcdId
@@ -18,6 +19,7 @@ from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import SampledPrf
 
 FROM_STARS = Path("stars")        # said instead of a folder: measure the PRF
+_LEAST_MOTION_PX = 0.02           # rms; less does not blur
 _MARGIN_PX = 20                   # stars this far outside still shine into the image
 
 
@@ -54,8 +56,20 @@ def _field(cube: Cube, catalog: Catalog) -> Field:
     known = np.isfinite(row) & np.isfinite(column) & np.isfinite(table.tmag)
     row, column, flux = row[known], column[known], flux_from_tmag(table.tmag[known])
     good = is_good(cube.cadences.quality)
-    if good.any():
-        motion = Motion(**cube.motion_arrays())
-        drift = motion.drift(row, column)[good].mean(axis=0)
-        row, column = row + drift[:, 0], column + drift[:, 1]
-    return Field(cube.sumimage(box), box, row, column, flux)
+    if not good.any():
+        return Field(cube.sumimage(box), box, row, column, flux)
+    motion = Motion(**cube.motion_arrays())
+    drift = motion.drift(row, column)[good].mean(axis=0)
+    middle = motion.drift(box.rows.mean(), box.columns.mean())[good]
+    jitter = np.mean(np.nan_to_num(motion.jitter[good]) ** 2)
+    return Field(cube.sumimage(box), box, row + drift[:, 0], column + drift[:, 1], flux,
+                 _moves(np.cov(middle, rowvar=False, ddof=0) + jitter * np.eye(2)))
+
+
+def _moves(covariance: NDArray) -> NDArray[np.float64]:
+    """Return four displacements (4, 2) whose average has a covariance (2, 2) of motion."""
+    size, axes = np.linalg.eigh(covariance)
+    steps = np.sqrt(2 * np.where(size > _LEAST_MOTION_PX**2, size, 0.0)) * axes
+    if not steps.any():
+        return np.zeros((1, 2))
+    return np.concatenate([steps.T, -steps.T])

@@ -1,0 +1,128 @@
+"""Light far from a star: a mixture of wide Gaussians, measured around the bright stars.
+
+Wings matter twice: bright neighbors shine far, and the light that falls outside the fitted
+pixels must be known for a flux to be that of the whole star.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
+
+from photometry.core.pixels import Box
+
+SIGMAS_PX = (3.0, 4.5, 7.0, 10.0, 15.0, 22.0)
+# The usual wings, near the power law r^-3.5 of `prf_models`: 2.3 % lie beyond 13 x 13 pixels.
+USUAL = (0.044, 0.009, 0.012, 0.006, 0.001, 0.001)
+RELATIVE_ERROR = 0.7              # of the usual wings
+ERRORS = (0.01, 0.01, 0.01, 0.005, 0.002, 0.001)     # of the star's light, added to that
+_INNER_PX, _OUTER_PX = 5.0, 34.0  # distances at which they are measured
+_STEP_PX = 1.5                    # width of the rings
+_RING_ERROR = 0.03                # e-/s per pixel, of a ring's mean: background and faint stars
+_SHAPE_ERROR = 0.03               # relative, of the light in a ring
+_LEAST_PIXELS, _LEAST_RINGS = 12, 6
+_ABSORBED_PX = 40.0               # width of what a background model takes from a star's wings
+
+
+@dataclass(frozen=True, slots=True)
+class Wings:
+    """Circular Gaussians with shares (K,) of the star's light."""
+
+    shares: NDArray[np.float64]
+    sigmas: NDArray[np.float64]       # pixels
+
+    @property
+    def total(self) -> float:
+        """Share of the star's light in them."""
+        return float(self.shares.sum())
+
+    def __call__(self, from_row: NDArray, from_column: NDArray) -> NDArray[np.float64]:
+        """Return the light (..., R, C) at distances (..., R) and (..., C) from the star."""
+        in_rows, in_columns = (np.exp(-0.5 * (away[..., None, :] / self.sigmas[:, None]) ** 2)
+                               for away in (from_row, from_column))
+        density = self.shares / (2 * np.pi * self.sigmas**2)
+        return np.swapaxes(in_rows * density[:, None], -1, -2) @ in_columns
+
+    def at(self, distance: NDArray) -> NDArray[np.float64]:
+        """Return the light at distances from the star."""
+        return np.exp(-0.5 * (distance[..., None] / self.sigmas) ** 2) @ (
+            self.shares / (2 * np.pi * self.sigmas**2))
+
+    def scaled(self, factor: float) -> "Wings":
+        """Return wings with other shares."""
+        return Wings(self.shares * factor, self.sigmas)
+
+
+def usual_wings() -> Wings:
+    """Return the wings to assume where none can be measured."""
+    return Wings(np.array(USUAL), np.array(SIGMAS_PX))
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """A bright star and the image around it, without the inner light of other stars."""
+
+    image: NDArray[np.float64]        # (R, C) e-/s; NaN = not to be used
+    box: Box
+    row: NDArray[np.float64]          # (N,) of the star and of others around it
+    column: NDArray[np.float64]
+    flux: NDArray[np.float64]         # e-/s
+
+
+def fit_wings(stars: list[Surroundings]) -> Wings:
+    """Return the wings that the rings around stars have in common.
+
+    Each star has a background of its own, which may have taken the broadest part of its wings.
+    """
+    sigmas = np.array(SIGMAS_PX)
+    designs, values = [], []
+    for star in stars:
+        light, design = _rings(star, sigmas)
+        designs.append(design)
+        values.append(light)
+    known = np.array(USUAL)
+    error = RELATIVE_ERROR * known + np.array(ERRORS)
+    designs.append(np.diag(1 / error))
+    values.append(known / error)
+    found = lsq_linear(np.concatenate(designs), np.concatenate(values), bounds=(0.0, 1.0))
+    return Wings(found.x, sigmas)
+
+
+def _rings(star: Surroundings, sigmas: NDArray) -> tuple[NDArray, NDArray]:
+    """Return values (J,) and design (J, K) of the rings of one star, in units of their errors."""
+    from_row = star.box.rows - star.row[:, None]
+    from_column = star.box.columns - star.column[:, None]
+    distance = np.hypot(from_row[0][:, None], from_column[0])
+    shining = np.stack([np.einsum("n,nr,nc->rc", star.flux, *(
+        np.exp(-0.5 * (away / sigma) ** 2) for away in (from_row, from_column)), optimize=True)
+        / (2 * np.pi * sigma**2) for sigma in sigmas], axis=-1)
+    edges = np.arange(_INNER_PX, _OUTER_PX + _STEP_PX / 2, _STEP_PX)
+    ring = np.where(np.isfinite(star.image), np.digitize(distance, edges) - 1, -1)
+    rows, light, error, away = [], [], [], []
+    for number in range(len(edges) - 1):
+        inside = ring == number
+        count = inside.sum()
+        if count < _LEAST_PIXELS:
+            continue
+        pixels = star.image[inside]
+        middle = np.median(pixels)
+        scatter = 1.4826 * np.median(np.abs(pixels - middle))
+        keep = np.abs(pixels - middle) <= 2.5 * scatter
+        rows.append(shining[inside][keep].mean(axis=0))
+        light.append(pixels[keep].mean())
+        away.append(distance[inside].mean())
+        error.append(_ring_error(scatter, int(count), float(light[-1])))
+    if len(rows) < _LEAST_RINGS:
+        return np.zeros(0), np.zeros((0, len(sigmas)))
+    error = np.array(error)
+    nuisance = np.stack([np.ones(len(away)), np.exp(-0.5 * (np.array(away) / _ABSORBED_PX) ** 2)],
+                        axis=1) / error[:, None]
+    basis, _ = np.linalg.qr(nuisance)
+    free = np.eye(len(away)) - basis @ basis.T
+    return free @ (np.array(light) / error), free @ (np.array(rows) / error[:, None])
+
+
+def _ring_error(scatter: float, count: int, light: float) -> float:
+    return float(np.linalg.norm([1.3 * scatter / np.sqrt(count), _RING_ERROR,
+                                 _SHAPE_ERROR * max(light, 0.0)]))
