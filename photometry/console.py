@@ -208,7 +208,7 @@ def output_folder(args: argparse.Namespace, folder: Path, shipped: bool) -> Path
 def prf_folder(args: argparse.Namespace) -> Path | None:
     """Return where the mission's PRF models are: argument, then environment, then nowhere.
 
-    The word `stars` is handed on as it is: the PRF is measured.
+    The words `stars` and `average` are handed on as they are.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def prf_folder(args: argparse.Namespace) -> Path | None:
     if not given:
         return None
     folder = Path(given)
-    if folder == Path("stars"):
+    if given in ("stars", "average"):
         return folder
     if not folder.is_dir():
         raise InputError(folder, "is not a folder" if folder.exists() else "no such folder")

@@ -34,6 +34,12 @@ def cube_path(folder: Path, ccd: CcdId) -> Path:
     return folder / f"sector{ccd.sector:03d}_camera{ccd.camera}_ccd{ccd.ccd}.hdf5"
 
 
+def measured_prf_path(output: Path, ccd: CcdId) -> Path:
+    """Return where a run keeps the PRF that it has measured on the stars of a CCD."""
+    return output / "prf" / (
+        f"prf_sector{ccd.sector:03d}_camera{ccd.camera}_ccd{ccd.ccd}.hdf5")
+
+
 def todo_path(folder: Path) -> Path:
     """Return where the to-do list is."""
     return folder / TODO_NAME

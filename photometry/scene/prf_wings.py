@@ -14,9 +14,9 @@ from photometry.core.pixels import Box
 
 SIGMAS_PX = (3.0, 4.5, 7.0, 10.0, 15.0, 22.0)
 # The usual wings, near the power law r^-3.5 of `prf_models`: 2.3 % lie beyond 13 x 13 pixels.
-USUAL = (0.044, 0.009, 0.012, 0.006, 0.001, 0.001)
-RELATIVE_ERROR = 0.7              # of the usual wings
-ERRORS = (0.01, 0.01, 0.01, 0.005, 0.002, 0.001)     # of the star's light, added to that
+USUAL = (0.044, 0.009, 0.012, 0.005, 0.001, 0.0005)
+RELATIVE_ERROR = 0.5              # of the usual wings
+ERRORS = (0.01, 0.01, 0.01, 0.003, 0.001, 0.0002)    # of the star's light, added to that
 _INNER_PX, _OUTER_PX = 5.0, 34.0  # distances at which they are measured
 _STEP_PX = 1.5                    # width of the rings
 _RING_ERROR = 0.03                # e-/s per pixel, of a ring's mean: background and faint stars

@@ -73,7 +73,8 @@ def light_curve(source: str | Path | Sequence[str | Path], star: Star,
     pixels
         (row, column) on the science area: sum these instead.
     prf
-        Folder of the mission's PRF models, or "stars": measured on stars of the cube.
+        Folder of the mission's PRF models, "stars" (the default: measured on stars of the cube)
+        or "average".
     select
         Which sector, camera and CCD, where the star is on several; the first is taken.
     stars

@@ -21,7 +21,7 @@ from photometry.scene import wcs
 from photometry.stages.make_catalog import make_catalogs
 from photometry.stages.prepare import prepare
 from photometry.stages.prepare_plan import Group, plan
-from photometry.stages.prfs import FROM_STARS, choose_prf
+from photometry.stages.prfs import choose_prf
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps
 
 NEAR_DEG = PIXEL_SCALE_ARCSEC / 3600      # a star this near a position is the one meant
@@ -109,10 +109,10 @@ def _cube_source(cube: Cube, stars: Catalog | None,
                  wanted: Wanted) -> tuple[StampSource, Target]:
     if stars is None:
         lone = LoneStar(*wanted.star)
-        prf = None if wanted.prf == FROM_STARS else wanted.prf
-        source = CubeStamps(cube, lone, choose_prf(prf, cube.ccd))
+        source = CubeStamps(cube, lone, choose_prf(wanted.prf, cube.ccd))
         return source, source.target(0)
-    source = CubeStamps(cube, stars, choose_prf(wanted.prf, cube.ccd, cube, stars))
+    source = CubeStamps(cube, stars, choose_prf(wanted.prf, cube.ccd, cube, stars,
+                                                cube.path.parent / "lightcurves"))
     return source, source.target(_number(wanted, stars, None, stars.path))
 
 

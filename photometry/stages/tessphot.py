@@ -49,7 +49,7 @@ from photometry.metrics import metrics
 from photometry.stages.figures import save_figure
 from photometry.stages.method_choice import FIRST_METHOD, Bench, measure
 from photometry.stages.own_apertures import is_given, measure_pixels
-from photometry.stages.prfs import choose_prf
+from photometry.stages.prfs import choose_prf, prf_beside, store_prfs
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps, describe
 
 logger = logging.getLogger("photometry.tessphot")
@@ -79,7 +79,7 @@ class Run:
     version: int = 1
     gzip: bool = True
     plot: bool = False
-    prf: Path | None = None           # folder of PRF models, or prfs.FROM_STARS
+    prf: Path | None = None           # folder of PRF models, or a word that `prfs` knows
     origin: str = ORIGIN              # what the ORIGIN card says
     fingerprint: str = ""             # of all settings
     date: str = ""                    # what the DATE cards say, UTC
@@ -105,20 +105,19 @@ def measure_tile(run: Run, tasks: list[Task]) -> list[Result]:
 def open_source(run: Run, task: Task) -> StampSource:
     """Return where the stamps of a task come from, opened once per process."""
     if task.datasource == "ffi":
-        return _cube_stamps(layout.cube_path(run.input, task.ccd),
-                            layout.catalog_path(run.input, task.ccd), run.prf, task.ccd)
+        return _cube_stamps(run.input, run.output, task.ccd, run.prf)
     primary = int(task.datasource.partition(":")[2] or task.starid)
-    return _tpf_stamps(run.input, task.ccd, task.cadence_s, primary, run.prf)
+    return _tpf_stamps(run.input, run.output, task.ccd, task.cadence_s, primary, run.prf)
 
 
 @lru_cache(maxsize=2)
-def _cube_stamps(cube: Path, catalog: Path, prf: Path | None, ccd: CcdId) -> CubeStamps:
-    opened, stars = Cube(cube), Catalog(catalog)
-    return CubeStamps(opened, stars, choose_prf(prf, ccd, opened, stars))
+def _cube_stamps(folder: Path, output: Path, ccd: CcdId, prf: Path | None) -> CubeStamps:
+    cube, catalog = Cube(layout.cube_path(folder, ccd)), Catalog(layout.catalog_path(folder, ccd))
+    return CubeStamps(cube, catalog, choose_prf(prf, ccd, cube, catalog, output))
 
 
 @lru_cache(maxsize=2)
-def _tpf_stamps(folder: Path, ccd: CcdId, cadence_s: int, starid: int,
+def _tpf_stamps(folder: Path, output: Path, ccd: CcdId, cadence_s: int, starid: int,
                 prf: Path | None) -> TpfStamps:
     catalog = layout.catalog_path(folder, ccd)
     for sector, tic, path in layout.find_tpfs(folder):
@@ -126,7 +125,7 @@ def _tpf_stamps(folder: Path, ccd: CcdId, cadence_s: int, starid: int,
             tpf = read_tpf(path)
             if tpf.cadence_s == cadence_s:
                 return TpfStamps(tpf, Catalog(catalog) if catalog.exists() else None,
-                                 choose_prf(prf, ccd))
+                                 prf_beside(prf, ccd, folder, output))
     raise InputError(folder, f"no target pixel file of TIC {starid} in sector {ccd.sector} "
                              f"with {cadence_s} s cadence")
 
@@ -282,6 +281,7 @@ def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progr
     while True:
         tiles = todo.tiles(select)
         touched = {(tile[0].ccd, tile[0].cadence_s) for tile in tiles}
+        store_prfs(run.prf, (ccd for ccd, _ in touched), run.input, run.output)
         answers = draw(partial(measure_tile, run), _started(todo, run, tiles, stop))
         results = _saved(todo, run, answers, watch)
         yield from progress(results, sum(map(len, tiles)), "stars")

@@ -57,6 +57,46 @@ def test_all_light_is_in_a_large_image(found):
     assert found(Box(300, 661, 600, 1001), 480.3, 800.6).sum() == pytest.approx(1, abs=3e-3)
 
 
+def test_the_light_in_a_stamp_does_not_depend_on_where_in_a_pixel_the_star_is(found):
+    stamp = Box(468, 493, 788, 813)
+    light = [found(stamp, 480 + row, 800 + column).sum()
+             for row in (-0.4, -0.1, 0.3) for column in (-0.45, 0.0, 0.25)]
+    assert np.ptp(light) < 3e-3
+
+
+def test_motion_that_blurred_the_image_is_not_in_the_psf(found):
+    moves = np.array([[0.3, 0.1], [-0.3, -0.1], [0.1, -0.3], [-0.1, 0.3]])
+    moved = dataclasses.replace(field(), moves=moves)
+    image = np.zeros(BOX.shape)
+    for star, (y, x) in enumerate(zip(moved.row, moved.column, strict=True)):
+        image += moved.flux[star] * TRUE.series(BOX, y + moves[:, 0], x + moves[:, 1]).mean(axis=0)
+    sharp = fit_effective_psf(dataclasses.replace(moved, image=image), CircularPrf())
+    stamp = Box(474, 487, 794, 807)
+    assert sharp(stamp, 480.0, 800.0).max() == pytest.approx(
+        found(stamp, 480.0, 800.0).max(), rel=0.02)
+
+
+def test_a_large_image_is_followed_from_place_to_place():
+    box = Box(0, 1000, 0, 620)
+    rng = np.random.default_rng(4)
+    row, column = (np.stack(np.mgrid[12:988:26, 12:608:26]).reshape(2, -1)
+                   + rng.uniform(-0.5, 0.5, (2, 38 * 23)))
+    flux, image = 10 ** rng.uniform(3, 4.5, len(row)), rng.normal(0, 0.1, box.shape)
+
+    def true(at):
+        return MixturePrf(width=1.0 + 0.15 * (at / 1000) ** 2)
+
+    for light, y, x in zip(flux, row, column, strict=True):
+        near = Box(round(y) - 20, round(y) + 21, round(x) - 20, round(x) + 21).intersection(box)
+        image[near.slices()] += light * true(y)(near, y, x)
+    found = fit_effective_psf(Field(image, box, row, column, flux), CircularPrf())
+    for at in (20.3, 500.0, 960.4):
+        stamp = Box(round(at) - 6, round(at) + 7, 300, 313)
+        measured, right = found(stamp, at, 306.3), true(at)(stamp, at, 306.3)
+        assert np.sum(right * measured) / np.sum(measured**2) == pytest.approx(1.0, abs=0.015)
+        assert np.abs(right - measured).sum() < 0.06
+
+
 def test_with_too_few_stars_nothing_is_said():
     assert fit_effective_psf(field(count=12), CircularPrf()) is None
 

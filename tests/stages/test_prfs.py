@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 
@@ -6,12 +7,11 @@ from photometry.core.errors import InputError
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 from photometry.io import layout
-from photometry.io.catalog import Catalog
-from photometry.io.cube import Cube
 from photometry.io.lightcurve import read_lightcurve
+from photometry.io.measured_prf import read_measured_prf
 from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import SampledPrf
-from photometry.stages.prfs import FROM_STARS, choose_prf
+from photometry.stages.prfs import AVERAGE, FROM_STARS, choose_prf, prf_beside, store_prfs
 
 
 def test_the_missions_models_where_given(realdata):
@@ -21,7 +21,7 @@ def test_the_missions_models_where_given(realdata):
     assert 0.95 < share.sum() < 1 and np.unravel_index(share.argmax(), share.shape) == (10, 11)
 
 
-def test_without_models_the_average(tmp_path):
+def test_without_models_or_cube_the_average(tmp_path):
     assert isinstance(choose_prf(None, CcdId(5, 2, 3)), CircularPrf)
     with pytest.raises(InputError, match="no PRF models of camera 2 CCD 3"):
         choose_prf(tmp_path, CcdId(5, 2, 3))
@@ -34,15 +34,43 @@ def test_an_absent_folder_of_models_is_told(sector, tmp_path, capsys, monkeypatc
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_a_measured_prf_where_stars_are_many_else_the_average(quiet):
-    cube, = quiet.glob("*.hdf5")
-    with Cube(cube) as opened, Catalog(layout.catalog_path(quiet, opened.ccd)) as catalog:
-        prf = choose_prf(FROM_STARS, opened.ccd, opened, catalog)
-        row, column = (int(axis.mean()) for axis in (opened.box.rows, opened.box.columns))
+@pytest.fixture(scope="module")
+def ccd(quiet):
+    (name, _), = layout.find_cubes(quiet)
+    return name
+
+
+def test_a_measured_prf_by_default_where_stars_are_many(quiet, ccd, tmp_path):
+    prf = prf_beside(None, ccd, quiet, tmp_path)
     assert "corrected by" in str(prf)
-    box = Box(row - 20, row + 21, column - 20, column + 21)
-    assert prf(box, row, column).sum() == pytest.approx(1, abs=0.02)
-    assert isinstance(choose_prf(FROM_STARS, opened.ccd), CircularPrf)
+    assert not list(tmp_path.iterdir())             # it was measured, and nothing written
+    box = Box(980, 1021, 1000, 1041)
+    assert prf(box, 1000, 1020).sum() == pytest.approx(1, abs=0.02)
+    assert isinstance(prf_beside(AVERAGE, ccd, quiet, tmp_path), CircularPrf)
+
+
+def test_a_run_measures_once_and_its_workers_read_what_it_kept(quiet, ccd, tmp_path):
+    store_prfs(None, [ccd, ccd], quiet, tmp_path)
+    path = layout.measured_prf_path(tmp_path, ccd)
+    first = path.read_bytes()
+    box = Box(1000, 1013, 1000, 1014)
+    kept = prf_beside(None, ccd, quiet, tmp_path)(box, 1006.2, 1006.7)
+    fresh = prf_beside(None, ccd, quiet, tmp_path / "nothing")(box, 1006.2, 1006.7)
+    np.testing.assert_array_equal(kept, fresh)
+    path.write_bytes(b"damaged")                     # and anything else is made again
+    store_prfs(FROM_STARS, [ccd], quiet, tmp_path)
+    assert path.read_bytes() == first
+    for word in (AVERAGE, quiet):
+        store_prfs(word, [ccd], quiet, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_prf_of_another_cube_is_not_used(quiet, ccd, tmp_path):
+    store_prfs(None, [ccd], quiet, tmp_path)
+    path = layout.measured_prf_path(tmp_path, ccd)
+    with h5py.File(path, "a") as file:
+        key = file.attrs["key"]
+        assert read_measured_prf(path, key + "x") is None
 
 
 def test_linpsf_from_the_command_line(quiet, tmp_path):
@@ -52,9 +80,10 @@ def test_linpsf_from_the_command_line(quiet, tmp_path):
     for path in quiet.iterdir():
         if path.suffix in (".hdf5", ".sqlite"):
             (aside / path.name).write_bytes(path.read_bytes())
-    code = cli.tessphot([f"--starid={star}", str(aside), "-q", "--method", "linpsf", "--prf",
-                         "stars", "--output", str(tmp_path / "out")])
+    code = cli.tessphot([f"--starid={star}", str(aside), "-q", "--method", "linpsf",
+                         "--output", str(tmp_path / "out")])
     assert code == console.DONE
+    assert len(list((tmp_path / "out" / "prf").iterdir())) == 1
     found = read_lightcurve(layout.find_lightcurves(tmp_path / "out")[0][1])
     assert found.header["PHOTMET"] == "linpsf"
     assert np.all(np.isfinite(found.lightcurve.flux)) and found.header["PSF_FRAC"] > 0.8
