@@ -41,13 +41,17 @@ def clipped_variance_factor(crmiten: bool, crblksz: int = TRIMMED_BLOCK) -> floa
 def mad_sigma(values: ArrayLike, axis: int | tuple[int, ...] | None = None) -> NDArray | float:
     """Return the standard deviation estimated from the median absolute deviation, NaN ignored."""
     values = np.asarray(values, dtype=float)
-    centre = np.nanmedian(values, axis=axis, keepdims=True)
-    return MAD_TO_SIGMA * np.nanmedian(np.abs(values - centre), axis=axis)
+    # Of few values nanmedian is a hundred times slower.
+    median = np.nanmedian if np.isnan(values).any() else np.median
+    centre = median(values, axis=axis, keepdims=True)
+    return MAD_TO_SIGMA * median(np.abs(values - centre), axis=axis)
 
 
 def nan_mean(values: NDArray, axis: int = 0) -> NDArray[np.float64]:
     """Return the mean of finite values along an axis; NaN, without a warning, where none."""
     finite = np.isfinite(values)
+    if finite.all() and values.shape[axis]:
+        return values.sum(axis=axis, dtype=float) / values.shape[axis]
     count = finite.sum(axis=axis)
     total = np.where(finite, values, 0).sum(axis=axis, dtype=float)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -30,7 +30,7 @@ def choose_pixels(stamp: Stamp, radius: float, saturation: float) -> FitPixels:
     """Return the pixels that have values in most good cadences and are not saturated."""
     pixels, target = stamp.pixels, stamp.target
     good = is_good(pixels.cadences.quality)
-    filled_often = np.isfinite(pixels.flux[good]).sum(axis=0) > good.sum() / 2
+    filled_often = np.count_nonzero(np.isfinite(pixels.flux)[good], axis=0) > good.sum() / 2
     usable = pixels.collected & np.isfinite(pixels.sumimage) & filled_often
     usable &= ~_bleeding(np.nan_to_num(pixels.sumimage) > saturation)
     distance = np.hypot((pixels.box.rows - target.row)[:, None],

@@ -25,6 +25,7 @@ LOST_SHARE = 0.2                  # of the target's fitted light, without which 
 # from the predicted ones: at first, and at least.
 LOOSE = np.array([0.1, 0.1, 0.3])
 LEAST = np.array([5e-4, 5e-4, 1e-3])
+SAME_PX = 0.1                     # blocks nearer than this share an expansion
 LEAST_CADENCES = 10               # for an estimate of how well it is known
 
 
@@ -111,6 +112,7 @@ class BlockFit:
         precision = np.append(free, max(common, 1e-9)) ** -2.0
         precision[0] = 0.0
         self._precision = precision
+        self._kept: dict[tuple[float, ...], tuple[NDArray, NDArray]] = {}
 
     def block(self, frames: slice) -> Series:
         """Fit the cadences of a block: once with free motion and blur, then with likely ones."""
@@ -119,11 +121,10 @@ class BlockFit:
         good = motion.good[frames] if motion.good[frames].any() else np.ones_like(
             motion.good[frames])
         center = motion.drift[frames][good].mean(axis=0)
+        if np.abs(center - motion.center).max() < SAME_PX:
+            center = motion.center
         moves = motion.terms(frames, center, model.blur)
-        terms = self._terms(center + model.shift)
-        mean = model.flux[model.near]
-        others = np.tensordot(mean[1:], terms[:, 1:len(mean)], axes=(0, 1))
-        others += self._steady_terms(center + model.shift)
+        terms, others = self._expanded(center)
         values = _columns(stamp.pixels.flux[frames], index) - moves @ others - model.offset
         errors = _columns(stamp.pixels.flux_err[frames], index) ** 2
         typical = filled(nan_mean(errors[good]))
@@ -140,6 +141,16 @@ class BlockFit:
         background = np.nan_to_num(_columns(stamp.pixels.background[frames], index))
         return Series(found.values[:, 0], variance, np.einsum("tp,tp->t", weights, background),
                       away, weights)
+
+    def _expanded(self, center: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the terms of what is free, and of the mean light of all but the target."""
+        key = tuple(center.tolist())
+        if key not in self._kept:
+            shift, mean = center + self._model.shift, self._model.flux[self._model.near]
+            terms = self._terms(shift)
+            others = np.tensordot(mean[1:], terms[:, 1:len(mean)], axes=(0, 1))
+            self._kept[key] = terms, others + self._steady_terms(shift)
+        return self._kept[key]
 
     def _terms(self, shift: NDArray) -> NDArray[np.float64]:
         """Return the terms (M, K, P) of what is free: stars, offset, motion and blur of all."""
@@ -162,19 +173,28 @@ class BlockFit:
         wanted = (0, *range(count - len(change), count))
         result = Estimate(*(np.full((len(values), width), np.nan)
                             for width in (len(wanted), len(wanted), values.shape[1])))
-        there = np.isfinite(values)
-        patterns, member = np.unique(there, axis=0, return_inverse=True)
+        patterns, member = _patterns(np.isfinite(values))
         share = np.maximum(terms[0, 0], 0.0)
         for number, pattern in enumerate(patterns):
             if share[pattern].sum() < (1 - LOST_SHARE) * share.sum():
                 continue
-            rows = np.flatnonzero(member.ravel() == number)
+            rows = np.flatnonzero(member == number)
             found = fit_cadences(np.where(pattern, values[rows], 0.0), terms, moves[rows],
                                  weight * pattern, precision, wanted)
             for whole, part in ((result.values, found.values), (result.error, found.error),
                                 (result.weights, found.weights)):
                 whole[rows] = part
         return result
+
+
+def _patterns(there: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
+    """Return the different rows (N, P) of a mask (T, P), and which each row is (T,)."""
+    if there.all():
+        return there[:1], np.zeros(len(there), dtype=int)
+    packed = np.packbits(there, axis=1)
+    rows = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()    # sorts fast
+    _, first, member = np.unique(rows, return_index=True, return_inverse=True)
+    return there[first], member
 
 
 def _excess(found: Estimate, good: NDArray[np.bool_]) -> NDArray[np.float64]:

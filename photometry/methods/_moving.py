@@ -33,15 +33,13 @@ def expand(sources: Sources, prf: Prf, box: Box, shift: NDArray,
     They are right at no motion and at motions of `step` pixels along rows or columns.
     """
     h = step
-
-    def at(row: float, column: float, broadening: float = 0.0) -> NDArray[np.float64]:
-        return sources.images(prf, box, shift + np.array([row, column]), broadening)
-
-    here, up, down, right, left = at(0, 0), at(h, 0), at(-h, 0), at(0, h), at(0, -h)
-    mixed = (at(h, h) - at(h, -h) - at(-h, h) + at(-h, -h)) / (4 * h * h)
+    places = shift + h * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1],
+                                   [1, 1], [1, -1], [-1, 1], [-1, -1]])
+    here, up, down, right, left, *corners = sources.images_at(prf, box, places)
+    mixed = (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * h * h)
     return np.stack([here, (up - down) / (2 * h), (right - left) / (2 * h),
                      (up - 2 * here + down) / (h * h), (right - 2 * here + left) / (h * h),
-                     mixed, at(0, 0, BLUR_PX) - here])
+                     mixed, sources.images(prf, box, shift, BLUR_PX) - here])
 
 
 def changes_of(terms: NDArray) -> NDArray[np.float64]:
@@ -63,9 +61,7 @@ def expand_faint(sources: Sources, flux: NDArray, prf: Prf, box: Box,
     terms = np.zeros((7, box.shape[0] * box.shape[1]))
     if len(flux) == 0:
         return terms
-    terms[0] = flux @ sources.images(prf, box, shift)
-    for axis, term in ((0, 1), (1, 2)):
-        step = h * np.eye(2)[axis]
-        terms[term] = flux @ (sources.images(prf, box, shift + step)
-                              - sources.images(prf, box, shift - step)) / (2 * h)
+    places = shift + h * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+    here, up, down, right, left = flux @ sources.images_at(prf, box, places)
+    terms[:3] = here, (up - down) / (2 * h), (right - left) / (2 * h)
     return terms

@@ -52,14 +52,20 @@ class Sources:
     def images(self, prf: Prf, box: Box, shift: NDArray,
                broadening: float = 0.0) -> NDArray[np.float64]:
         """Return the light shares (K, P) of the sources when all stars move by `shift` (2,)."""
-        pixels = box.shape[0] * box.shape[1]
-        images = np.zeros((len(self), pixels))
-        step = max(1, CHUNK_VALUES // max(pixels, 1))
+        return self.images_at(prf, box, shift[None], broadening)[0]
+
+    def images_at(self, prf: Prf, box: Box, shifts: NDArray,
+                  broadening: float = 0.0) -> NDArray[np.float64]:
+        """Return the light shares (M, K, P) for each of the shifts (M, 2)."""
+        pixels, count = box.shape[0] * box.shape[1], len(shifts)
+        images = np.zeros((count, len(self), pixels))
+        step = max(1, CHUNK_VALUES // max(pixels * count, 1))
         for start in range(0, len(self.row), step):
             part = slice(start, start + step)
-            light = prf(box, self.row[part] + shift[0], self.column[part] + shift[1], broadening)
-            np.add.at(images, self.source[part],
-                      self.share[part, None] * light.reshape(-1, pixels))
+            light = prf(box, (self.row[part] + shifts[:, :1]).ravel(),
+                        (self.column[part] + shifts[:, 1:]).ravel(), broadening)
+            belongs = self.source[part] == np.arange(len(self))[:, None]
+            images += (belongs * self.share[part]) @ light.reshape(count, -1, pixels)
         return images
 
 

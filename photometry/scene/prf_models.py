@@ -24,7 +24,8 @@ SOFTENING_PX = 3.0
 _RINGS_PX = (4.5, 6.5)            # distances at which the wings are matched to the model
 _TAPER_PX = 1.5                   # width of the border in which the model yields to the wings
 _TILE_PX = 64                     # boxes up to this size have one model
-_KEPT_MODELS = 16                 # splines in memory; a stamp needs one or two
+CELL_PX = 16                      # over which a model serves
+_KEPT_MODELS = 64                 # splines in memory: of the cells of a tile, sharp and blurred
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +100,23 @@ class SampledPrf:
         spline, wings = self._spline_at(box, broadening)
         size = len(spline)
         from_row, from_column = box.rows - row[:, None], box.columns - column[:, None]
-        in_rows = _weights(from_row, size, self.samples_per_pixel)
-        in_columns = _weights(from_column, size, self.samples_per_pixel).transpose(0, 2, 1)
-        half = in_rows.reshape(-1, size) @ spline
-        image = half.reshape(len(row), -1, size) @ in_columns
+        places, values = _nearby(from_row, size, self.samples_per_pixel)
+        half = sum(value[:, :, None] * spline[place] for place, value in zip(
+            places, values, strict=True))
+        in_columns = _weights(from_column, size, self.samples_per_pixel)
+        image = half @ in_columns.transpose(0, 2, 1)
         return image + wings(from_row, from_column) if winged else image
 
     def _spline_at(self, box: Box,
                    broadening: float) -> tuple[NDArray[np.float64], "Wings | PowerLaw"]:
         """Return spline coefficients and the wings in the middle of a box, kept."""
-        key = (box, round(broadening, 4))
+        row, column = (CELL_PX * (round((start + stop - 1) / 2) // CELL_PX + 0.5)
+                       for start, stop in ((box.row0, box.row1), (box.column0, box.column1)))
+        key = (row, column, round(broadening, 4))
         if key not in self._splines:
             if len(self._splines) >= _KEPT_MODELS:
                 self._splines.clear()
-            in_rows = _linear(self.rows, (box.row0 + box.row1 - 1) / 2)
-            in_columns = _linear(self.columns, (box.column0 + box.column1 - 1) / 2)
+            in_rows, in_columns = _linear(self.rows, row), _linear(self.columns, column)
             model = np.einsum("y,x,yxij->ij", in_rows, in_columns, self.models, optimize=True)
             core, wings = _split(model, self.samples_per_pixel, self.wings)
             if broadening > 0:
@@ -162,17 +165,27 @@ def _offsets(size: int, samples_per_pixel: int) -> NDArray[np.float64]:
     return (np.arange(size) - size // 2) / samples_per_pixel
 
 
-def _weights(offset: NDArray, size: int, samples_per_pixel: int) -> NDArray[np.float64]:
-    """Return the cubic B-spline weights (N, P, S) of samples at offsets (N, P), pixels."""
+def _nearby(offset: NDArray, size: int,
+            samples_per_pixel: int) -> tuple[list[NDArray[np.int_]], list[NDArray[np.float64]]]:
+    """Return four samples around each offset (N, P), pixels, and cubic B-spline weights.
+
+    Weights of samples that do not exist are zero.
+    """
     place = offset * samples_per_pixel + size // 2
     base = np.floor(place).astype(int)
     u = place - base
     values = ((1 - u) ** 3 / 6, (3 * u**3 - 6 * u**2 + 4) / 6,
               (-3 * u**3 + 3 * u**2 + 3 * u + 1) / 6, u**3 / 6)
+    places = [base + step for step in range(-1, 3)]
+    return ([np.clip(index, 0, size - 1) for index in places],
+            [np.where((index >= 0) & (index < size), value, 0.0)
+             for index, value in zip(places, values, strict=True)])
+
+
+def _weights(offset: NDArray, size: int, samples_per_pixel: int) -> NDArray[np.float64]:
+    """Return the cubic B-spline weights (N, P, S) of samples at offsets (N, P), pixels."""
     weights = np.zeros((*offset.shape, size))
     stars, pixels = np.indices(offset.shape)
-    for step, value in enumerate(values, start=-1):
-        index = base + step
-        inside = (index >= 0) & (index < size)
-        weights[stars[inside], pixels[inside], index[inside]] = value[inside]
+    for index, value in zip(*_nearby(offset, size, samples_per_pixel), strict=True):
+        weights[stars, pixels, index] += value
     return weights

@@ -8,7 +8,7 @@ from photometry.core.pixels import Box
 from photometry.io.ffi import read_ffi
 from photometry.io.prf_models import SAMPLES_PER_PIXEL, read_prf_models
 from photometry.scene import wcs
-from photometry.scene.prf_models import SampledPrf
+from photometry.scene.prf_models import CELL_PX, SampledPrf
 
 LARGE = Box(900, 1141, 500, 721)
 
@@ -41,7 +41,9 @@ def realdata_models(realdata):
 def test_between_samples_and_positions_the_models_are_interpolated(row, column):
     box = Box(1016, 1025, 605, 616)
     image = gaussian_prf()(box, row, column)
-    share_x, share_y = box.columns.mean() / 2047, box.rows.mean() / 1024
+    cell_row, cell_column = (CELL_PX * (round(pixels.mean()) // CELL_PX + 0.5)
+                             for pixels in (box.rows, box.columns))
+    share_x, share_y = cell_column / 2047, cell_row / 1024
     model = sum(wy * wx * np.exp(-0.5 * ((box.rows[:, None] - row) / s)**2
                                  - 0.5 * ((box.columns - column - 0.3 * x) / s)**2)
                 / (2 * np.pi * s**2)
