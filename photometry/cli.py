@@ -12,6 +12,7 @@ from typing import Any
 
 from photometry import __version__, methods
 from photometry.cli_care import doctor, merge_todo
+from photometry.cli_plot import plot
 from photometry.console import (
     DONE,
     INTERRUPTED,
@@ -469,8 +470,8 @@ def _settings(args: argparse.Namespace) -> int:
 
 
 COMMANDS = {"simulate": simulate, "catalog": make_catalog, "prepare": prepare_photometry,
-            "todo": make_todo, "run": tessphot, "report": report, "validate": validate,
-            "settings": settings,
+            "todo": make_todo, "run": tessphot, "report": report, "plot": plot,
+            "validate": validate, "settings": settings,
             "doctor": doctor, "merge-todo": merge_todo}
 
 

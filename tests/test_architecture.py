@@ -15,10 +15,10 @@ PACKAGE = ROOT / "photometry"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("h5py", "sqlite3", "matplotlib", "mpi4py")
 
-COMMAND_LINE = ("cli.py", "cli_care.py", "console.py")
+COMMAND_LINE = ("cli.py", "cli_care.py", "cli_plot.py", "console.py")
 
 # Who alone may import what, anywhere in the file.
-OWNERS = {"mpi4py": ("mpi.py",), "matplotlib": ("plots.py",), "h5py": ("io/",),
+OWNERS = {"mpi4py": ("mpi.py",), "matplotlib": ("plots/",), "h5py": ("io/",),
           "hdf5plugin": ("io/",), "sqlite3": ("io/",), "sqlite_utils": ("io/",),
           "argparse": COMMAND_LINE}
 

@@ -140,6 +140,12 @@ def status_path(output: Path) -> Path:
     return output / "status.json"
 
 
+def ccd_plot_path(output: Path, ccd: CcdId, kind: str) -> Path:
+    """Return where a figure of a CCD's cube belongs below the output folder."""
+    name = f"sector{ccd.sector:03d}_camera{ccd.camera}_ccd{ccd.ccd}_{kind}.png"
+    return output / PLOTS_FOLDER / name
+
+
 def plot_path(output: Path, lightcurve: Path) -> Path:
     """Return where the figure of a light curve belongs below the output folder."""
     return output / PLOTS_FOLDER / f"{lightcurve.name.partition('.')[0]}.png"

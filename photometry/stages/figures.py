@@ -6,7 +6,7 @@ from types import ModuleType
 from photometry.core.errors import UsageError
 from photometry.core.stamp import Stars
 from photometry.io.layout import plot_path
-from photometry.io.lightcurve import LightCurveFile
+from photometry.io.lightcurve import LightCurveFile, StoredLightCurve
 from photometry.io.pages import write_picture
 
 
@@ -37,3 +37,10 @@ def save_figure(output: Path, lightcurve: Path, content: LightCurveFile,
     path = plot_path(output, lightcurve)
     write_picture(path, plots.to_png(plots.plot_star(data)))
     return path
+
+
+def star_picture(plots: ModuleType, star: StoredLightCurve) -> bytes:
+    """Return the figure of a star as its file tells of it."""
+    return plots.to_png(plots.plot_star(plots.StarData(
+        f"TIC {star.starid}, Tmag {star.tmag:.2f}, {star.method}", star.cadences,
+        star.lightcurve, star.drift, star.box, star.sumimage, star.aperture)))

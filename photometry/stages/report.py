@@ -22,7 +22,8 @@ from photometry.io.todo import Todo
 from photometry.io.truth import read_truth
 from photometry.metrics import noise_floor
 from photometry.stages import report_page
-from photometry.stages.figures import load_plots
+from photometry.stages.ccd_figures import save_ccd_figures
+from photometry.stages.figures import load_plots, star_picture
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = 
     rows = table_rows(magnitude_bins(quality))
     shown = choose_stars(stored, settings, starids, truth)
     folder = output_folder / layout.PLOTS_FOLDER
-    pictures = {layout.plot_path(output_folder, star.path): _picture(plots, star)
+    pictures = {layout.plot_path(output_folder, star.path): star_picture(plots, star)
                 for star in shown}
     for path, content in pictures.items():
         write_picture(path, content)
@@ -135,6 +136,8 @@ def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = 
         "sample": report_page.sample(len(stored), len(found)), "table": report_page.table(rows),
         "noise": report_page.picture(_noise_picture(plots, quality),
                                      "Scatter and noise floor by magnitude"),
+        "images": report_page.links(_ccd_figures(input_folder, output_folder, stored),
+                                    output_folder),
         "stars": "".join(figures),
         **report_page.places(input_folder, output_folder, folder, stored[0].path)})
     return Summary(output_folder / PAGE_NAME, tuple(pictures),
@@ -157,12 +160,26 @@ def _read(paths: Iterable[Path]) -> list[StoredLightCurve]:
     return stored
 
 
+def _ccds(stored: Sequence[StoredLightCurve]) -> list[CcdId]:
+    return sorted({CcdId(*(int(star.header[key]) for key in ("SECTOR", "CAMERA", "CCD")))
+                   for star in stored})
+
+
+def _ccd_figures(folder: Path, output: Path, stored: Sequence[StoredLightCurve]) -> list[Path]:
+    """Draw the cubes that the light curves are from, and return the pictures' paths."""
+    pictures: list[Path] = []
+    for path in (layout.cube_path(folder, ccd) for ccd in _ccds(stored)):
+        try:
+            pictures += save_ccd_figures(path, output)
+        except InputError as problem:
+            logger.warning("no figures of a cube: %s", problem)
+    return pictures
+
+
 def _truth(folder: Path, stored: Sequence[StoredLightCurve]) -> dict[int, Known]:
     """Return what is known about simulated stars; nothing about real ones."""
-    ccds = {CcdId(*(int(star.header[key]) for key in ("SECTOR", "CAMERA", "CCD")))
-            for star in stored}
     known: dict[int, Known] = {}
-    for path in (layout.truth_path(folder, ccd) for ccd in sorted(ccds)):
+    for path in (layout.truth_path(folder, ccd) for ccd in _ccds(stored)):
         if path.exists():
             known |= read_known(path)
     return known
@@ -250,13 +267,6 @@ def choose_stars(stored: Sequence[StoredLightCurve], settings: Settings = DEFAUL
 def _remark(truth: dict[int, Known], star: StoredLightCurve) -> str:
     known = truth.get(star.starid)
     return "" if known is None else f" (in truth: {known.kind or 'quiet'})"
-
-
-def _picture(plots: ModuleType, star: StoredLightCurve) -> bytes:
-    """Return the figure of one star."""
-    return plots.to_png(plots.plot_star(plots.StarData(
-        f"TIC {star.starid}, Tmag {star.tmag:.2f}, {star.method}", star.cadences,
-        star.lightcurve, star.drift, star.box, star.sumimage, star.aperture)))
 
 
 def _noise_picture(plots: ModuleType, quality: Sequence[Quality]) -> bytes:

@@ -82,6 +82,15 @@ def star_figure(star: StoredLightCurve, content: bytes, remark: str) -> str:
             f"<code>{escape(str(star.path))}</code></figcaption></figure>")
 
 
+def links(pictures: Sequence[Path], folder: Path) -> str:
+    """Return a list of links to pictures below the page's folder."""
+    if not pictures:
+        return "<p>The cubes are not here any more.</p>"
+    items = (f'<li><a href="{escape(path.relative_to(folder).as_posix())}">'
+             f"{escape(path.stem)}</a></li>" for path in pictures)
+    return f"<ul>{''.join(items)}</ul>"
+
+
 def places(input_folder: Path, output_folder: Path, plots: Path, example: Path) -> dict[str, str]:
     """Return where things are, and how to open a light curve."""
     named = {"To-do list": layout.todo_path(input_folder), "Light curves": output_folder,

@@ -1,21 +1,11 @@
-"""Figures of light curves and stamps: values in, a matplotlib Figure out.
+"""Figures of light curves and stamps: values in, a matplotlib Figure out."""
 
-No window system and no global figure list are involved, so figures may be made in any process.
-Colors are those of Okabe and Ito, told apart by color-blind readers too.
-"""
-
-import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import ParamSpec
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
@@ -27,23 +17,22 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import Stars
 from photometry.core.stats import mad_sigma
 from photometry.core.time import Cadences
+from photometry.plots.style import (
+    BLUE,
+    DARK,
+    GREEN,
+    ORANGE,
+    PPM,
+    RATE,
+    RED,
+    SKY,
+    TIME_LABEL,
+    legend,
+    styled,
+)
 
-BLUE, SKY, ORANGE, RED, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73"
-DARK = "#444444"
-RATE = "e\N{SUPERSCRIPT MINUS}/s"
-TIME_LABEL = "Time (BJD \N{MINUS SIGN} 2457000, days)"
-PPM = 1e6
-DPI = 110
-_STYLE = {
-    "font.size": 11, "axes.titlesize": 12, "axes.labelsize": 11, "legend.fontsize": 9.5,
-    "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.7, "axes.axisbelow": True,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#555555",
-    "xtick.color": "#333333", "ytick.color": "#333333", "axes.titlelocation": "left",
-    "axes.formatter.useoffset": False, "legend.frameon": False, "figure.dpi": DPI,
-}
 _FRAME_SIGMAS = 6.0           # scatters shown beyond the central values
 _NEIGHBOURS_NAMED = 12
-Arguments = ParamSpec("Arguments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,56 +49,31 @@ class StarData:
     stars: Stars | None = None        # target first; None = the centroid is marked
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    """Use this module's style, whatever the user's is."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
-        yield
-
-
-def _styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    @wraps(draw)
-    def styled(*args: Arguments.args, **options: Arguments.kwargs) -> Figure:
-        with _style():
-            return draw(*args, **options)
-    return styled
-
-
-def to_png(figure: Figure) -> bytes:
-    """Return a figure as a PNG file; equal figures give equal bytes."""
-    content = io.BytesIO()
-    with _style():                # ticks are made only now
-        FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
-    return content.getvalue()
-
-
-@_styled
+@styled
 def plot_lightcurve(star: StarData) -> Figure:
     """Show flux against time; flagged cadences as crosses."""
     return _single(star, _draw_flux, (9.0, 3.6))
 
 
-@_styled
+@styled
 def plot_background(star: StarData) -> Figure:
     """Show the background in the aperture against time."""
     return _single(star, _draw_background, (9.0, 3.2))
 
 
-@_styled
+@styled
 def plot_motion(star: StarData) -> Figure:
     """Show the motion of the image and the centroid about their medians."""
     return _single(star, _draw_motion, (9.0, 3.6))
 
 
-@_styled
+@styled
 def plot_stamp(star: StarData) -> Figure:
     """Show the mean image with the aperture, the target and its neighbors."""
     return _single(star, _draw_stamp, (6.2, 5.4), time_axis=False)
 
 
-@_styled
+@styled
 def plot_star(star: StarData) -> Figure:
     """Show the stamp beside flux, background and motion."""
     figure = Figure(figsize=(14.0, 7.0), layout="constrained")
@@ -155,17 +119,11 @@ def _draw_flux(axes: Axes, star: StarData) -> None:
     axes.set_ylabel(label)
     amount = f"median {_rounded(middle)} {RATE}" if good.any() else "no good cadences"
     axes.set_title(f"Light curve, {amount}")
-    _legend(axes)
+    legend(axes)
 
 
 def _rounded(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _legend(axes: Axes) -> None:
-    """Put the legend beside the title, where it hides no data."""
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=4, borderpad=0.2,
-                handlelength=1.4, columnspacing=1.2)
 
 
 def _draw_background(axes: Axes, star: StarData) -> None:
@@ -190,7 +148,7 @@ def _draw_motion(axes: Axes, star: StarData) -> None:
     _frame(axes, np.concatenate(kept))
     axes.set_ylabel("From median (px)")
     axes.set_title("Motion")
-    _legend(axes)
+    legend(axes)
 
 
 def _about_median(values: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -295,7 +253,7 @@ def _cross(axes: Axes, row: float, column: float, name: str) -> None:
               path_effects=_halo(4.0, "black"), label=name)
 
 
-@_styled
+@styled
 def plot_noise(tmag: NDArray, scatter: NDArray, floor: NDArray, title: str = "") -> Figure:
     """Show measured scatter and noise floor, fractions per cadence, against magnitude."""
     figure = Figure(figsize=(9.0, 6.6), layout="constrained")
