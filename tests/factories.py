@@ -195,4 +195,5 @@ def make_background(box, n_frames=3, seed=1):
         strap_gain=np.array([0.05, 0.03], np.float32),
         strap_amplitude=rng.uniform(0.9, 1.1, n_frames).astype(np.float32),
         strap_amplitude_err=rng.uniform(0.01, 0.02, n_frames).astype(np.float32),
-        stray=np.zeros(n_frames, np.float32))
+        noise=np.ones(n_frames, np.float32), stray=np.zeros(n_frames, np.float32),
+        stray_light=np.zeros(n_frames, bool))

@@ -55,6 +55,7 @@ class LightCurveFlag(IntFlag):
     BACKGROUND_JUMP = 256         # some pixel of the stamp has PixelFlag.BACKGROUND_JUMP
     POSITION_HELD = 512           # the position is the predicted one: it could not be fitted
     POINTING_EXCURSION = 1024     # the whole frame is displaced or blurred against its neighbors
+    STRAY_LIGHT = 2048            # somewhere on the image is far more background than usual
 
 
 class ApertureFlag(IntFlag):

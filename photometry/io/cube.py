@@ -25,7 +25,7 @@ from photometry.core.pixels import LEADING_COLUMNS, OUTPUT_NAMES, Box
 from photometry.core.time import Cadences
 
 FORMAT = "tess-photometry cube"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 CHUNK_FRAMES, CHUNK_PIXELS = 512, 16
 CHUNK_CACHE_BYTES = 64 * 2**20    # per dataset; chunks larger than the cache are read many times
 _CHUNK_CACHE_SLOTS = 10_007       # prime, some hundred times the number of cached chunks

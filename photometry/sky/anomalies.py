@@ -21,12 +21,13 @@ JUMP_CELL = (16, 16)              # rows and columns over which a jump is measur
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """When a pixel is called anomalous."""
+    """When a pixel, or a frame, is called anomalous."""
 
     saturation: float = 0.9       # of the full well: bleeding surely
     bleed: float = 0.5            # of the full well: if in one column with a saturated pixel
-    jump_sigma: float = 10.0      # of a cell's own scatter in time
-    jump_floor: float = 2.0       # e-/s, smaller jumps are never flagged
+    jump_sigma: float = 10.0      # of a cell's own scatter in time ...
+    jump_noise: float = 5.0       # ... and of the noise of one pixel: then a cell jumped
+    stray_noise: float = 30.0     # of the noise of one pixel: excess of stray light in a cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,21 @@ def frame_flags(image: NDArray, used: NDArray[np.bool_], exclude: NDArray[np.boo
     return flags
 
 
-def residual_cells(residual: NDArray, used: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return the median (gy, gx) of sky pixels in cells; NaN where a cell has too few."""
+def residual_cells(residual: NDArray, used: NDArray[np.bool_],
+                   noise: float) -> NDArray[np.float32]:
+    """Return the median (gy, gx) of sky pixels in cells; NaN where a cell has too few.
+
+    Parameters
+    ----------
+    residual, used : (R, C)
+    noise
+        Of a pixel, in which medians are counted: what is far depends on how bright a frame is.
+    """
     sky = np.where(used, residual, np.nan).astype(np.float32)
     found = clipped_medians(blocks(sky, JUMP_CELL), clip_sigma=5.0)
     enough = found.count >= JUMP_CELL[0] * JUMP_CELL[1] // 20
-    return np.where(enough, found.value, np.nan).reshape(jump_cells(sky.shape)).astype(np.float32)
+    values = np.where(enough, found.value, np.nan) / (noise if noise > 0 else np.nan)
+    return values.reshape(jump_cells(sky.shape)).astype(np.float32)
 
 
 def jump_cells(shape: tuple[int, int]) -> tuple[int, int]:
@@ -126,7 +136,7 @@ def jump_limits(cells: NDArray, good: NDArray[np.bool_],
     """Return the usual residual (...) of cells (T, ...), and by how much they may differ."""
     usual = _median(cells[good])
     scatter = MAD_TO_SIGMA * _median(np.abs(cells[good] - usual))
-    return usual, np.maximum(settings.jump_sigma * scatter, settings.jump_floor)
+    return usual, np.maximum(settings.jump_sigma * scatter, settings.jump_noise)
 
 
 def has_jumped(cells: NDArray, usual: NDArray, limit: NDArray) -> NDArray[np.bool_]:

@@ -42,8 +42,10 @@ class BackgroundModel:
     strap_gain: NDArray[np.float32]   # (K,) of the smooth background
     strap_amplitude: NDArray[np.float32]  # (T,) 1 in the mean image
     strap_amplitude_err: NDArray[np.float32]  # (T,)
+    noise: NDArray[np.float32]        # (T,) e-/s, of one pixel of sky
     stray: NDArray[np.float32]        # (T,) largest excess over the mean image in a cell of the
-                                      # mesh, in units of a pixel's noise
+                                      # mesh, in units of that noise
+    stray_light: NDArray[np.bool_]    # (T,) whether this is much
 
     def evaluate(self, box: Box, frames: slice = slice(None)) -> NDArray[np.float32]:
         """Return the background (T, R, C), e-/s, of a box."""

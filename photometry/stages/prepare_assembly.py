@@ -68,6 +68,7 @@ def _collected(job: Job, blocks: Sequence[Block], keys: Sequence[str]) -> dict[s
 def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
     sky = job.scratch.load("sky", "level_err", "strap_inside", "strap_offset", "strap_gain")
+    found = _collected(job, blocks, MODEL)
     return BackgroundModel(
         rows=grid.rows, columns=grid.columns, spread_rows=grid.spread_rows,
         spread_columns=grid.spread_columns, radii=grid.radii, axis=grid.axis,
@@ -75,7 +76,7 @@ def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
         strap_columns=sky["strap_inside"] + job.box.column0,
         strap_offset=sky["strap_offset"].astype(np.float32),
         strap_gain=sky["strap_gain"].astype(np.float32),
-        **_collected(job, blocks, MODEL))
+        stray_light=found["stray"] > job.choices.anomalies.stray_noise, **found)
 
 
 def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_], time: NDArray,

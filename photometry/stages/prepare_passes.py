@@ -38,7 +38,8 @@ from photometry.stages.prepare_plan import Frame
 
 BLOCK_FRAMES = 16                 # divides the depth of the cube's chunks
 # What is kept of the background of each frame.
-MODEL = ("mesh", "mesh_err", "radial", "strap_amplitude", "strap_amplitude_err", "stray")
+MODEL = ("mesh", "mesh_err", "radial", "strap_amplitude", "strap_amplitude_err", "noise",
+         "stray")
 LEVEL_STEP = 8                    # every so many pixels tell how bright a frame is
 
 
@@ -280,6 +281,7 @@ def measure(job: Job, static: Static, image: NDArray,
     found = {"mesh": static.mesh + change.mesh, "mesh_err": change.mesh_err,
              "radial": static.radial + change.radial, "strap_amplitude": np.float64(strength),
              "strap_amplitude_err": np.float64(strength_err),
+             "noise": np.float64(change.noise),
              "stray": np.max(level.means_of(change.mesh, grid)) / change.noise}
     model += static.smooth
     add_straps(model, static.straps, strength)
@@ -313,7 +315,7 @@ def background_block(job: Job, block: Block) -> None:
                 np.add(total, image, out=total, where=valid)
                 count += valid
             image -= static.light
-            stacks.append(flags, anomalies.residual_cells(image, used))
+            stacks.append(flags, anomalies.residual_cells(image, used, float(fit["noise"])))
     coefficients = frame_displacements([frame.header.wcs_text for frame in block.frames],
                                        job.wcs_text, job.box)
     job.scratch.save(name, total=total, count=count, widths=np.array(widths),

@@ -109,7 +109,7 @@ class CubeStamps:
         self._shared: Box | None = None       # what the stars of a tile share
         self._held: Region | None = None      # its pixels, once they are wanted
         self.limits = cube.box
-        self.frame_flags = frame_flags(self._motion, len(cube.cadences))
+        self.frame_flags = frame_flags(self._motion, self._background)
         self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
                              cube.procver, self._wcs_text, cube.provenance.inputs,
                              *_identity(catalog), *_time_knowledge(self._observer, self._places),
@@ -193,10 +193,12 @@ class CubeStamps:
                       *_stars_around(self._catalog, self._wcs_text, box))
 
 
-def frame_flags(motion: Motion, n_frames: int) -> NDArray[np.int32]:
+def frame_flags(motion: Motion, background: BackgroundModel) -> NDArray[np.int32]:
     """Return the bits (T,) of light curves that whole frames of a cube have."""
-    excursion = motion.excursion if len(motion.excursion) else np.zeros(n_frames, dtype=bool)
-    return np.where(excursion, int(LightCurveFlag.POINTING_EXCURSION), 0).astype(np.int32)
+    flags = np.where(background.stray_light, int(LightCurveFlag.STRAY_LIGHT), 0).astype(np.int32)
+    if len(motion.excursion):
+        flags |= np.where(motion.excursion, np.int32(LightCurveFlag.POINTING_EXCURSION), 0)
+    return flags
 
 
 def _time_knowledge(observer: str, places: NDArray) -> tuple[float, str]:

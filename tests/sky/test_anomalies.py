@@ -56,20 +56,35 @@ def test_jumps_are_found_in_their_cell_and_frame():
         residual = rng.normal(0, 1, (40, 53))
         residual[:, :20] += 10                     # the same in every frame: no jump
         if number == 9:
-            residual[16:32, 32:48] += 3
-        cells.append(anomalies.residual_cells(residual, np.ones((40, 53), bool)))
+            residual[16:32, 32:48] += 6
+        cells.append(anomalies.residual_cells(residual, np.ones((40, 53), bool), 1.0))
     cells = np.array(cells)
     assert cells.shape == (40, 3, 4)
     good = np.ones(40, bool)
-    assert np.argwhere(anomalies.background_jumps(cells, good, Settings())).tolist() == [[9, 1, 2]]
-    assert not anomalies.background_jumps(cells, good, Settings(jump_floor=5.0)).any()
-    pixels = anomalies.jump_pixels(anomalies.background_jumps(cells, good, Settings()), (40, 53))
+    jumps = anomalies.background_jumps(cells, good, Settings())
+    assert np.argwhere(jumps).tolist() == [[9, 1, 2]]
+    assert not anomalies.background_jumps(cells, good, Settings(jump_noise=8.0)).any()
+    pixels = anomalies.jump_pixels(jumps, (40, 53))
     assert pixels[9].sum() == 16 * 16 and pixels[9, 16, 32] and pixels[9, 31, 47]
 
 
 def test_cells_without_sky_never_jump():
-    cells = anomalies.residual_cells(np.full((20, 35), 1e6), np.zeros((20, 35), bool))
+    cells = anomalies.residual_cells(np.full((20, 35), 1e6), np.zeros((20, 35), bool), 1.0)
     assert np.isnan(cells).all()
     frames = np.stack([cells, cells])
     assert not anomalies.background_jumps(frames, np.ones(2, bool), Settings()).any()
     assert not anomalies.background_jumps(frames, np.zeros(2, bool), Settings()).any()
+
+
+def test_what_is_a_jump_depends_on_the_noise_of_the_frame():
+    rng = np.random.default_rng(2)
+    noise = np.full(30, 0.3)
+    noise[10:] = 3.0                                # a bright sky, or short exposures
+    noise[7] = np.nan                               # nothing was measured
+    cells = []
+    for number, sigma in enumerate(noise):
+        residual = rng.normal(0, np.nan_to_num(sigma), (32, 32))
+        residual[:16, :16] += 6.0 * (number in (4, 7, 20))     # 20 times the noise, or twice
+        cells.append(anomalies.residual_cells(residual, np.ones((32, 32), bool), sigma))
+    found = anomalies.background_jumps(np.array(cells), np.ones(30, bool), Settings())
+    assert np.argwhere(found).tolist() == [[4, 0, 0]]

@@ -1,0 +1,107 @@
+"""Two orbits with a gap, a step in pointing and a ramp of scattered light into saturation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from photometry.core.ffi import Ffi
+from photometry.core.flags import LightCurveFlag, PixelFlag
+from photometry.core.ids import Select
+from photometry.core.pixels import Box
+from photometry.io.cube import Cube
+from photometry.scene.motion import Motion
+from photometry.sky.background import BackgroundModel
+from photometry.stages import prepare
+from photometry.stages.stamps import frame_flags
+from tests.factories import MixturePrf
+from tests.stages.frames import header, wcs_text, write
+
+BOX = Box(640, 740, 900, 1016)
+NUMBERS = [*range(16), *range(64, 80)]         # the second orbit starts a day later
+RAMP = np.array([1500 * np.exp(-abs(number - 15) / 2.5) for number in NUMBERS])
+RAMP[16:] = 4.0
+SATURATED, EMPTY, FLASH = 14, 20, 25
+N_STARS = 40
+
+
+def sky(index):
+    up, right = np.mgrid[:BOX.shape[0], :BOX.shape[1]]
+    return 100 + 0.05 * up + RAMP[index] * (1 + 1e-3 * right - 5e-4 * up)
+
+
+def image_of(index):
+    """Return what frame `index` shows: stars step by 0.3 px between the orbits."""
+    step = 0.3 if index >= 16 else 0.0
+    rng = np.random.default_rng(7)
+    light = sky(index)
+    for _ in range(N_STARS):
+        row, column = rng.uniform(640, 740), rng.uniform(900, 1016)
+        flux = 10 ** rng.uniform(2.0, 4.2)
+        near = Box(*(int(value) + side for value in (row, column) for side in (-20, 21)))
+        near = near.intersection(BOX)
+        light[near.slices(BOX.offset)] += flux * MixturePrf()(near, row + step, column)
+    if index == SATURATED:
+        light[:] = 2e5
+    if index == FLASH:
+        light[40:60, 70:73] += 600                # such as a meteoroid's dust
+    noise = np.sqrt(light / 1426 + 0.03)
+    image = light + noise * np.random.default_rng([3, index]).normal(size=light.shape)
+    if index == EMPTY:
+        image[:, 30:75] = np.nan
+    return image.astype(np.float32), noise.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("orbits")
+    for index, number in enumerate(NUMBERS):
+        head = header(number, box=BOX, wcs_text=wcs_text(0.3 if index >= 16 else 0.0, 0.0))
+        image, error = image_of(index)
+        write(folder, Ffi(head, image, error), number)
+    group, = prepare.plan(folder, Select())
+    choices = prepare.Choices()
+    # Orbits of a test are short.
+    prepare.prepare(group, folder / "cube.hdf5",
+                    replace(choices, prepare=replace(choices.prepare, orbit_frames=6)))
+    with Cube(folder / "cube.hdf5") as cube:
+        yield cube
+
+
+@pytest.fixture(scope="module")
+def off(cube):
+    """Return found minus true background (T, R, C), without what all frames have in common."""
+    found = BackgroundModel(**cube.background_arrays()).evaluate(BOX)
+    off = found - [sky(index) for index in range(len(NUMBERS))]
+    return off - np.median(off, axis=0)
+
+
+def test_the_ramp_is_followed_frame_by_frame(cube, off):
+    """Nothing is smoothed in time: not along the ramp, not over the gap behind it."""
+    model = BackgroundModel(**cube.background_arrays())
+    assert RAMP[15] == 1500 and RAMP[16] == 4
+    for index in (*range(14), 15, 16, 17, 31):
+        error = np.sqrt(np.mean(model.error(BOX, slice(index, index + 1)) ** 2))
+        assert np.sqrt(np.mean(off[index] ** 2)) < 2 * error < 0.2, index
+
+
+def test_missing_pixels_and_flashes_stay_out(off):
+    assert np.std(off[EMPTY][:, :28]) < 0.06 and np.std(off[EMPTY]) < 0.2
+    assert np.std(off[FLASH]) < 0.06 and np.abs(off[FLASH][35:65, 65:78]).max() < 0.2
+
+
+def test_a_saturated_frame_spoils_no_other(cube, off):
+    flags = cube.read(BOX)[2]
+    assert (flags[SATURATED] & PixelFlag.SATURATED != 0).mean() > 0.9
+    assert (flags[:SATURATED] & PixelFlag.SATURATED == 0).all()
+    others = np.delete(np.arange(len(NUMBERS)), [SATURATED, EMPTY])
+    assert np.sqrt(np.mean(off[others] ** 2)) < 0.1
+
+
+def test_stray_light_is_flagged_by_its_noise(cube):
+    model = BackgroundModel(**cube.background_arrays())
+    assert model.stray_light[[10, 13, 15]].all() and not model.stray_light[[0, 2, 16, 31]].any()
+    assert model.stray[15] == pytest.approx(1500 / model.noise[15], rel=0.2)
+    bits = frame_flags(Motion(**cube.motion_arrays()), model)
+    assert bits[15] & LightCurveFlag.STRAY_LIGHT and not bits[16] & LightCurveFlag.STRAY_LIGHT
+    assert (cube.cadences.quality == 0).all()       # the mission's bits are left alone
