@@ -288,6 +288,39 @@ UPDATE todolist SET status = ? WHERE priority = ?;
 SELECT errors FROM diagnostics d JOIN todolist t USING (priority)
 WHERE t.status = 2 ORDER BY d.rowid DESC LIMIT 1;
 
+-- name: migrate_add_cadence: lists of the first years had one cadence for each kind of data
+ALTER TABLE todolist ADD COLUMN cadence INTEGER NOT NULL DEFAULT 0;
+
+-- name: migrate_fill_cadence: full-frame images every 30 minutes, from sector 27 on every 10
+UPDATE todolist SET cadence = CASE
+    WHEN datasource = 'ffi' AND sector < 27 THEN 1800
+    WHEN datasource = 'ffi' AND sector < 56 THEN 600
+    WHEN datasource != 'ffi' AND sector < 27 THEN 120
+    ELSE 0 END;
+
+-- name: migrate_unknown_cadence: data whose cadence cannot be known
+SELECT datasource, sector FROM todolist WHERE cadence = 0 LIMIT 1;
+
+-- name: migrate_add_method_used: lists of the first years lack it
+ALTER TABLE diagnostics ADD COLUMN method_used TEXT NOT NULL DEFAULT 'aperture';
+
+-- name: migrate_fill_method_used: it was aperture photometry unless something else was asked for
+UPDATE diagnostics SET method_used = coalesce(
+    CASE WHEN errors LIKE '%switched to Halo%' THEN 'halo' END,
+    (SELECT method FROM todolist t WHERE t.priority = diagnostics.priority), 'aperture');
+
+-- name: migrate_add_worker_wait_time: lists of the first years lack it
+ALTER TABLE diagnostics ADD COLUMN worker_wait_time REAL;
+
+-- name: migrate_add_edge_flux: lists of the first years lack it
+ALTER TABLE diagnostics ADD COLUMN edge_flux REAL;
+
+-- name: migrate_drop_index: it may lack the cadence
+DROP INDEX IF EXISTS unique_target_idx;
+
+-- name: migrate_drop_starid: the star is said in the list of work
+ALTER TABLE diagnostics DROP COLUMN starid;
+
 -- name: migrate_0_to_1: take over the settlement of an established file, which lacks the stars
 INSERT OR IGNORE INTO overlaps (priority, starid)
 SELECT s.skipped_by, t.starid FROM photometry_skipped s JOIN todolist t USING (priority);

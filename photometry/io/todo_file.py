@@ -20,6 +20,8 @@ BUSY_TIMEOUT_MS = 10_000
 LOCK_SUFFIX = ".lock"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 _NAME_MARK = "-- name: "
+# Columns that the established program added to its own lists as it grew.
+_ADDED_LATER = frozenset({"cadence", "method_used", "worker_wait_time", "edge_flux"})
 
 
 @lru_cache(maxsize=1)
@@ -138,7 +140,7 @@ def open_writable(path: Path) -> sqlite3.Connection:
         raise OutputError(f"{path}: cannot be written: it is read-only")
     with explained(path), _closed_on_failure(_connect(path, "rw")) as connection:
         if check(path, connection) < SCHEMA:
-            migrate(connection)
+            migrate(path, connection)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError:
@@ -164,7 +166,7 @@ def open_copy(path: Path) -> sqlite3.Connection:
         original.backup(connection)
         connection.execute("PRAGMA foreign_keys = ON")
         if version < SCHEMA:
-            migrate(connection)
+            migrate(path, connection)
         return connection
 
 
@@ -215,17 +217,26 @@ def check(path: Path, connection: sqlite3.Connection) -> int:
     tables = database.table_names()
     if "todolist" not in tables:
         raise InputError(path, "is not a to-do list (it has no table 'todolist')")
-    for table in ("todolist", "diagnostics", "photometry_skipped"):
-        found = set(database[table].columns_dict) if table in tables else set()
-        missing = _established_columns(table) - found
-        if missing and table in tables:
-            raise InputError(path, f"table '{table}' lacks the columns "
-                                   f"{', '.join(sorted(missing))}")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA:
         raise TodoError(f"{path}: made by a newer version of this program "
                         f"(schema {version}, expected at most {SCHEMA})")
+    for table in ("todolist", "diagnostics", "photometry_skipped"):
+        missing = _missing(connection, table)
+        if version == 0:
+            missing -= _ADDED_LATER
+        if missing:
+            raise InputError(path, f"table '{table}' lacks the columns "
+                                   f"{', '.join(sorted(missing))}")
     return version
+
+
+def _missing(connection: sqlite3.Connection, table: str) -> set[str]:
+    """Return the columns that a table lacks; a table that is not there lacks none."""
+    database = Database(connection)
+    if table not in database.table_names():
+        return set()
+    return set(_established_columns(table)) - set(database[table].columns_dict)
 
 
 @lru_cache(maxsize=8)
@@ -235,9 +246,27 @@ def _established_columns(table: str) -> frozenset[str]:
         return frozenset(Database(scratch)[table].columns_dict)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a list made by the established program (schema 0) to our schema."""
+def migrate(path: Path, connection: sqlite3.Connection) -> None:
+    """Bring a list made by the established program (schema 0) to our schema.
+
+    Raises
+    ------
+    InputError
+        When the list is so old that it does not say what cannot be known otherwise.
+    """
     connection.execute("BEGIN IMMEDIATE")
+    for table in ("todolist", "diagnostics"):
+        for column in _missing(connection, table):
+            connection.execute(queries()[f"migrate_add_{column}"])
+            if fill := queries().get(f"migrate_fill_{column}"):
+                connection.execute(fill)
+    unknown = connection.execute(queries()["migrate_unknown_cadence"]).fetchone()
+    if unknown is not None:
+        raise InputError(path, f"does not say the cadence of '{unknown[0]}' targets of sector "
+                               f"{unknown[1]}; make the list again with run_make_todo.py")
+    if "starid" in Database(connection)["diagnostics"].columns_dict:
+        connection.execute(queries()["migrate_drop_starid"])
+    connection.execute(queries()["migrate_drop_index"])
     _add_own_tables(connection)
     _add_indexes_and_views(connection)
     connection.execute(queries()["migrate_0_to_1"])

@@ -235,7 +235,7 @@ def test_missing_columns_are_named(tmp_path):
     path = tmp_path / "todo.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE todolist (priority INTEGER, starid INTEGER)")
-    with pytest.raises(InputError, match="lacks the columns cadence, camera, cbv_area, ccd"):
+    with pytest.raises(InputError, match="lacks the columns camera, cbv_area, ccd"):
         Todo(path)
 
 
@@ -357,6 +357,53 @@ def test_established_file_is_taken_over(tmp_path):
         assert todo.count() == {Status.OK: 2, Status.SKIPPED: 1}
         todo.reset_all()
         assert [len(group) for group in todo.tiles()] == [1, 1, 1]      # tiles are not known
+
+
+def old_list(path, sector=1):
+    """Write a list as the established program made them in its first years."""
+    with closing(sqlite3.connect(path)) as old:
+        for name in ("create_todolist", "create_diagnostics", "create_photometry_skipped"):
+            old.execute(queries()[name])
+        old.execute("ALTER TABLE todolist DROP COLUMN cadence")
+        for column in ("edge_flux", "worker_wait_time", "method_used"):
+            old.execute(f"ALTER TABLE diagnostics DROP COLUMN {column}")
+        old.execute("ALTER TABLE diagnostics ADD COLUMN starid INTEGER NOT NULL DEFAULT 0")
+        old.execute("CREATE UNIQUE INDEX unique_target_idx ON todolist "
+                    "(starid, datasource, sector, camera, ccd)")
+        old.execute("INSERT INTO todolist VALUES "
+                    f"(1, 11, {sector}, 'ffi', 3, 2, NULL, 6, 1, 321), "
+                    f"(2, 11, {sector}, 'tpf', 3, 2, NULL, 6, 3, 321), "
+                    f"(3, 12, {sector}, 'tpf:11', 3, 2, 'psf', 7, 1, 321), "
+                    f"(4, 13, {sector}, 'ffi', 3, 2, NULL, 8, 6, 321)")
+        old.execute("INSERT INTO diagnostics (priority, starid, elaptime, mean_flux, errors) "
+                    "VALUES "
+                    "(1, 11, 2.5, 800.0, NULL), (3, 12, 1.5, 300.0, NULL), "
+                    "(2, 11, 3.5, 900.0, 'Automatically switched to Halo photometry')")
+        old.commit()
+
+
+def test_list_of_the_first_years_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "todo.sqlite"
+    old_list(path)
+    with Todo(path) as todo:
+        todo.reset_interrupted()
+        assert [task.starid for task in todo.tasks()] == [13]
+        run(todo, todo.tasks())
+    assert query(path, "SELECT cadence FROM todolist ORDER BY priority") == [
+        (1800,), (120,), (120,), (1800,)]
+    assert query(path, "SELECT priority, method_used, mean_flux FROM diagnostics ORDER BY 1") == [
+        (1, "aperture", 800.0), (2, "halo", 900.0), (3, "psf", 300.0), (4, "aperture", 1500.0)]
+    assert query(path, "SELECT name FROM pragma_index_info('unique_target_idx')")[-1] == (
+        "cadence",)
+
+
+def test_list_whose_cadence_cannot_be_known_is_left_alone(tmp_path):
+    path = tmp_path / "todo.sqlite"
+    old_list(path, sector=30)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="cadence of 'tpf' targets of sector 30"):
+        Todo(path)
+    assert path.read_bytes() == before
 
 
 # What there is to do.
