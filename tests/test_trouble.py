@@ -16,6 +16,8 @@ from photometry.io import layout
 from photometry.io.scratch import require_free
 from tests.conftest import NO_MOUNT, ROOT
 from tests.pipeline import run_photometry, simulate
+from tests.running import Run
+from tests.running import fresh as fresh_crowd
 
 DATE = "1600000000"               # SOURCE_DATE_EPOCH of files that must be equal
 MARGIN = 64 * 1024                # bytes that a file system needs for itself
@@ -159,6 +161,21 @@ class TestFullDisk:
         assert "cannot be written: the disk is full" in told(capfd)
         disk.filler.unlink()
         run_photometry(disk.folder, tmp_path / "out")
+
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_disk_that_fills_up_in_mid_run(self, crowd, undisturbed, disk, workers, monkeypatch):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", DATE)
+        run = Run(fresh_crowd(crowd, disk.folder / "data"), "--workers", workers)
+        run.wait_for_lightcurve()
+        disk.fill()
+        code, told = run.end()
+        assert code == console.UNUSABLE
+        assert "cannot be written: the disk is full" in told
+        assert len(told.splitlines()) == 1
+        disk.filler.unlink()
+        assert run.finish() == undisturbed
 
 
 READ_ONLY: dict[str, Callable[[Path], int]] = {

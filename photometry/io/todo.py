@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from photometry.core.errors import InputError, TodoError
+from photometry.core.errors import InputError, PhotometryError, TodoError
 from photometry.core.ids import CcdId, Select, Task
 from photometry.core.outcome import Result, Status
 from photometry.core.overlaps import Measured, settle
@@ -80,6 +80,8 @@ class Todo:
             self._lock = todo_file.lock(self.path)
             try:
                 self._connection = todo_file.open_writable(self.path)
+                if self._lock is None:
+                    self._refuse_beside_others()
             except BaseException:
                 todo_file.unlock(self.path, self._lock)
                 raise
@@ -97,6 +99,15 @@ class Todo:
             raise TodoError(f"{path}: exists already; use --overwrite to make it anew")
         todo_file.make(path, rows)
 
+    def _refuse_beside_others(self) -> None:
+        """Believe the leases where the file system cannot keep two writers apart."""
+        for host, until in self._query("select_at_work", (timestamp(),)):
+            self._connection.close()
+            raise TodoError(
+                f"{self.path}: a run on {host} may be writing to it, and this file system has no "
+                f"locks to tell; wait until {until}, or if you know that it has ended, "
+                "delete its rows from the table 'leases'")
+
     def __enter__(self) -> Self:
         return self
 
@@ -106,15 +117,15 @@ class Todo:
 
     def close(self) -> None:
         """Leave a single plain file behind and let others write."""
-        if self._writable:
-            try:
+        try:
+            if self._writable:
                 with todo_file.explained(self.path):
                     self._connection.execute("PRAGMA busy_timeout = 0")
                     self._connection.execute("PRAGMA journal_mode = DELETE")
-            except TodoError:
-                pass    # somebody reads at this moment: the log stays beside the file
-        self._connection.close()
-        if self._lock is not None:
+        except PhotometryError:
+            pass    # somebody reads at this moment, or the disk is full: the log stays beside it
+        finally:
+            self._connection.close()
             todo_file.unlock(self.path, self._lock)
             self._lock = None
 

@@ -206,6 +206,10 @@ FROM todolist JOIN leases USING (priority) WHERE status = 6 AND attempt >= ? AND
 -- name: select_attempts: how often a row was begun without coming to an end
 SELECT attempt FROM leases WHERE priority = ?;
 
+-- name: select_at_work: hosts of runs that have not ended and hold rows for some time yet
+SELECT host, max(until) FROM leases JOIN runs USING (run)
+WHERE ended IS NULL AND until > ? GROUP BY run;
+
 -- name: select_begun: rows that are not pending
 SELECT priority FROM todolist WHERE status IS NOT NULL AND {where};
 

@@ -53,10 +53,11 @@ def explained(path: Path) -> Iterator[None]:
         raise
 
 
-def lock(path: Path) -> IO[str]:
+def lock(path: Path) -> IO[str] | None:
     """Make this process the only writer of a to-do list until `unlock`.
 
-    The operating system frees the lock of a process that dies.
+    The operating system frees the lock of a process that dies. None: this file system has no
+    locks.
     """
     name = path.with_name(path.name + LOCK_SUFFIX)
     while True:
@@ -70,17 +71,19 @@ def lock(path: Path) -> IO[str]:
             held.close()
             raise TodoError(f"{path}: another program is writing to it") from error
         except OSError:
-            return held     # a file system without locks: SQLite's own must do
+            unlock(path, held)
+            return None
         # The previous holder may have removed the name between our opening and locking it.
         if name.exists() and name.stat().st_ino == os.fstat(held.fileno()).st_ino:
             return held
         held.close()
 
 
-def unlock(path: Path, held: IO[str]) -> None:
-    """Give up the lock."""
-    path.with_name(path.name + LOCK_SUFFIX).unlink(missing_ok=True)
-    held.close()
+def unlock(path: Path, held: IO[str] | None) -> None:
+    """Give up the lock, if there is one."""
+    if held is not None:
+        path.with_name(path.name + LOCK_SUFFIX).unlink(missing_ok=True)
+        held.close()
 
 
 def make(path: Path, rows: Iterable[tuple[Task, int | None]]) -> None:

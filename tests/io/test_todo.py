@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import sqlite3
@@ -248,6 +249,25 @@ def test_second_writer_gets_a_clear_error(path):
         with Todo(path, readonly=True) as reader:
             assert reader.count() == {None: 7}
     Todo(path).close()
+
+
+def without_locks(*_):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_leases_keep_a_second_writer_away_where_there_are_no_locks(path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", without_locks)
+    with Todo(path) as todo:
+        todo.begin_run("0.1.0", "")
+        todo.start(todo.tasks(Select(starids=(11,))), lease_s=60)
+        with pytest.raises(TodoError, match=r"may be writing to it.* no locks .*; wait until"):
+            Todo(path)
+        todo.end_run(75)
+        Todo(path).close()              # it has ended, and said so
+        todo.begin_run("0.1.0", "")
+        todo.start(todo.tasks(Select(starids=(12,))), lease_s=-1)
+        Todo(path).close()              # its time is over
+    assert [file.name for file in path.parent.iterdir()] == ["todo.sqlite"]
 
 
 def test_foreign_writer_gets_a_clear_error(path, monkeypatch):
