@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,9 @@ class TinyDisk:
 
     def fill(self, leave: int = 0) -> None:
         """Leave so many bytes free."""
-        with self.filler.open("wb") as file:
-            file.write(bytes(max(0, self.free() - leave)))
+        with suppress(OSError), self.filler.open("wb", buffering=0) as file:
+            while (room := self.free() - leave) > 0:        # others may be writing, too
+                file.write(bytes(min(room, 2**16)))
 
     def remount(self, option: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{option}", self.folder], check=True)
