@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from photometry.core.errors import PhotometryError
@@ -18,7 +19,12 @@ from photometry.io.todo import Todo
 
 LITTLE_DISK = 5e9         # bytes
 SHOWN = 10
+PATIENCE_S = 60
 _ASK_MPI = "from mpi4py import MPI; print(MPI.Get_library_version())"
+_COUNT = "from mpi4py import MPI; print(MPI.COMM_WORLD.Get_size(), flush=True)"
+# What Open MPI wants where it is tried by root, or on a machine with one core.
+_ANYWHERE = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+             "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,13 @@ class Finding:
 def examine(environment: Mapping[str, str], folder: Path | None = None,
             output: Path | None = None) -> Iterator[Finding]:
     """Yield what is found about the installation, and about the folders if there are any."""
-    yield _mpi()
+    yield _mpi(environment)
     yield (Finding("HDF5 filters", "bitshuffle and LZ4 work") if probes.filters_work() else
            Finding("HDF5 filters", "cubes cannot be read", "pip install hdf5plugin"))
     yield _threads(environment)
+    yield _ephemerides()
     if folder is None:
+        yield from _disk(Path.cwd())
         return
     for place in dict.fromkeys((folder, output)):
         if place is not None and place.is_dir():
@@ -51,7 +59,7 @@ def examine(environment: Mapping[str, str], folder: Path | None = None,
         yield from _list(folder, output)
 
 
-def _mpi() -> Finding:
+def _mpi(environment: Mapping[str, str]) -> Finding:
     launcher = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{os.defpath}") \
         or shutil.which("mpiexec")
     asked = subprocess.run([sys.executable, "-c", _ASK_MPI], capture_output=True, text=True,
@@ -63,10 +71,30 @@ def _mpi() -> Finding:
     if launcher is None:
         return Finding("MPI", f"{name}, but no mpiexec",
                        "put the mpiexec of the same MPI into PATH, or use srun")
+    problem = _launch_problem(launcher, environment)
+    if problem:
+        return Finding("MPI", f"{name}, {launcher}: {problem}",
+                       "put the mpiexec of the same MPI first in PATH, or use srun")
     tolerant = ("; lost ranks are survived with mpiexec --with-ft ulfm"
                 if name.startswith("Open MPI v5") else
                 "; a lost rank ends the job, and the same command again finishes it")
     return Finding("MPI", f"{name}, {launcher}{tolerant}")
+
+
+def _launch_problem(launcher: str, environment: Mapping[str, str]) -> str:
+    """Launch two processes that count each other; return "" where they do."""
+    try:
+        done = subprocess.run([launcher, "-n", "2", sys.executable, "-c", _COUNT],
+                              env={**environment, **_ANYWHERE}, capture_output=True, text=True,
+                              timeout=PATIENCE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return f"two processes could not be started: {problem}"
+    if done.stdout.split() == ["2", "2"]:
+        return ""
+    if done.stdout.split() == ["1", "1"]:
+        return "two processes know nothing of each other: launcher and library do not match"
+    told = done.stderr.strip().splitlines()
+    return f"two processes could not be started: {told[-1] if told else 'no reason given'}"
 
 
 def _threads(environment: Mapping[str, str]) -> Finding:
@@ -76,6 +104,13 @@ def _threads(environment: Mapping[str, str]) -> Finding:
         return Finding("threads", found)
     return Finding("threads", found or "numerical libraries take as many as they like",
                    "export OMP_NUM_THREADS=1: the program is parallel by processes")
+
+
+def _ephemerides() -> Finding:
+    tables = "tables of JPL's Horizons can be read (--ephemeris)"
+    if find_spec("spiceypy"):
+        return Finding("ephemerides", f"{tables}, and SPICE kernels")
+    return Finding("ephemerides", f"{tables}; SPICE kernels after pip install spiceypy")
 
 
 def _disk(place: Path) -> Iterator[Finding]:

@@ -21,7 +21,8 @@ def merge_todo(sources: Sequence[Path], target: Path, overwrite: bool = False) -
     Raises
     ------
     UsageError
-        When lists were made by different versions or settings, or have different results.
+        When lists were made by different versions or settings, or have different results, or
+        describe a star differently.
     """
     if len(sources) < 2:
         raise UsageError(f"{len(sources)} list to join: expected two or more")
@@ -35,6 +36,7 @@ def merge_todo(sources: Sequence[Path], target: Path, overwrite: bool = False) -
     for path in sources:
         for task, tile in rows_of(path):
             known = rows.setdefault(key_of(task), (task, tile))
+            _refuse_another(path, task, known[0])
             numbers_differ |= known[0].priority != task.priority
     numbers_differ |= len({task.priority for task, _ in rows.values()}) < len(rows)
     joined = _numbered(list(rows.values())) if numbers_differ else sorted(
@@ -56,6 +58,15 @@ def merge_todo(sources: Sequence[Path], target: Path, overwrite: bool = False) -
 def key_of(task: Task) -> tuple:
     """Return what makes a row the same row in another list."""
     return task.starid, task.datasource, task.ccd, task.cadence_s
+
+
+def _refuse_another(path: Path, task: Task, known: Task) -> None:
+    """Insist that lists were made from the same catalog: it decides who keeps shared light."""
+    for name in ("tmag", "method", "cbv_area"):
+        here, there = getattr(task, name), getattr(known, name)
+        if here != there and not (here != here and there != there):     # both NaN
+            raise UsageError(f"{path}: TIC {task.starid} ({task.datasource}) has {name} {here}, "
+                             f"and {there} in another list")
 
 
 def _numbered(rows: list[tuple[Task, int | None]]) -> list[tuple[Task, int | None]]:

@@ -1,3 +1,5 @@
+import os
+import shutil
 import sqlite3
 
 import pytest
@@ -10,6 +12,7 @@ from photometry.io.todo import Todo
 from photometry.stages.doctor import examine, orphans
 
 CCD = CcdId(1, 2, 3)
+WITHOUT_THREADS = {name: value for name, value in os.environ.items() if "THREADS" not in name}
 
 
 def light(output, starid):
@@ -32,6 +35,10 @@ def folder(tmp_path):
     return tmp_path
 
 
+def by_subject(*arguments):
+    return {finding.subject: finding for finding in examine(*arguments)}
+
+
 def test_orphans_are_found(folder):
     output = folder / "lightcurves"
     stray = light(output, 102)
@@ -43,23 +50,40 @@ def test_orphans_are_found(folder):
 
 def test_each_finding_says_how_to_mend_it(folder):
     light(folder / "lightcurves", 102)
-    found = {finding.subject: finding for finding in examine({}, folder, folder / "lightcurves")}
+    found = by_subject(WITHOUT_THREADS, folder, folder / "lightcurves")
     assert found["threads"].mend.startswith("export OMP_NUM_THREADS=1")
     assert found["orphans"].mend
     assert "2 rows, 1 to do" in found["to-do list"].told
     assert not found["HDF5 filters"].mend
     assert not found["file locks"].mend
     assert "wal" in found["journal"].told
-    good = {finding.subject: finding for finding in examine({"OMP_NUM_THREADS": "1"})}
+    good = by_subject({**os.environ, "OMP_NUM_THREADS": "1"})
     assert not good["threads"].mend
-    assert set(good) == {"MPI", "HDF5 filters", "threads"}
+    assert set(good) == {"MPI", "HDF5 filters", "threads", "ephemerides", "disk", "file locks",
+                         "journal"}
+
+
+@pytest.mark.mpi
+def test_mpi_is_tried(tmp_path, monkeypatch):
+    def told():
+        return next(examine({**os.environ, "OMP_NUM_THREADS": "1"}))
+
+    assert not told().mend
+    launcher = tmp_path / "mpiexec"         # starts two processes that know nothing of each other
+    launcher.write_text('#!/bin/bash\nshift 2\n"$@"\n"$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: str(launcher))
+    assert "two processes know nothing of each other" in told().told
+    assert "put the mpiexec of the same MPI first" in told().mend
+    launcher.write_text("#!/bin/bash\necho 'no slots here' >&2\nexit 1\n")
+    assert "could not be started: no slots here" in told().told
 
 
 def test_an_unusable_list_is_a_finding(folder):
     with sqlite3.connect(folder / "todo.sqlite") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    found = {finding.subject: finding for finding in examine({}, folder)}
+    found = by_subject(WITHOUT_THREADS, folder)
     assert "newer version" in found["to-do list"].told
     assert found["to-do list"].mend
 

@@ -91,6 +91,20 @@ def test_lists_that_contradict_each_other_are_refused(tmp_path, changes, problem
     assert not (tmp_path / "todo.sqlite").exists()
 
 
+@pytest.mark.parametrize(("changes", "problem"), [
+    ({"tmag": 9.25}, "TIC 101 .* has tmag 9.25, and 9.0 in another list"),
+    ({"method": "psf"}, "has method psf, and None"), ({"tmag": math.nan}, "has tmag nan"),
+    ({"cbv_area": 7}, "has cbv_area 7")])
+def test_lists_of_different_catalogs_are_refused(tmp_path, changes, problem):
+    (first, tile), *others = rows()
+    changed = [(replace(first, **changes), tile), *others]
+    parts = [make(tmp_path / "a" / "todo.sqlite"),
+             make(tmp_path / "b" / "todo.sqlite", None, changed)]
+    with pytest.raises(UsageError, match=problem):
+        merge_todo(parts, tmp_path / "todo.sqlite")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_what_is_no_list_or_is_there_is_refused(tmp_path):
     path = make(tmp_path / "a" / "todo.sqlite")
     with pytest.raises(InputError, match="does not exist"):
