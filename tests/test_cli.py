@@ -268,11 +268,13 @@ class TestExample:
         assert before == {path: path.read_bytes()
                           for path in (ROOT / "tests/input").rglob("*.sqlite*")}
 
-    def test_debug_explains_every_step(self, run):
-        done = run("--debug")
-        for word in ("position", "stamp", "cadences", "motion", "level", "candidates", "share",
-                     "contamination"):
-            assert word in done.stdout
+    @pytest.mark.parametrize(("method", "words"), [
+        ("aperture", ("level", "candidates", "share", "contamination")),
+        ("linpsf", ("fit", "shift", "systematic"))])
+    def test_debug_explains_every_step(self, run, method, words):
+        done = run("--debug", "--method", method)
+        for word in ("position", "stamp", "cadences", "motion", *words):
+            assert f"  {word}: " in done.stdout
 
     @pytest.mark.plot
     def test_plot_saves_a_figure(self, run, tmp_path):

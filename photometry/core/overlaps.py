@@ -2,7 +2,9 @@
 
 Two stars compete when the centre of one lies in the aperture of the other. Stars are settled
 brightest first (ties by `starid`): a star that competes with one already kept is skipped, and
-a skipped star skips nobody. Nothing depends on who was measured first.
+a skipped star skips nobody. A star whose method tells it from its neighbours is not skipped for
+being in another's aperture, only for what its own method could not separate. Nothing depends
+on who was measured first.
 """
 
 import math
@@ -23,6 +25,7 @@ class Measured:
     task: Task
     status: Status
     neighbours: tuple[int, ...] = ()      # other stars whose centre lies in the aperture
+    separated: bool = False               # the method tells it from all other stars
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +88,15 @@ def _skips_in_group(rows: list[Measured]) -> dict[int, int]:
 
 def _rivals(rows: list[Measured],
             by_star: dict[int, list[Measured]]) -> dict[int, list[Measured]]:
-    """List for each priority the rows it shares light with, both ways."""
+    """List for each priority the rows that may take its light."""
     rivals: dict[int, list[Measured]] = defaultdict(list)
     for row in rows:
         for starid in row.neighbours:
             for other in by_star.get(starid, ()):
                 if other.task.starid != row.task.starid:
                     rivals[row.task.priority].append(other)
-                    rivals[other.task.priority].append(row)
+                    if not other.separated:
+                        rivals[other.task.priority].append(row)
     return rivals
 
 

@@ -272,12 +272,14 @@ class Todo:
 
     # Who keeps shared light.
 
-    def settle_overlaps(self, output_root: Path,
+    def settle_overlaps(self, output_root: Path, separating: frozenset[str] = frozenset(),
                         touched: Iterable[tuple[CcdId, int]] | None = None) -> list[Path]:
         """Skip rows whose light a brighter row keeps; return their files, to be removed.
 
         Parameters
         ----------
+        separating
+            Methods that tell a star from its neighbours.
         touched
             CCD and cadence of what has changed, where anything may have to be settled anew;
             None settles everything.
@@ -288,7 +290,7 @@ class Todo:
         """
         where, values = where_touched(touched)
         with self.transaction():
-            rows = self._measured(where, values)
+            rows = self._measured(separating, where, values)
             verdict = settle(rows)
             before = {row.task.priority for row in rows if row.status == Status.SKIPPED}
             self._set_status(sorted(set(verdict.skipped_by) - before), Status.SKIPPED)
@@ -310,13 +312,15 @@ class Todo:
         return {path for name, in self._query("select_kept_files")
                 for path in self._places(name, output_root)}
 
-    def _measured(self, where: str, values: Sequence[Any]) -> list[Measured]:
+    def _measured(self, separating: frozenset[str], where: str,
+                  values: Sequence[Any]) -> list[Measured]:
         """Return the rows with a result and the stars in their apertures."""
         overlaps: dict[int, list[int]] = {}
         for priority, starid in self._query("select_overlaps", values, where):
             overlaps.setdefault(priority, []).append(starid)
-        return [Measured(task_of(row), Status(status), tuple(overlaps.get(row[0], ())))
-                for *row, status in self._query("select_measured", values, where)]
+        return [Measured(task_of(row), Status(status), tuple(overlaps.get(row[0], ())),
+                         used in separating)
+                for *row, status, used in self._query("select_measured", values, where)]
 
     # About runs and the whole list.
 

@@ -166,8 +166,10 @@ FROM todolist WHERE status IS NULL AND {where}
 ORDER BY priority LIMIT 1 OFFSET ?;
 
 -- name: select_measured: rows that have a result, for the settlement
-SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area, status
-FROM todolist WHERE status IN (1, 3, 5) AND {where} ORDER BY priority;
+SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area, status,
+       method_used
+FROM todolist LEFT JOIN diagnostics USING (priority)
+WHERE status IN (1, 3, 5) AND {where} ORDER BY priority;
 
 -- name: select_overlaps: stars in the apertures of rows
 SELECT o.priority, o.starid FROM overlaps o JOIN todolist t USING (priority)

@@ -1,7 +1,8 @@
 """Photometric methods: a module's file name is the method's name.
 
 A method module has a frozen dataclass `Settings`, a function
-`measure(stamp, settings) -> Outcome`, and a tuple `REFERENCES` of bibcodes.
+`measure(stamp, settings) -> Outcome`, and a tuple `REFERENCES` of bibcodes. One that tells a star
+from its neighbors, so that `neighbours` are those it could not tell, says `SEPARATES = True`.
 """
 
 from importlib import import_module
@@ -22,3 +23,8 @@ def get(name: str) -> ModuleType:
     if name not in names():
         raise UsageError(f"there is no method '{name}'; there are: {', '.join(names())}")
     return import_module(f"{__name__}.{name}")
+
+
+def separating() -> frozenset[str]:
+    """Return the names of the methods that tell a star from its neighbors."""
+    return frozenset(name for name in names() if getattr(get(name), "SEPARATES", False))

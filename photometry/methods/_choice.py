@@ -9,6 +9,7 @@ from photometry.core.flags import is_good
 from photometry.core.outcome import Note
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
+from photometry.methods._drifting import change_coefficients
 from photometry.methods._scene import Scene
 
 SAMPLED_CADENCES = 16             # enough for a typical error per pixel
@@ -24,6 +25,7 @@ class Rules:
     noise_margin: float               # more noise than the least allowed, to hold more light
     fraction_goal: float              # of the target's light within reach, worth that noise
     neighbour_error: float            # relative error of the light of neighbours
+    floor: float                      # relative noise that no aperture avoids
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class PixelNoise:
 
     variance: NDArray[np.float64]     # (R, C) (e-/s)^2, typical of one cadence
     common: float                     # e-/s per pixel, moves all pixels together
-    motion: NDArray[np.float64]       # (2, 2) covariance of the drift, pixels^2
+    motion: NDArray[np.float64]       # (6, 6) covariance of `change_coefficients`
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,8 @@ def sample_cadences(stamp: Stamp) -> NDArray[np.int_]:
 def sample_noise(stamp: Stamp, some: NDArray[np.int_]) -> PixelNoise:
     """Return the typical noise of the pixels from the cadences with indices `some`."""
     variance = _filled(nan_mean(stamp.pixels.flux_err[some].astype(float) ** 2))
-    drift = stamp.drift[is_good(stamp.pixels.cadences.quality)]
-    drift = drift[np.all(np.isfinite(drift), axis=1)]
-    motion = np.cov(drift.T) if len(drift) > 1 else np.zeros((2, 2))
-    return PixelNoise(variance, _common_sigma(stamp), motion)
+    moved = change_coefficients(stamp)[is_good(stamp.pixels.cadences.quality)]
+    return PixelNoise(variance, _common_sigma(stamp), moved.T @ moved / len(moved))
 
 
 def _filled(variance: NDArray) -> NDArray[np.float64]:
@@ -88,7 +88,7 @@ def _common_sigma(stamp: Stamp) -> float:
     return float(np.sqrt(variance)) if np.isfinite(variance) else 0.0
 
 
-def choose(scene: Scene, noise: PixelNoise, image: NDArray, allowed: NDArray[np.bool_],
+def choose(scene: Scene, noise: PixelNoise, changes: NDArray, allowed: NDArray[np.bool_],
            forced: NDArray[np.bool_], rules: Rules) -> Choice:
     """Return the best of the apertures that grow in order of expected signal over variance.
 
@@ -98,20 +98,22 @@ def choose(scene: Scene, noise: PixelNoise, image: NDArray, allowed: NDArray[np.
 
     Parameters
     ----------
-    image : (R, C)
-        Mean image, e-/s, whose gradient tells what motion does.
+    changes : (6, R, C)
+        From `change_terms`: what motion does.
     allowed, forced : (R, C)
         Pixels that may be used, and those that must be (the trails of saturated stars).
     """
     order = _order(scene, noise, allowed, forced)
-    sums = np.cumsum(_terms(scene, noise, image).reshape(9, -1)[:, order], axis=1)
-    share, variance, others = sums[:3]
+    terms = [scene.share, np.nan_to_num(noise.variance), scene.others, *changes]
+    sums = np.cumsum(np.reshape(terms, (len(terms), -1))[:, order], axis=1)
+    share, variance, others, *moved = sums
     count = np.arange(1, len(order) + 1)
-    moving = _moving_variance(sums[3:5], sums[5:], noise.motion)
+    moving = np.einsum("in,ij,jn->n", moved, noise.motion, moved)
     total = variance + (count * noise.common) ** 2 + moving
     signal = scene.target_flux * np.maximum(share, 1e-9)
     relative = np.sqrt(np.maximum(total, 0.0)) / signal
-    cost = relative * np.hypot(1.0, rules.neighbour_error * others / signal / FLUX_TOLERANCE)
+    steady = np.hypot(relative, rules.floor)
+    cost = steady * np.hypot(1.0, rules.neighbour_error * others / signal / FLUX_TOLERANCE)
     start = min(max(rules.min_pixels, int(forced.sum())), len(order)) - 1
     least, chosen = _compare(cost, share, start, rules)
     mask = np.zeros(allowed.shape, dtype=bool)
@@ -125,38 +127,6 @@ def _order(scene: Scene, noise: PixelNoise, allowed: NDArray, forced: NDArray) -
     rank = np.where(forced, np.inf, np.nan_to_num(rank))
     candidates = np.flatnonzero(allowed | forced)
     return candidates[np.argsort(-rank.flat[candidates], kind="stable")]
-
-
-def _terms(scene: Scene, noise: PixelNoise, image: NDArray) -> NDArray[np.float64]:
-    """Return what adds up over pixels (9, R, C).
-
-    Share, variance, light of others, then the change of light with motion: two first and four
-    second derivatives.
-    """
-    light = np.where(np.isfinite(image), image, scene.light)
-    first = [_slope(light, axis) for axis in (0, 1)]
-    second = [_slope(slope, axis) for slope in first for axis in (0, 1)]
-    return np.stack([scene.share, np.nan_to_num(noise.variance), scene.others, *first, *second])
-
-
-def _slope(image: NDArray, axis: int) -> NDArray[np.float64]:
-    return np.gradient(image, axis=axis) if image.shape[axis] > 1 else np.zeros_like(image)
-
-
-def _moving_variance(first: NDArray, second: NDArray, motion: NDArray) -> NDArray[np.float64]:
-    """Return the variance (N,) of light that changes by first.d + d.second.d / 2 with motion d.
-
-    The second order is what remains in an aperture centred on its star.
-
-    Parameters
-    ----------
-    first, second : (2, N), (4, N)
-    motion : (2, 2)
-        Covariance of d, taken as normal.
-    """
-    bent = np.einsum("ijn,jk->nik", second.reshape(2, 2, -1), motion)
-    return (np.einsum("in,ij,jn->n", first, motion, first)
-            + 0.5 * np.einsum("nij,nji->n", bent, bent))
 
 
 def _compare(cost: NDArray, share: NDArray, start: int, rules: Rules) -> tuple[int, int]:

@@ -27,6 +27,7 @@ class Fraction:
     """Share of the target's light in an aperture."""
 
     value: float
+    error: float
     model: float                  # from the PRF alone
     weight: float                 # of the mean image, 0..1
 
@@ -58,7 +59,8 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
             best, best_error = part / whole * share, measured_error
     weight = error**2 / (error**2 + best_error**2) if error > 0 else 0.0
     moved = np.clip(weight * (best - model), -BELIEVABLE * error, BELIEVABLE * error)
-    return Fraction(float(min(model + moved, 1.0)), model, float(weight))
+    known = np.hypot((1.0 - weight) * error, weight * min(best_error, error))
+    return Fraction(float(min(model + moved, 1.0)), float(known), model, float(weight))
 
 
 def _modelled(share: NDArray, broad: NDArray, mask: NDArray[np.bool_]) -> tuple[float, float]:

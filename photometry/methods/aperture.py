@@ -6,7 +6,7 @@ which PRF, noise, motion and neighbours promise the least scatter. The idea of c
 watershed on the summed image is that of K2P2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
 from photometry.methods._choice import Choice, Rules, choose, sample_cadences, sample_noise
 from photometry.methods._clusters import connected_to, fill_holes
+from photometry.methods._drifting import change_coefficients, change_terms
 from photometry.methods._fraction import Fraction, find_fraction
 from photometry.methods._scene import NO_PRF, Scene, build_scene
 from photometry.methods._segment import Finder, find_segment, stars_in
@@ -42,9 +43,10 @@ class Settings:
     min_pixels: int = 4               # in a cluster and in an aperture
     blur: float = 0.5                 # pixels, before peaks are looked for
     watershed: bool = True            # divide clusters among the stars in them
-    noise_margin: float = 0.15        # more noise than the least allowed, to hold more light
-    fraction_goal: float = 0.97       # of the target's light in free pixels, worth that noise
+    noise_margin: float = 0.05        # more noise than the least allowed, to hold more light
+    fraction_goal: float = 0.995      # of the target's light in free pixels, worth that noise
     neighbour_error: float = 0.1      # relative error of the light of neighbours
+    floor_ppm: float = 20.0           # noise in an hour that no aperture avoids
     overflow: bool = True             # follow the columns into which saturated stars bleed
     saturation_tmag: float = 7.0      # stars in one basin together brighter than this overflow
     halo_tmag: float = 6.0            # stars brighter than this may be left to the halo method
@@ -66,11 +68,11 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if not scene.share.sum() > 0:
         return Decline(NO_PRF)
     segment = find_segment(stamp, scene, usable, _finder(settings))
-    allowed = usable & ~segment.claimed
+    allowed, changes = usable & ~segment.claimed, change_terms(stamp, scene)
     decisions, choice = segment.decisions, None
     if segment.mask.any():
-        choice = choose(scene, noise, stamp.pixels.sumimage, allowed, segment.trails,
-                        _rules(settings))
+        choice = choose(scene, noise, changes, allowed, segment.trails,
+                        _rules(stamp, settings))
         decisions = (*decisions, choice.explain())
     mask, notes = find_aperture(stamp, choice, usable, settings.min_pixels)
     if mask.sum() < settings.min_pixels:
@@ -82,7 +84,12 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if not np.isfinite(stamp.pixels.flux_err[:, mask]).all(axis=1).any():
         notes = (*notes, Note(NO_ERRORS, "some pixel of the aperture never has an uncertainty"))
     core = mask if segment.trails.any() else find_core(stamp, mask)
-    return _measurement(stamp, scene, mask, core, fraction, settings, notes, decisions)
+    found = _measurement(stamp, scene, mask, core, fraction, settings, notes, decisions)
+    # What moves in and out of the aperture is known by its size, and stays in the sum.
+    moving = change_coefficients(stamp) @ changes[:, mask].sum(axis=1)
+    curve = replace(found.lightcurve, flux_err=np.hypot(found.lightcurve.flux_err, moving))
+    fit_error = float(np.sum(scene.share[usable] ** 2 / noise.variance[usable]) ** -0.5)
+    return replace(found, lightcurve=curve, fit_error=fit_error)
 
 
 def _finder(settings: Settings) -> Finder:
@@ -90,9 +97,10 @@ def _finder(settings: Settings) -> Finder:
                   settings.overflow, settings.saturation_tmag)
 
 
-def _rules(settings: Settings) -> Rules:
+def _rules(stamp: Stamp, settings: Settings) -> Rules:
+    hours = np.median(stamp.pixels.cadences.exposure_s) / 3600.0
     return Rules(settings.min_pixels, settings.noise_margin, settings.fraction_goal,
-                 settings.neighbour_error)
+                 settings.neighbour_error, 1e-6 * settings.floor_ppm / float(np.sqrt(hours)))
 
 
 def find_usable(stamp: Stamp, some: NDArray[np.int_]) -> NDArray[np.bool_]:
@@ -180,6 +188,8 @@ def _measurement(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
         lightcurve=sum_pixels(stamp.pixels, mask, core),
         aperture=aperture_bits(stamp.pixels.collected, mask, core),
         contamination=contamination, flux_fraction=fraction.value,
+        systematic=float(np.hypot(fraction.error / fraction.value,
+                                  settings.neighbour_error * others / own)),
         neighbours=tuple(inside[inside != stamp.target.starid].tolist()),
         notes=notes, decisions=(*decisions, *notes, share, impure),
         extras=_cards(settings, contamination))

@@ -29,6 +29,7 @@ from photometry.methods._sources import Sources, find_sources
 from photometry.methods._sums import aperture_bits
 
 REFERENCES = ("2000A&AS..144..363A",)
+SEPARATES = True
 
 BLEND = "blend"
 LITTLE_LIGHT = "little_light"
@@ -108,7 +109,7 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
                            "PRF and neighbors"))
     return Measurement(
         lightcurve=lightcurve, aperture=aperture_bits(stamp.pixels.collected, pixels.fitted),
-        contamination=contamination, flux_fraction=1.0,
+        contamination=contamination, flux_fraction=1.0, systematic=systematic,
         neighbours=tuple(sources.merged.tolist()), notes=notes, decisions=(*told, *notes),
         extras=_cards(model, share, systematic))
 

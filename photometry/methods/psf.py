@@ -31,6 +31,7 @@ from photometry.methods._sources import find_sources
 from photometry.methods._sums import aperture_bits
 
 REFERENCES = ("1987PASP...99..191S", "2000PASP..112.1360A")
+SEPARATES = True
 
 BLEND = "blend"
 LITTLE_LIGHT = "little_light"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from photometry import methods
 from photometry.core.errors import UsageError
 from photometry.core.ids import Task
 from photometry.core.outcome import Status
@@ -48,7 +49,7 @@ def merge_todo(sources: Sequence[Path], target: Path, overwrite: bool = False) -
             for path in sources:
                 add_results(todo, path, {task.priority: priorities[key_of(task)]
                                          for task, _ in rows_of(path)})
-            todo.settle_overlaps(todo.folder)
+            todo.settle_overlaps(todo.folder, methods.separating())
             count = todo.count()
     told = ", ".join(f"{'pending' if status is None else Status(status).name} {n_rows}"
                      for status, n_rows in sorted(count.items(), key=lambda one: one[0] or 0))

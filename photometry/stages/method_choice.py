@@ -9,13 +9,15 @@ A star's own scatter plays no part: what varies is not worse measured for it.
 3. A star of `HALO_TMAG` or brighter that aperture photometry cannot measure for whatever
    reason, or whose aperture loses more than `EDGE_SHARE` of the expected flux at the edge of
    the data, is left to halo photometry.
-4. Where more than `CROWDED` of the light in the aperture is other stars', a joint fit of all
-   stars is tried too; the one with the smaller predicted error is kept.
+4. A joint fit of all stars is tried too where more than `CROWDED` of the light in the aperture is
+   other stars', and where an ideal fit promises less than `PROMISE` of the aperture's noise. The
+   one with the smaller predicted error is kept; the fit anyway if the aperture holds the place
+   of a brighter star.
 
-The predicted error is sqrt(e^2 + b^2 + m^2) with e the median quoted error over the star's own
-flux, b = `NEIGHBOUR_ERROR` c / (1 - c), what an error of the neighbors' catalog fluxes does to an
-aperture with contamination c, and m by how many magnitudes the star's mean flux is farther from
-the catalog's than `MAGNITUDE_ERROR`.
+The predicted error is e sqrt(1 + (s / `FLUX_TOLERANCE`)^2): e the rms quoted error over the star's
+own flux, without the worst cadences; s the relative error of the mean flux that the method itself
+expects from PRF and neighbors, and by how many magnitudes the mean flux is farther from the
+catalog's than `MAGNITUDE_ERROR`.
 """
 
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photometry import methods
 from photometry.core.flags import ApertureFlag, is_good
@@ -37,8 +40,10 @@ CROWD_METHOD = "linpsf"
 HALO_TMAG = 6.0
 EDGE_SHARE = 0.01
 CROWDED = 0.1
-NEIGHBOUR_ERROR = 0.1
+PROMISE = 0.9
+FLUX_TOLERANCE = 0.01             # error of the mean flux as bad as the noise
 MAGNITUDE_ERROR = 0.5
+WORST_SHARE = 0.05                # of cadences, whose noise does not count
 CANNOT_GROW = "stamp cannot grow"
 TOO_MANY = "too many stamps tried"
 
@@ -96,8 +101,8 @@ def measure(bench: Bench, forced: str | None = None, listed: str | None = None) 
             lost = edge_share(trial.stamp, found, bench.limits)
             if trial.stamp.target.tmag <= HALO_TMAG and lost > EDGE_SHARE:
                 return _bright(bench, trial, f"{lost:.3f} of the expected flux is at the edge")
-            if found.contamination > CROWDED and CROWD_METHOD in methods.names():
-                return _crowded(bench, trial)
+            if fit_pays(trial, found) and CROWD_METHOD in methods.names():
+                return _fitted(bench, trial)
             return _explained(trial, "nothing speaks against an aperture")
         case Decline(reason, instead):
             if instead == BRIGHT_METHOD or trial.stamp.target.tmag <= HALO_TMAG:
@@ -120,24 +125,53 @@ def edge_share(stamp: Stamp, found: Measurement, limits: Box) -> float:
     return lost / expected if np.isfinite(expected) else 0.0
 
 
+def fit_pays(trial: Trial, found: Measurement) -> bool:
+    """Tell whether a joint fit may do better than an aperture."""
+    noise, own = _noise(trial, found), _own_flux(trial, found)
+    return (found.contamination > CROWDED or holds_brighter(trial, found)
+            or found.fit_error < PROMISE * noise * own)
+
+
+def holds_brighter(trial: Trial, found: Measurement) -> bool:
+    """Tell whether a brighter star is in the aperture, which would keep the light."""
+    stars = trial.stamp.stars
+    return bool(np.any(np.isin(stars.starid, found.neighbours)
+                       & (stars.tmag < trial.stamp.target.tmag)))
+
+
 def predicted_error(trial: Trial) -> float:
     """Return the relative error to expect of a light curve; infinite for none."""
-    if not isinstance(trial.outcome, Measurement):
+    found = trial.outcome
+    if not isinstance(found, Measurement):
         return float("inf")
-    curve, impure = trial.outcome.lightcurve, trial.outcome.contamination
-    share = trial.outcome.flux_fraction
-    used = is_good(trial.stamp.pixels.cadences.quality) & np.isfinite(curve.flux)
-    if not used.any() or not impure < 1:
-        return float("inf")
-    own = float(np.median(curve.flux[used])) * (1.0 - impure)
-    if not own > 0:
-        return float("inf")
-    noise = float(np.median(curve.flux_err[used])) / own
-    bias = NEIGHBOUR_ERROR * impure / (1.0 - impure)
-    whole = own / share if share > 0 else own
-    off = abs(float(tmag_from_flux(whole)) - trial.stamp.target.tmag) - MAGNITUDE_ERROR
-    error = float(np.linalg.norm([noise, bias, max(np.nan_to_num(off), 0.0)]))
+    off = abs(float(tmag_from_flux(_own_flux(trial, found))) - trial.stamp.target.tmag)
+    constant = np.hypot(np.nan_to_num(found.systematic),
+                        max(np.nan_to_num(off - MAGNITUDE_ERROR), 0.0))
+    error = float(_noise(trial, found) * np.hypot(1.0, constant / FLUX_TOLERANCE))
     return error if np.isfinite(error) else float("inf")
+
+
+def _noise(trial: Trial, found: Measurement) -> float:
+    """Return the quoted error of a typical cadence over the star's own flux."""
+    variance = found.lightcurve.flux_err[_used(trial, found)] ** 2
+    own = _own_flux(trial, found) * found.flux_fraction
+    if not len(variance) or not own > 0:
+        return float("inf")
+    variance = np.sort(variance)[:max(1, int((1.0 - WORST_SHARE) * len(variance)))]
+    return float(np.sqrt(variance.mean())) / own
+
+
+def _own_flux(trial: Trial, found: Measurement) -> float:
+    """Return the star's whole flux, e-/s; NaN for none."""
+    flux = found.lightcurve.flux[_used(trial, found)]
+    own = float(np.median(flux)) * (1.0 - found.contamination) if len(flux) else 0.0
+    return own / found.flux_fraction if own > 0 else float("nan")
+
+
+def _used(trial: Trial, found: Measurement) -> NDArray[np.bool_]:
+    curve = found.lightcurve
+    return (is_good(trial.stamp.pixels.cadences.quality) & np.isfinite(curve.flux)
+            & np.isfinite(curve.flux_err))
 
 
 def _bright(bench: Bench, first: Trial, reason: str) -> Trial:
@@ -156,14 +190,15 @@ def _bright(bench: Bench, first: Trial, reason: str) -> Trial:
     return _explained(first, f"{reason}, but {BRIGHT_METHOD} declined: {also}")
 
 
-def _crowded(bench: Bench, first: Trial) -> Trial:
+def _fitted(bench: Bench, first: Trial) -> Trial:
     """Try a joint fit of all stars; keep what promises the smaller error."""
     second = bench.run(CROWD_METHOD)
     errors = [predicted_error(trial) for trial in (first, second)]
     told = (f"contamination {first.outcome.contamination:.3f}; predicted errors "
             + ", ".join(f"{trial.method} {1e6 * error:.0f} ppm"
                         for trial, error in zip((first, second), errors, strict=True)))
-    return _explained(second if errors[1] < errors[0] else first, told)
+    better = errors[1] < (np.inf if holds_brighter(first, first.outcome) else errors[0])
+    return _explained(second if better else first, told)
 
 
 def _explained(trial: Trial, reason: str) -> Trial:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry import __version__
+from photometry import __version__, methods
 from photometry.core.errors import InputError, OutputError, PhotometryError, UsageError
 from photometry.core.flags import ApertureFlag, LightCurveFlag, PixelFlag
 from photometry.core.ids import CcdId, Select, Task
@@ -289,7 +289,8 @@ def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progr
             return
         if todo.count(select).get(None):
             continue        # some were lost with their workers
-        for path in todo.settle_overlaps(run.output, touched if few else None):
+        for path in todo.settle_overlaps(run.output, methods.separating(),
+                                         touched if few else None):
             path.unlink(missing_ok=True)
         if not todo.count(select).get(None):
             return

@@ -10,7 +10,7 @@ own floor      `metrics.noise_floor` of the pixels of the aperture, over FLFRCSA
 PRF floor      (sum over pixels of P^2 / v)^-1/2: error of a fit of the star alone, everything
                else known; P the simulator's own PRF, v the variance of photons and read noise
 bias           mean(left) / mean(truth)
-pull           standard deviation of left FLFRCSAP / FLUX_RAW_ERR
+pull           standard deviation of (left - mean(left)) FLFRCSAP / FLUX_RAW_ERR
 =============  ==================================================================================
 """
 
@@ -214,7 +214,7 @@ def compare_star(stored: StoredLightCurve, truth: NDArray[np.float64],
         return {"method": stored.method}
     return {"method": stored.method, "scatter": scatter, "per_own_floor": scatter / own,
             "per_prf_floor": scatter / floor, "bias": float(left.mean() / true.mean()),
-            "pull": float(np.std(left * share / curve.flux_err[good], ddof=1))}
+            "pull": float(np.std((left - left.mean()) * share / curve.flux_err[good], ddof=1))}
 
 
 def table(ccd: CcdId, stars: Sequence[StarResult]) -> list[Row]:

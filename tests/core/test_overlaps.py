@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,20 @@ def test_partial_runs_end_where_one_run_ends(seed):
         todo = [priority for priority in rows if status[priority] is None]
     assert not todo
     assert verdict == settle(rows.values())
+
+
+def separated(*args, **changes):
+    return replace(row(*args, **changes), separated=True)
+
+
+def test_star_told_from_its_neighbours_keeps_its_own_light():
+    assert not settle([row(1, 11, 8.0, [12]), separated(2, 12, 9.0)]).skipped_by
+
+
+def test_star_that_could_not_be_told_from_a_brighter_one_is_skipped():
+    rows = [separated(1, 11, 8.0, [12]), separated(2, 12, 9.0, [11])]
+    assert settle(rows).skipped_by == {2: 1}
+
+
+def test_star_that_was_not_separated_is_skipped_though_the_brighter_one_was():
+    assert settle([separated(1, 11, 8.0), row(2, 12, 9.0, [11])]).skipped_by == {2: 1}

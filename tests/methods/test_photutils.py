@@ -11,7 +11,7 @@ from tests.factories import make_stamp
 
 @pytest.mark.parametrize("tmag", [8.0, 11.0])
 def test_fluxes_and_centroids_agree_with_photutils(tmag):
-    stamp, _ = make_stamp(tmag=tmag, shape=(15, 17), cadences=6, jitter=0.05)
+    stamp, _ = make_stamp(tmag=tmag, shape=(23, 25), cadences=6, jitter=0.05)
     found = aperture.measure(stamp)
     mask = (found.aperture & int(ApertureFlag.PHOTOMETRY)) > 0
     core = (found.aperture & int(ApertureFlag.CENTROID)) > 0

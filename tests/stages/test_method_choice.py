@@ -26,14 +26,14 @@ class Fake:
         return self.answers[min(self.asked, len(self.answers)) - 1]
 
 
-def found(error=1.0, contamination=0.01, mask=None, flux=1000.0):
+def found(error=1.0, contamination=0.01, mask=None, flux=1000.0, systematic=0.0, **more):
     shape = (13, 15)
     used = np.zeros(shape, dtype=bool)
     used[5:8, 6:9] = True
     values = np.full(20, flux)
     curve = LightCurve(values, np.full(20, error), values, values, values)
     return Measurement(curve, np.where(used if mask is None else mask, 3, 1).astype(np.int32),
-                       contamination, 1.0)
+                       contamination, 1.0, systematic, **more)
 
 
 @pytest.fixture
@@ -117,16 +117,35 @@ def test_both_reasons_are_told_when_halo_declines_too(fakes):
 
 @pytest.mark.parametrize(("error", "expected"), [(10.0, "linpsf"), (80.0, "aperture")])
 def test_in_crowds_the_smaller_predicted_error_wins(fakes, error, expected):
-    # The aperture: noise 0.0125, and 0.1 x 0.2 / 0.8 = 0.025 from its neighbors.
-    fakes["aperture"].answers = [found(10.0, contamination=0.2)]
+    # The aperture: 10 of 800 e-/s, and a mean flux uncertain by twice the tolerance.
+    fakes["aperture"].answers = [found(10.0, contamination=0.2, systematic=0.02)]
     fakes["linpsf"].answers = [found(error, contamination=0.0)]
     trial = measure(bench(TMAG))
     assert trial.method == expected
     assert "aperture 27951 ppm" in reason(trial)
 
 
+@pytest.mark.parametrize(("promise", "expected"), [(8.0, "linpsf"), (9.8, "aperture")])
+def test_a_fit_is_tried_where_it_promises_less_noise(fakes, promise, expected):
+    fakes["aperture"].answers = [found(10.0, contamination=0.0, fit_error=promise)]
+    fakes["linpsf"].answers = [found(promise, contamination=0.0)]
+    assert measure(bench(TMAG)).method == expected
+    assert fakes["linpsf"].asked == (expected == "linpsf")
+
+
+def test_a_star_in_whose_aperture_a_brighter_one_is_gets_the_fit(fakes):
+    stamp = make_stamp(tmag=TMAG, neighbours=((TMAG - 1, 1.0, 1.0),))[0]
+    brighter = int(stamp.stars.starid[1])
+    fakes["aperture"].answers = [found(1.0, neighbours=(brighter,))]
+    fakes["linpsf"].answers = [found(50.0)]
+    both = replace(bench(), read_stamp=lambda _: stamp)
+    assert measure(both).method == "linpsf"
+    fakes["linpsf"].answers = [Decline("no")]
+    assert measure(both).method == "aperture"
+
+
 def test_scatter_of_the_star_itself_changes_nothing(fakes):
-    fakes["aperture"].answers = [found(10.0, contamination=0.2)]
+    fakes["aperture"].answers = [found(10.0, contamination=0.2, systematic=0.02)]
     fakes["linpsf"].answers = [found(20.0, contamination=0.0)]
     calm = measure(bench(TMAG))
     wild = found(20.0, contamination=0.0)

@@ -68,7 +68,7 @@ def test_the_documented_list_of_pixels_is_read(tmp_path):
 
 
 def test_own_pixels_have_the_contamination_that_the_method_would_state():
-    usual = photometry.light_curve(INPUT, STAR)
+    usual = photometry.light_curve(INPUT, STAR, "aperture")
     mask = (usual.measurement.aperture & ApertureFlag.PHOTOMETRY) > 0
     pixels = np.argwhere(mask) + np.array(usual.stamp.pixels.box.offset)
     found = photometry.light_curve(INPUT, STAR, pixels=pixels)
