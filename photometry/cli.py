@@ -20,6 +20,7 @@ from photometry.console import (
     UNUSABLE,
     add_folders,
     add_overwrite,
+    add_profile,
     add_selection,
     command,
     input_folder,
@@ -70,6 +71,7 @@ def make_catalog(argv: Sequence[str] | None = None, beside: Path | None = None) 
                         help="keep only stars this close to one of the targets")
     parser.add_argument("--buffer", type=float, metavar="DEG",
                         help="stars this far outside the CCD are kept (default 0.2)")
+    add_profile(parser)
     parser.add_argument("--footprint", choices=("ffi", "wcs"),
                         help="from the images in INPUT or from the table of pointings "
                              "(default: ffi if there are images)")
@@ -86,7 +88,8 @@ def _make_catalog(args: argparse.Namespace, beside: Path | None) -> int:
         settings = replace(settings, buffer_deg=args.buffer)
     additions = stage.Additions(args.supplement, args.targets, args.near_targets)
     reports = stage.make_catalogs(args.sector, folder, args.source, selection(args), settings,
-                                  args.footprint, args.overwrite, additions, progress_for(args))
+                                  args.footprint, args.overwrite, additions, progress_for(args),
+                                  args.profile)
     say(*(line for report in reports for line in report.lines()))
     return DONE
 
@@ -105,6 +108,7 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
     add_selection(parser)
     parser.add_argument("--origin", metavar="NAME",
                         help="use the images of this origin only, such as SPOC")
+    add_profile(parser)
     parser.add_argument("--workers", type=int, metavar="N",
                         help="processes (default: all CPUs that are allowed)")
     parser.add_argument("--max-memory", type=float, default=4.0, metavar="GB",
@@ -144,7 +148,8 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
         choices = replace(choices, prepare=replace(choices.prepare, quantize=args.quantize))
     progress, draw, workers = progress_for(args), partial(each, crew), crew.capacity
     groups = with_transferred_flags(
-        stage.plan(folder, selection(args), args.origin, progress, draw, workers), folder)
+        stage.plan(folder, selection(args), args.origin, progress, draw, workers, args.profile),
+        folder)
     unusable, left_out = [], 0
     for group in groups:
         say(f"{group.ccd}: {group}")

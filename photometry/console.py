@@ -160,6 +160,14 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
                         help="replace products that are there already")
 
 
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Add how to read images of other instruments."""
+    parser.add_argument("--profile", type=Path, metavar="FILE.toml",
+                        help="which cards and HDUs of the images in INPUT say what, for images "
+                             "of other instruments (default: profile.toml beside images; see "
+                             "docs/images.md)")
+
+
 def selection(args: argparse.Namespace) -> Select:
     """Return the selection that the options describe."""
     sector = getattr(args, "sector", ())

@@ -23,7 +23,7 @@ def override(defaults: Settings, values: dict[str, Any], section: str) -> Settin
     changes = {}
     for key, value in values.items():
         if key not in known:
-            raise SettingsError(f"[{section}] has no setting '{key}'{_hint(key, known)}")
+            raise SettingsError(f"[{section}] has no setting '{key}'{hint(key, known)}")
         changes[key] = _checked(getattr(defaults, key), value, f"[{section}] {key}")
     return replace(defaults, **changes)
 
@@ -39,7 +39,8 @@ def _checked(default: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _hint(key: str, known: set[str]) -> str:
+def hint(key: str, known: set[str]) -> str:
+    """Return the end of a message about an unknown key: what it may be, or what there is."""
     near = get_close_matches(key, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else f"; valid ones: {', '.join(sorted(known))}"
 
@@ -49,7 +50,7 @@ def override_sections(defaults: dict[str, Any], document: dict[str, Any]) -> dic
     result = dict(defaults)
     for section, values in _flatten(document, set(defaults)).items():
         if section not in defaults:
-            raise SettingsError(f"there is no section [{section}]{_hint(section, set(defaults))}")
+            raise SettingsError(f"there is no section [{section}]{hint(section, set(defaults))}")
         result[section] = override(defaults[section], values, section)
     return result
 

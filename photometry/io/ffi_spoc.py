@@ -56,6 +56,11 @@ def _cadenceno(cards: Cards, time_spacecraft: float, exposure_s: float) -> int:
         raise InputError(cards.path, "has no FFIINDEX card, expected the cadence number "
                                      f"(it can be computed only for exposures above "
                                      f"{_LONG_EXPOSURE_S:.0f} s, not {exposure_s:.0f} s)")
+    return counted_cadenceno(time_spacecraft)
+
+
+def counted_cadenceno(time_spacecraft: float) -> int:
+    """Return the number of a cadence of 1800 s by the time of its middle."""
     steps = (time_spacecraft - ANCHOR_TIME) * SECONDS_PER_DAY / 1800
     return ANCHOR_CADENCENO + round(steps)
 

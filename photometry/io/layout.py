@@ -18,6 +18,7 @@ _FFI = re.compile(r"tess\d+-s(\d{4})-([1-4])-([1-4])-\d{4}-[a-z]_ffic\.fits(\.gz
 _TICA = re.compile(r"hlsp_tica_tess_ffi_s(\d{4})-(?:o\d[ab]?-)?\d{8}-cam([1-4])-ccd([1-4])"
                    r"_tess_v\d+_img\.fits(\.gz)?$")
 _TPF = re.compile(r"tess\d+-s(\d{4})-(\d{16,})-\d{4}-[a-z]_(?:fast-|a_fast-)?tp\.fits(\.gz)?$")
+_CUTOUT = re.compile(r"tess-s(\d{4})-([1-4])-([1-4])_.+_astrocut\.fits(\.gz)?$")
 _CUBE = re.compile(r"sector(\d{3,})_camera([1-4])_ccd([1-4])\.hdf5$")
 _LIGHTCURVE = re.compile(
     r"tess(\d{11,})-s\d{3,}-[1-4]-[1-4]-c\d+-dr\d+-v\d+-tasoc_lc\.fits(\.gz)?$")
@@ -109,6 +110,22 @@ def find_ffis(folder: Path) -> list[tuple[CcdId, Path]]:
     found = ((_FFI.match(path.name) or _TICA.match(path.name), path) for path in _walk(folder))
     return sorted(((_ccd(match), path) for match, path in found if match),
                   key=lambda item: (item[0], item[1].name))
+
+
+def find_cutouts(folder: Path) -> list[tuple[CcdId, Path]]:
+    """Return the cutouts of FFIs below a folder, as TESScut names them."""
+    found = ((_CUTOUT.match(path.name), path) for path in _walk(folder))
+    return [(_ccd(match), path) for match, path in found if match]
+
+
+def is_cutout(path: Path) -> bool:
+    """Tell whether a file is a cutout of FFIs by its name."""
+    return _CUTOUT.match(path.name) is not None
+
+
+def is_product(path: Path) -> bool:
+    """Tell whether a file is a light curve or a target pixel file by its name."""
+    return any(kind.match(path.name) for kind in (_LIGHTCURVE, _TPF))
 
 
 def find_tpfs(folder: Path) -> list[tuple[int, int, Path]]:

@@ -204,7 +204,8 @@ def _table_header(content: LightCurveFile) -> list[str]:
         *cards.table_cards("LIGHTCURVE", len(time), _row_of(columns).itemsize, columns),
         *cards.time_cards(start, stop, source.cadence_s, source.time_accuracy_s,
                           source.time_observer, source.timestamp_shift_s),
-        *cards.exposure_cards(source.readout, stop - start),
+        *cards.exposure_cards(source.readout, stop - start,
+                              float(np.median(content.cadences.exposure_s)), source.cadence_s),
     ]
 
 

@@ -179,8 +179,11 @@ def time_cards(start: float, stop: float, cadence_s: int, accuracy_s: float | No
     ]
 
 
-def exposure_cards(readout: Readout, elapsed: float) -> list[str]:
+def exposure_cards(readout: Readout, elapsed: float, exposure_s: float,
+                   cadence_s: int) -> list[str]:
     """Return how the detector was read during `elapsed` days."""
+    if readout.num_frm == 1:          # another instrument's: one exposure, read once
+        return _single_exposure_cards(readout, elapsed, exposure_s, cadence_s)
     dead = (INTEGRATION_S / FRAME_S) * (readout.n_readout / max(readout.num_frm, 1))
     cards = [
         card("LIVETIME", elapsed * dead, "[d] TELAPSE multiplied by DEADC"),
@@ -193,6 +196,23 @@ def exposure_cards(readout: Readout, elapsed: float) -> list[str]:
         card("NUM_FRM", readout.num_frm, "number of frames per time stamp"),
         card("NREADOUT", readout.n_readout, "number of reads per cadence"),
     ]
+    return [*cards, *_output_cards(readout)]
+
+
+def _single_exposure_cards(readout: Readout, elapsed: float, exposure_s: float,
+                           cadence_s: int) -> list[str]:
+    live = min(exposure_s / cadence_s, 1.0)
+    return [
+        card("LIVETIME", elapsed * live, "[d] TELAPSE multiplied by DEADC"),
+        card("DEADC", live, "deadtime correction"),
+        card("EXPOSURE", elapsed * live, "[d] time on source"),
+        card("XPOSURE", exposure_s, "[s] duration of exposure"),
+        *_output_cards(readout),
+    ]
+
+
+def _output_cards(readout: Readout) -> list[str]:
+    cards = []
     for name, gain, noise in zip(OUTPUT_NAMES, readout.gain, readout.read_noise, strict=True):
         cards += [card(f"GAIN{name}", gain, f"[electrons/count] gain of CCD output {name}"),
                   card(f"READNOI{name}", noise, f"[electrons] read noise of CCD output {name}")]

@@ -15,7 +15,7 @@ from photometry.core.ids import CcdId, Select
 from photometry.core.pixels import SCIENCE_AREA
 from photometry.core.skyarea import SkyArea
 from photometry.io import layout, pointings
-from photometry.io.ffi import read_header
+from photometry.io.images import ImageFile, find_images, read_headers
 from photometry.scene import wcs
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Region:
 
 
 def places(sector: int, folder: Path, select: Select, footprint: Footprint | None,
-            ) -> tuple[list[CcdId], dict[CcdId, list[Path]]]:
+           profile: Path | None = None) -> tuple[list[CcdId], dict[CcdId, list[ImageFile]]]:
     """Return the CCDs to make catalogs for, and the images of those that have some.
 
     Raises
@@ -54,17 +54,18 @@ def places(sector: int, folder: Path, select: Select, footprint: Footprint | Non
               if select.matches_ccd(ccd)]
     if not wanted:
         raise UsageError(f"the selection leaves no CCD of sector {sector}")
-    images: dict[CcdId, list[Path]] = {}
-    for ccd, path in layout.find_ffis(folder) if footprint != "wcs" else ():
+    images: dict[CcdId, list[ImageFile]] = {}
+    for file in find_images(folder, profile) if footprint != "wcs" else ():
+        ccd = file.ccd or read_headers(file)[0].ccd
         if ccd in wanted:
-            images.setdefault(ccd, []).append(path)
+            images.setdefault(ccd, []).append(file)
     if footprint == "ffi" and not images:
         raise InputError(folder, f"has no full-frame images of {named(wanted)}, expected some "
                                  "for footprint 'ffi'")
     return sorted(images) or wanted, images
 
 
-def region(ccd: CcdId, images: list[Path] | None, folder: Path) -> Region:
+def region(ccd: CcdId, images: list[ImageFile] | None, folder: Path) -> Region:
     """Return where a CCD is, by its images (None = by the table of pointings).
 
     Raises
@@ -83,22 +84,27 @@ def region(ccd: CcdId, images: list[Path] | None, folder: Path) -> Region:
     half = len(images) // 2
     from_middle = sorted(range(len(images)), key=lambda index: abs(index - half))
     middle = _first_readable(ccd, [images[index] for index in from_middle])
-    first, last = _first_readable(ccd, images), _first_readable(ccd, images[::-1])
+    first, last = _first_readable(ccd, images), _first_readable(ccd, images[::-1], -1)
+    centre = (_camera_centre(ccd, middle) if images[0].profile is None
+              else _image_centre(middle))
     kind = f"{len(images)} image{'s' * (len(images) > 1)}"
     return Region(ccd, path, kind, wcs.outline(middle.wcs_text, middle.box),
-                   0.5 * (first.time_start + last.time_stop), _camera_centre(ccd, middle))
+                   0.5 * (first.time_start + last.time_stop), centre)
 
 
-def _first_readable(ccd: CcdId, images: list[Path]) -> FfiHeader:
-    """Return the header of the first image that can be used; log those that cannot."""
+def _first_readable(ccd: CcdId, images: list[ImageFile], place: int = 0) -> FfiHeader:
+    """Return the header of the first image that can be used; log those that cannot.
+
+    `place` says which image of a file with many.
+    """
     problem = None
-    for path in images:
+    for file in images:
         try:
-            header = read_header(path)
+            header = read_headers(file)[place]
             if header.ccd != ccd:
-                raise InputError(path, f"is of {header.ccd}, but its name says {ccd}")
+                raise InputError(file.path, f"is of {header.ccd}, but its name says {ccd}")
             if not header.wcs_text:
-                raise InputError(path, "has no world coordinates")
+                raise InputError(file.path, "has no world coordinates")
             return header
         except InputError as error:
             logger.warning("%s", error)
@@ -111,6 +117,14 @@ def _camera_centre(ccd: CcdId, header: FfiHeader) -> tuple[float, float]:
     known = CcdId(pointings.sectors()[0], ccd.camera, ccd.ccd)
     pixel = wcs.to_pixels(pointings.wcs_text(known), *pointings.boresight(known)[:2])
     ra, dec = wcs.to_sky(header.wcs_text, *pixel)
+    return float(ra[0]), float(dec[0])
+
+
+def _image_centre(header: FfiHeader) -> tuple[float, float]:
+    """Return RA and Dec of the middle of an image of another instrument."""
+    box = header.box
+    ra, dec = wcs.to_sky(header.wcs_text, 0.5 * (box.row0 + box.row1 - 1),
+                         0.5 * (box.column0 + box.column1 - 1))
     return float(ra[0]), float(dec[0])
 
 

@@ -96,7 +96,7 @@ class _Order:
 def make_catalogs(sector: int, input_folder: Path, source: str | Path | None, select: Select,
                   settings: Settings | None = None, footprint: Footprint | None = None,
                   overwrite: bool = False, additions: Additions | None = None,
-                  progress: Progress = silent) -> list[CatalogReport]:
+                  progress: Progress = silent, profile: Path | None = None) -> list[CatalogReport]:
     """Make the catalog of each selected CCD.
 
     Parameters
@@ -107,6 +107,8 @@ def make_catalogs(sector: int, input_folder: Path, source: str | Path | None, se
     footprint
         "ffi" = from the images in the input folder, "wcs" = from the table of pointings;
         None = from images, and if there are none from the table.
+    profile
+        How to read images of another instrument (see `photometry.io.profile`).
 
     Raises
     ------
@@ -115,7 +117,7 @@ def make_catalogs(sector: int, input_folder: Path, source: str | Path | None, se
     """
     settings, additions = settings or Settings(), additions or Additions()
     _check(sector, settings, additions)
-    ccds, images = places(sector, input_folder, select, footprint)
+    ccds, images = places(sector, input_folder, select, footprint, profile)
     reports, missing = [], []
     for ccd in ccds:
         path = layout.catalog_path(input_folder, ccd)

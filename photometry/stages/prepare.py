@@ -126,7 +126,7 @@ def _build(job: Job, group: Group, mark: str, run: Run, progress: Progress) -> t
     reasons, crc32, levels = _what_was_read(job, cut)
     kept = np.flatnonzero([not reason for reason in reasons])
     frames = [group.frames[index] for index in kept]
-    left_out = (*group.left_out, *((frame.path.name, reason) for frame, reason in
+    left_out = (*group.left_out, *((frame.name, reason) for frame, reason in
                                    zip(group.frames, reasons, strict=True) if reason))
     quality, good = _quality(frames, levels[kept], left_out)
     reference = reference_frame(frames, good)
@@ -173,10 +173,11 @@ def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
 def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None,
                  catalog: Path | None, rules: tuple[Exclude, ...]) -> str:
     """Return a digest of what goes into a cube."""
-    files = [(frame.path.name, frame.path.stat().st_size, frame.path.stat().st_mtime_ns,
+    files = [(frame.name, frame.path.stat().st_size, frame.path.stat().st_mtime_ns,
               frame.flags)
              for frame in group.frames]
     extra = () if ephemeris is None else (checksum(ephemeris),)
+    extra += tuple(sorted({str(frame.profile) for frame in group.frames if frame.profile}))
     if catalog is not None:
         with Catalog(catalog) as stars:
             extra += (stars.identity(),)

@@ -103,7 +103,7 @@ def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,
         Fingerprint of settings and input.
     """
     headers = [frame.header for frame in frames]
-    names = tuple(frame.path.name for frame in frames)
+    names = tuple(frame.name for frame in frames)
     start, stop = exposure_times(headers)
     cadences = Cadences(
         time=0.5 * (start + stop),

@@ -13,7 +13,7 @@ from photometry.stages.prepare_plan import Group, LeftOut
 
 def empty_frames(group: Group, names: Sequence[str], quality: ArrayLike) -> tuple[LeftOut, ...]:
     """Return the frames of a cube that were excluded because they hold nothing."""
-    before = {frame.path.name: frame.header.quality for frame in group.frames}
+    before = {frame.name: frame.header.quality for frame in group.frames}
     return tuple((name, "has no finite pixel; its place in time is kept")
                  for name, bits in zip(names, np.asarray(quality), strict=True)
                  if int(bits) & ~before.get(name, 0) & CadenceFlag.MANUAL_EXCLUDE)

@@ -20,7 +20,7 @@ from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 from photometry.core.settings import override
 from photometry.io.facts import read_facts, read_toml
-from photometry.io.ffi import read_with_checksum
+from photometry.io.images import read_with_checksum
 from photometry.io.scratch import Scratch
 from photometry.scene import detector, jitter
 from photometry.scene.centroids import centroids
@@ -191,7 +191,7 @@ def read_block(job: Job, block: Block) -> None:
 def _read_frame(job: Job, frame: Frame) -> tuple[NDArray, NDArray, int, str]:
     """Return image, error, checksum, and "" or why the frame cannot be used."""
     try:
-        ffi, crc32 = read_with_checksum(frame.path)
+        ffi, crc32 = read_with_checksum(frame.path, frame.plane, frame.profile)
     except InputError as error:
         reason = error.problem
     else:

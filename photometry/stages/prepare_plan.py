@@ -13,8 +13,8 @@ from photometry.core.pixels import Box
 from photometry.core.progress import Progress, silent
 from photometry.core.time import SECONDS_PER_DAY
 from photometry.core.work import Draw, in_turn
-from photometry.io.ffi import read_header
-from photometry.io.layout import find_ffis
+from photometry.io.images import ImageFile, find_images, read_headers
+from photometry.io.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,13 @@ class Frame:
     path: Path
     header: FfiHeader
     flags: int = 0                # CadenceFlag bits from elsewhere than its header
+    plane: int | None = None      # which image of a file with many
+    profile: Profile | None = None    # how to read the file, if not by its own format
+
+    @property
+    def name(self) -> str:
+        """The file's name, and which of its images it is if there are many."""
+        return self.path.name if self.plane is None else f"{self.path.name}[{self.plane}]"
 
 
 LeftOut = tuple[str, str]         # file name and reason
@@ -54,13 +61,16 @@ class Group:
 
 
 def plan(folder: Path, select: Select, origin: str | None = None,
-         progress: Progress = silent, draw: Draw = in_turn, workers: int = 1) -> list[Group]:
+         progress: Progress = silent, draw: Draw = in_turn, workers: int = 1,
+         profile: Path | None = None) -> list[Group]:
     """Read the headers of the images below a folder and group them into cubes.
 
     Parameters
     ----------
     draw, workers
         As for `photometry.stages.prepare.prepare`.
+    profile
+        How to read images of another instrument (see `photometry.io.profile`).
 
     Raises
     ------
@@ -71,10 +81,11 @@ def plan(folder: Path, select: Select, origin: str | None = None,
     """
     if not folder.is_dir():
         raise InputError(folder, "there is no such folder")
-    found = find_ffis(folder)
+    found = find_images(folder, profile)
     if not found:
-        raise InputError(folder, "holds no calibrated full-frame images (*_ffic.fits[.gz])")
-    found = [item for item in found if select.matches_ccd(item[0])]
+        raise InputError(folder, "holds no calibrated full-frame images (*_ffic.fits[.gz]), "
+                                 "cutouts (*_astrocut.fits) or images with a profile.toml")
+    found = [file for file in found if file.ccd is None or select.matches_ccd(file.ccd)]
     batches = [found[first:first + _FILES] for first in range(0, len(found), _FILES)]
     results = chain.from_iterable(draw(_read_headers, batches, workers))
     frames, unreadable = _in_order(progress(results, len(found), "reading headers"))
@@ -87,19 +98,22 @@ def plan(folder: Path, select: Select, origin: str | None = None,
     return _one_per_ccd(_of_one_cadence(_grouped(frames, unreadable)), unreadable)
 
 
-def _read_headers(found: Iterable[tuple[CcdId, Path]]) -> list[Frame | Unreadable]:
+def _read_headers(found: Iterable[ImageFile]) -> list[Frame | Unreadable]:
     """Return the frames, or CCD, path and reason of those that cannot be used."""
-    return [_read_one(ccd, path) for ccd, path in found]
+    return [item for file in found for item in _read_one(file)]
 
 
-def _read_one(ccd: CcdId, path: Path) -> Frame | Unreadable:
+def _read_one(file: ImageFile) -> list[Frame | Unreadable]:
     try:
-        header = read_header(path)
+        headers = read_headers(file)
     except InputError as error:
-        return ccd, path, error.problem
-    if header.ccd != ccd:
-        return ccd, path, f"its header says {header.ccd}, its name {ccd}"
-    return Frame(path, header)
+        if file.ccd is None:
+            raise
+        return [(file.ccd, file.path, error.problem)]
+    if file.ccd not in (None, headers[0].ccd):
+        return [(file.ccd, file.path, f"its header says {headers[0].ccd}, its name {file.ccd}")]
+    return [Frame(file.path, header, plane=plane if len(headers) > 1 else None,
+                  profile=file.profile) for plane, header in enumerate(headers)]
 
 
 def _in_order(results: Iterable[Frame | Unreadable]) -> tuple[list[Frame], list[Unreadable]]:
@@ -107,12 +121,14 @@ def _in_order(results: Iterable[Frame | Unreadable]) -> tuple[list[Frame], list[
     results = list(results)
     frames = [item for item in results if isinstance(item, Frame)]
     unreadable = [item for item in results if not isinstance(item, Frame)]
-    return (sorted(frames, key=lambda frame: (frame.header.ccd, frame.path.name, frame.path)),
+    return (sorted(frames, key=lambda frame: (frame.header.ccd, frame.path.name, frame.path,
+                                              frame.plane or 0)),
             sorted(unreadable, key=lambda item: (item[0], item[1].name, item[1])))
 
 
 def _is_wanted(header: FfiHeader, select: Select, origin: str | None) -> bool:
     return ((not select.cadences or header.cadence_s in select.cadences)
+            and select.matches_ccd(header.ccd)
             and origin in (None, header.origin))
 
 
@@ -142,7 +158,7 @@ def _of_one_cadence(groups: list[Group]) -> list[Group]:
         others = [group for group in listed if group is not usual]
         left_out = dict.fromkeys([*usual.left_out, *(named for group in others
                                                      for named in group.left_out)])
-        odd = [(frame.path.name, f"has a cadence of {group.cadence_s} s, most have "
+        odd = [(frame.name, f"has a cadence of {group.cadence_s} s, most have "
                                  f"{usual.cadence_s} s (--cadence selects)")
                for group in others for frame in group.frames]
         kept.append(replace(usual, left_out=(*left_out, *odd)))
@@ -172,17 +188,17 @@ def without_duplicates(frames: list[Frame]) -> tuple[tuple[Frame, ...], list[Lef
     """Return frames in order of time, of the same cadence only the first by file name."""
     first: dict[int, Frame] = {}
     left_out = []
-    for frame in sorted(frames, key=lambda frame: (frame.path.name, frame.path)):
+    for frame in sorted(frames, key=lambda frame: (frame.name, frame.path)):
         kept = first.setdefault(frame.header.cadenceno, frame)
         if kept is not frame:
-            left_out.append((frame.path.name, f"same cadence {frame.header.cadenceno} as "
-                                              f"{kept.path.parent.name}/{kept.path.name}"))
+            left_out.append((frame.name, f"same cadence {frame.header.cadenceno} as "
+                                              f"{kept.path.parent.name}/{kept.name}"))
     in_time: list[Frame] = []
-    for frame in sorted(first.values(), key=lambda frame: (frame.header.time, frame.path.name)):
+    for frame in sorted(first.values(), key=lambda frame: (frame.header.time, frame.name)):
         apart = 0.5 * frame.header.cadence_s / SECONDS_PER_DAY
         if in_time and frame.header.time - in_time[-1].header.time < apart:
-            kept, dropped = sorted((in_time.pop(), frame), key=lambda frame: frame.path.name)
-            left_out.append((dropped.path.name, f"same time as {kept.path.name}"))
+            kept, dropped = sorted((in_time.pop(), frame), key=lambda frame: frame.name)
+            left_out.append((dropped.name, f"same time as {kept.name}"))
             frame = kept
         in_time.append(frame)
     return tuple(in_time), left_out
@@ -194,7 +210,7 @@ def odd_ones(frames: Iterable[Frame]) -> tuple[str, ...]:
     warnings = []
     for name in ("data_rel", "procver", "readout", "background_applied"):
         usual = majority(frames, name)
-        odd = [frame.path.name for frame in frames if getattr(frame.header, name) != usual]
+        odd = [frame.name for frame in frames if getattr(frame.header, name) != usual]
         if odd:
             warnings.append(f"{len(odd)} of {len(frames)} frames have another {name} than "
                             f"{usual}: {', '.join(odd[:3])}{' ...' if len(odd) > 3 else ''}")
