@@ -170,8 +170,8 @@ def test_a_cutout_is_a_small_window(mission, images, tmp_path):
 def test_a_real_cutout(realdata, tmp_path):
     source = next(realdata.glob("pixels/*astrocut.fits"))
     (tmp_path / source.name).symlink_to(source)
-    (tmp_path / "stars.csv").write_text("ID,ra,dec,Tmag\n1,107.27,-70.0,12\n"
-                                        "2,107.272,-70.003,14\n")
+    (tmp_path / "stars.csv").write_text("ID,ra,dec,Tmag\n1,107.27,-70.0,14.9\n"
+                                        "2,107.272,-70.003,17\n")
     arguments = [str(tmp_path), "-q"]
     assert cli.make_catalog(["1", *arguments, "--source", str(tmp_path / "stars.csv")]) == 0
     assert cli.prepare_photometry([*arguments, "--workers", "1"]) == 0

@@ -23,6 +23,7 @@ _SECTOR_IN_NAME = re.compile(r"[-_]s(\d{4})-")
 _WCS_CARD = re.compile(
     r"(WCSAXES|RADESYS|EQUINOX|LONPOLE|LATPOLE|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT)[12]"
     r"|(CD|PC)[12]_[12]|[AB]P?_(ORDER|\d_\d|DMAX))$")
+_WCS_TEXTS = ("CTYPE", "CUNIT", "RADESYS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,9 @@ class Cards:
         if missing:
             raise InputError(self.path, f"has no {' '.join(missing)} card, expected complete "
                                         "world coordinates or none")
+        for key in cards:
+            if not key.startswith(_WCS_TEXTS):
+                self.number(key)
         row, column = self.origin()
         cards["CRPIX1"] = self.number("CRPIX1") + column
         cards["CRPIX2"] = self.number("CRPIX2") + row

@@ -25,7 +25,7 @@ from photometry.io.catalog import Catalog
 from photometry.io.cube import FORMAT_VERSION, Cube
 from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
 from photometry.scene.motion import is_usable
-from photometry.sky.anomalies import Exclude
+from photometry.sky.anomalies import FULL_WELL, Exclude
 from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
 from photometry.stages.prepare_needs import cube_bytes, needs_of
 from photometry.stages.prepare_notes import empty_frames, notes
@@ -128,7 +128,8 @@ def _build(job: Job, group: Group, mark: str, run: Run, progress: Progress) -> t
     frames = [group.frames[index] for index in kept]
     left_out = (*group.left_out, *((frame.name, reason) for frame, reason in
                                    zip(group.frames, reasons, strict=True) if reason))
-    quality, good = _quality(frames, levels[kept], left_out)
+    quality, good = _quality(frames, levels[kept], left_out,
+                             job.choices.anomalies.saturation * FULL_WELL)
     reference = reference_frame(frames, good)
     job = replace(job, wcs_text=frames[reference].header.wcs_text)
     blocks = _cut(frames, kept.tolist(), good.tolist())
@@ -200,7 +201,15 @@ def _report(group: Group, cube_path: Path, names: Sequence[str], quality: NDArra
             left_out: tuple[LeftOut, ...], rules: tuple[Exclude, ...]) -> PrepareReport:
     return PrepareReport(cube_path, len(names),
                          (*left_out, *empty_frames(group, names, quality)),
-                         (*group.warnings, *notes(group, rules)))
+                         (*group.warnings, *notes(group, rules, _unplaced(cube_path))))
+
+
+def _unplaced(cube_path: Path) -> list[str]:
+    """Return the names of images with world coordinates that could not be used."""
+    with Cube(cube_path) as cube:
+        interpolated = np.flatnonzero(cube.motion_arrays()["interpolated"]).tolist()
+        return [cube.image_names[index] for index in interpolated
+                if cube.frame_wcs(index).strip()]
 
 
 def _affordable(group: Group, workers: int, max_memory_gb: float) -> int:
@@ -237,16 +246,16 @@ def _what_was_read(job: Job, blocks: Sequence[Block]) -> tuple[list[str], NDArra
 
 
 def _quality(frames: Sequence[Frame], levels: NDArray,
-             left_out: tuple[LeftOut, ...]) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Return quality bits and which frames are good; a frame without values is excluded."""
+             left_out: tuple[LeftOut, ...], full: float) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Return quality bits and which frames are good; an empty or saturated one is excluded."""
     if not frames:
         raise _unusable(left_out)
-    empty = np.isnan(levels)
+    empty = np.isnan(levels) | (levels >= full)
     quality = np.array([frame.header.quality | frame.flags for frame in frames])
     quality[empty] |= CadenceFlag.MANUAL_EXCLUDE
     good = is_good(quality)
     if empty.all():
-        raise InputError(frames[0].path.parent, f"none of {len(frames)} images has a finite pixel")
+        raise InputError(frames[0].path.parent, f"none of {len(frames)} images has a usable pixel")
     if not good.any():
         logger.warning("no frame has good quality: the sum image is made from all of them")
         good = ~empty

@@ -13,18 +13,24 @@ from photometry.stages.prepare_plan import Group, LeftOut
 
 def empty_frames(group: Group, names: Sequence[str], quality: ArrayLike) -> tuple[LeftOut, ...]:
     """Return the frames of a cube that were excluded because they hold nothing."""
-    before = {frame.name: frame.header.quality for frame in group.frames}
-    return tuple((name, "has no finite pixel; its place in time is kept")
+    before = {frame.name: frame.header.quality | frame.flags for frame in group.frames}
+    return tuple((name, "has no usable pixel (empty or saturated); its place in time is kept")
                  for name, bits in zip(names, np.asarray(quality), strict=True)
                  if int(bits) & ~before.get(name, 0) & CadenceFlag.MANUAL_EXCLUDE)
 
 
-def notes(group: Group, rules: Sequence[Exclude]) -> tuple[str, ...]:
-    """Return lines about frames that are used, but not as others are."""
+def notes(group: Group, rules: Sequence[Exclude],
+          unplaced: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return lines about frames that are used, but not as others are.
+
+    `unplaced` names those with world coordinates that could not be used.
+    """
     total = len(group.frames)
     bare = sum(not frame.header.wcs_text.strip() for frame in group.frames)
     missing = (f"{bare} of {total} frames have no world coordinates",) if bare else ()
-    return (*missing, *_excluded(group, rules))
+    lost = (f"{len(unplaced)} of {total} frames have world coordinates that cannot be used: "
+            f"{', '.join(unplaced[:3])}{' ...' if len(unplaced) > 3 else ''}",) if unplaced else ()
+    return (*missing, *lost, *_excluded(group, rules))
 
 
 def _excluded(group: Group, rules: Sequence[Exclude]) -> Iterator[str]:

@@ -311,7 +311,7 @@ def background_block(job: Job, block: Block) -> None:
             widths.append(jitter.widths(stamps, sky["beacon_center"]))
             centers.append(centroids(stamps))
             if good:
-                valid &= ~exclude
+                valid &= ~exclude & np.isfinite(image)     # a frame without a model is left out
                 np.add(total, image, out=total, where=valid)
                 count += valid
             image -= static.light

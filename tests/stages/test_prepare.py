@@ -84,7 +84,7 @@ def test_flux_is_what_the_images_hold(made):
     path, report = made
     assert report.n_frames == N
     assert [reason for _, reason in report.left_out] == [
-        "has no finite pixel; its place in time is kept"]
+        "has no usable pixel (empty or saturated); its place in time is kept"]
     assert report.warnings == (UNPLACED,)
     assert list(path.parent.iterdir()) == [path]
     with Cube(path) as cube:
@@ -302,7 +302,7 @@ def test_no_usable_image_at_all(tmp_path):
         path.write_bytes(path.read_bytes()[:-9000])
     blank = make_ffi(1)
     write(tmp_path, replace(blank, image=np.full_like(blank.image, np.nan)), 1, gzip=True)
-    with pytest.raises(InputError, match="none of 1 images has a finite pixel"):
+    with pytest.raises(InputError, match="none of 1 images has a usable pixel"):
         build(tmp_path, tmp_path / "cube.hdf5")
     paths[1].unlink()
     with pytest.raises(InputError, match="none of 1 images can be read"):

@@ -1,0 +1,145 @@
+"""Images that are not as they should be: flagged or left out by name, and the run goes on."""
+
+import gzip
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from photometry import cli, console
+from photometry.core.flags import CadenceFlag, PixelFlag
+from photometry.core.ids import Select
+from photometry.core.pixels import ccd_column, ccd_row
+from photometry.io import layout
+from photometry.io.cube import Cube
+from photometry.scene.motion import Motion
+from photometry.stages import prepare
+from tests.stages.frames import BOX, make_ffi, wcs_text, write, write_window
+
+N = 12
+
+
+def build(folder):
+    group, = prepare.plan(folder, Select())
+    return prepare.prepare(group, folder / "cube.hdf5")
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clean")
+    write_window(folder, N)
+    build(folder)
+    return folder / "cube.hdf5"
+
+
+def test_a_frame_that_is_saturated_all_over(clean, tmp_path):
+    write_window(tmp_path, N)
+    ffi = make_ffi(2)
+    path = write(tmp_path, replace(ffi, image=np.full_like(ffi.image, 1.9e5)), 2)
+    report = build(tmp_path)
+    assert report.left_out == ((path.name, "has no usable pixel (empty or saturated); its place "
+                                           "in time is kept"),)
+    with Cube(tmp_path / "cube.hdf5") as cube, Cube(clean) as usual:
+        assert np.flatnonzero(cube.cadences.quality).tolist() == [2]
+        assert cube.cadences.quality[2] == CadenceFlag.MANUAL_EXCLUDE
+        assert np.all(cube.read(BOX)[2][2] & PixelFlag.SATURATED)
+        np.testing.assert_array_equal(cube.cadences.time, usual.cadences.time)
+        # What is measured of the others does not know of it.
+        np.testing.assert_allclose(cube.sumimage(BOX), usual.sumimage(BOX), atol=3, rtol=0.03)
+        motion, before = (Motion(**one.motion_arrays()) for one in (cube, usual))
+        other = np.arange(N) != 2
+        np.testing.assert_allclose(motion.drift(660.0, 930.0)[other],
+                                   before.drift(660.0, 930.0)[other], atol=0.01)
+
+
+def test_world_coordinates_that_do_not_converge(clean, tmp_path):
+    write_window(tmp_path, N)
+    header = fits.Header.fromstring(wcs_text())
+    header["A_2_0"] = 0.5                    # folds the image over itself
+    path = write(tmp_path, make_ffi(7, wcs_text=header.tostring(endcard=False, padding=False)),
+                 7, gzip=True)
+    report = build(tmp_path)
+    assert report.left_out == ()
+    assert report.warnings == (
+        f"1 of {N} frames have world coordinates that cannot be used: {path.name}",)
+    with Cube(tmp_path / "cube.hdf5") as cube, Cube(clean) as usual:
+        motion, before = (Motion(**one.motion_arrays()) for one in (cube, usual))
+    assert np.flatnonzero(motion.interpolated).tolist() == [7]
+    np.testing.assert_allclose(motion.drift(660.0, 930.0), before.drift(660.0, 930.0), atol=0.01)
+
+
+def test_archives_that_end_early_and_cards_that_are_missing(tmp_path):
+    paths = write_window(tmp_path, 6)
+    packed = gzip.compress(paths[0].read_bytes())
+    short = paths[0].with_name(paths[0].name + ".gz")
+    paths[0].unlink()
+    short.write_bytes(packed[:-500])
+    with fits.open(paths[2], mode="update") as hdus:
+        hdus[1].header["CRVAL1"] = "east"
+    with fits.open(paths[4], mode="update") as hdus:
+        del hdus[1].header["CRPIX2"]
+    left_out = dict(build(tmp_path).left_out)
+    assert left_out.keys() == {short.name, paths[2].name, paths[4].name}
+    assert left_out[paths[2].name] == "has CRVAL1 = 'east', expected a number"
+    assert "truncated or damaged" in left_out[short.name]
+    assert "CRPIX2" in left_out[paths[4].name]
+
+
+def test_doubled_and_disordered_files_make_the_same_cube(clean, tmp_path):
+    for number in reversed(range(N)):
+        write(tmp_path / f"part{number % 3}", make_ffi(number), number,
+              stamp=f"2019007{(7 * number) % N:06d}")       # names in another order than times
+    for number in (2, 9):
+        write(tmp_path / "again", make_ffi(number), number, stamp=f"2020007{number:06d}")
+    report = build(tmp_path)
+    assert sorted(name[:14] for name, _ in report.left_out) == ["tess2020007000"] * 2
+    assert all("same cadence" in reason for _, reason in report.left_out)
+    with Cube(tmp_path / "cube.hdf5") as cube, Cube(clean) as usual:
+        np.testing.assert_array_equal(cube.cadences.time, usual.cadences.time)
+        np.testing.assert_array_equal(cube.read(BOX)[0], usual.read(BOX)[0])
+
+
+@pytest.mark.slow
+def test_more_than_9999_images_of_20_s(tmp_path):
+    # One cutout holds them all: as many files would only test the disk.
+    frames, rows, columns = 10_001, 9, 11
+    rng = np.random.default_rng(1)
+    row, column = np.mgrid[:rows, :columns]
+    star = 300 * np.exp(-0.5 * ((row - 4.2)**2 + (column - 5.1)**2))
+    flux = (star + 80 + rng.normal(0, 5, (frames, rows, columns))).astype(np.float32)
+    dim, size = f"({columns},{rows})", rows * columns
+    time = 2036.3 + np.arange(frames) * 20 / 86400
+    table = fits.BinTableHDU.from_columns([
+        fits.Column("TIME", "D", array=time),
+        fits.Column("TIMECORR", "E", array=np.full(frames, 1e-3)),
+        fits.Column("CADENCENO", "J", array=np.arange(1, frames + 1)),
+        fits.Column("FLUX", f"{size}E", dim=dim, array=flux),
+        fits.Column("FLUX_ERR", f"{size}E", dim=dim, array=np.full_like(flux, 5.0)),
+        fits.Column("QUALITY", "J", array=np.zeros(frames))], name="PIXELS")
+    header = fits.Header.fromstring(wcs_text())
+    header["CRPIX1"], header["CRPIX2"] = 5.0, 4.0
+    header.update({"CRPIX1P": 1, "CRPIX2P": 1, "CRVAL1P": int(ccd_column(926)),
+                   "CRVAL2P": int(ccd_row(657))})
+    primary = fits.Header({"SECTOR": 27, "CAMERA": 2, "CCD": 3, "RA_OBJ": 120.0, "DEC_OBJ": -45.0,
+                           "TSTART": time[0], "TSTOP": time[-1], "CRMITEN": False,
+                           "PROCVER": "test"}.items())
+    fits.HDUList([fits.PrimaryHDU(header=primary), table, fits.ImageHDU(
+        np.ones((rows, columns), np.int32), header, "APERTURE")]).writeto(
+            tmp_path / "tess-s0027-2-3_120.0_-45.0_11x9_astrocut.fits")
+    (tmp_path / "stars.csv").write_text("ID,ra,dec,Tmag\n7,120.0,-45.0,12.6\n")
+    given = [str(tmp_path), "-q"]
+    assert cli.make_catalog(["27", *given, "--source", str(tmp_path / "stars.csv")]) == 0
+    assert cli.prepare_photometry([*given, "--workers", "1"]) == 0
+    assert cli.make_todo(given) == 0
+    assert cli.tessphot(["--all", *given]) in (console.DONE, console.SOME_FAILED)
+    (_, path), = layout.find_cubes(tmp_path)
+    with Cube(path) as cube:
+        assert (len(cube.cadences), cube.cadence_s) == (frames, 20)
+        np.testing.assert_array_equal(cube.read(cube.box)[0], flux)
+        assert cube.image_names[10_000].endswith("[10000]")
+    (_, light), = layout.find_lightcurves(tmp_path / "lightcurves")
+    assert "-c0020-" in light.name
+    with fits.open(light) as hdus:
+        assert len(hdus[1].data) == frames
+        assert np.isfinite(hdus[1].data["FLUX_RAW"]).mean() > 0.99
