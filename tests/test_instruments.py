@@ -88,7 +88,7 @@ def foreign(path, ffi, status=0):
 
 
 @pytest.mark.slow
-def test_a_stack_that_a_profile_describes(mission, images, tmp_path):
+def test_a_stack_that_a_profile_describes(mission, images, tmp_path, capfd):
     folder = with_stars(mission, tmp_path)
     (folder / "profile.toml").write_text(PROFILE)
     for number, ffi in enumerate(images):
@@ -115,11 +115,23 @@ def test_a_stack_that_a_profile_describes(mission, images, tmp_path):
     assert len(ours.keys() & theirs.keys()) > 0.9 * len(theirs) > 20
     for star in ours.keys() & theirs.keys():
         assert ours[star].header["XPOSURE"] == pytest.approx(1425.6)
-        assert "INT_TIME" not in ours[star].header
+        assert "INT_TIME" not in ours[star].header and "FILTER" not in ours[star].header
+        assert ours[star].header["TELESCOP"] == ours[star].header["INSTRUME"] == "OTHERCAM"
         assert np.abs(ours[star].cadences.time - theirs[star].cadences.time).max() * 86400 < 1.3
     ratio = [np.nanmedian(ours[star].lightcurve.flux) / np.nanmedian(
         theirs[star].lightcurve.flux) for star in ours.keys() & theirs.keys()]
     assert np.median(ratio) == pytest.approx(1.0, abs=0.005)
+    # The same with the profile somewhere else.
+    elsewhere = (folder / "profile.toml").rename(mission / "mine.toml")
+    given = [str(folder), "-q"]
+    assert cli.prepare_photometry([*given, "--dry-run"]) == console.UNUSABLE
+    assert "images with a profile.toml" in capfd.readouterr().err
+    told = ["--profile", str(elsewhere)]
+    assert cli.prepare_photometry([*given, "--dry-run", *told]) == console.DONE
+    assert f"OTHERCAM rows 1000-1095 columns 900-1027 ({N_FRAMES} frames)" in (
+        capfd.readouterr().out)
+    assert cli.make_catalog(["1", *given, "-o", *told]) == console.DONE
+    assert f"footprint: {N_FRAMES} images" in capfd.readouterr().out
 
 
 def cutout(path, images, box):

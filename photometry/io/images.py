@@ -42,7 +42,7 @@ def find_images(folder: Path, profile: Path | None = None) -> list[ImageFile]:
     InputError, SettingsError
         When a profile cannot be used.
     """
-    profiles = {path.parent: path for path in sorted(folder.rglob(NAME))}
+    profiles = {path.parent: path for path in layout.find_named(folder, NAME)}
     if profile is not None:
         profiles[folder] = profile
     described: dict[Path, ImageFile] = {}

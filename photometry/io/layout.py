@@ -112,6 +112,11 @@ def find_ffis(folder: Path) -> list[tuple[CcdId, Path]]:
                   key=lambda item: (item[0], item[1].name))
 
 
+def find_named(folder: Path, name: str) -> list[Path]:
+    """Return the files of a name below a folder."""
+    return [path for path in _walk(folder) if path.name == name]
+
+
 def find_cutouts(folder: Path) -> list[tuple[CcdId, Path]]:
     """Return the cutouts of FFIs below a folder, as TESScut names them."""
     found = ((_CUTOUT.match(path.name), path) for path in _walk(folder))

@@ -62,6 +62,7 @@ class Source:
     time_accuracy_s: float | None = None       # absolute, seconds
     time_observer: str = ""       # where the barycentric correction puts the observer
     timestamp_shift_s: float = 0.0    # added to the time stamps of the images
+    instrument: str = ""          # if not TESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +156,9 @@ def _primary(content: LightCurveFile, origin: str) -> list[str]:
         card("EXTNAME", "PRIMARY", "name of extension"),
         card("ORIGIN", origin, "marks the format of this file"),
         card("DATE", provenance.date, "file creation date, UTC"),
-        card("TELESCOP", "TESS", "telescope"),
-        card("INSTRUME", "TESS Photometer", "detector type"),
-        card("FILTER", "TESS", "photometric bandpass"),
+        card("TELESCOP", source.instrument or "TESS", "telescope"),
+        card("INSTRUME", source.instrument or "TESS Photometer", "detector type"),
+        card("FILTER", "" if source.instrument else "TESS", "photometric bandpass"),
         card("CAMERA", source.ccd.camera, "camera number"),
         card("CCD", source.ccd.ccd, "CCD number"),
         card("SECTOR", source.ccd.sector, "observing sector"),

@@ -42,6 +42,7 @@ _SECTOR_IN_NAME = re.compile(r"-s(\d{4})-")
 _WCS_CARD = re.compile(
     r"(WCSAXES|RADESYS|EQUINOX|LONPOLE|LATPOLE|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT)[12]"
     r"|(CD|PC)[12]_[12]|[AB]P?_(ORDER|\d_\d|DMAX))$")
+_UNITS = ("e-/s", "e- / s", "e- s-1", "e- s**-1")
 _PLACE_MARGIN_PX = 2.0            # a cutout's own position may be this far outside
 
 
@@ -188,6 +189,9 @@ class _File:
         missing = {"TIME", "CADENCENO", "FLUX", "FLUX_ERR", "QUALITY"} - names
         if missing:
             raise InputError(self.path, "lacks the columns " + ", ".join(sorted(missing)))
+        unit = self.hdus[1].columns["FLUX"].unit
+        if unit and unit.replace("electrons", "e-").replace("electron", "e-") not in _UNITS:
+            raise InputError(self.path, f"has FLUX in {unit}, expected e-/s")
         flux, aperture = self.hdus[1].data["FLUX"].shape, self.hdus[2].data.shape
         if flux[1:] != aperture:
             raise InputError(self.path, f"has stamps of {flux[1:]} and an aperture of {aperture} "

@@ -48,6 +48,7 @@ OBSERVER = "spacecraft at the CCD's middle, Earth across it"
 SPACECRAFT_OBSERVER = "spacecraft"
 EARTH_OBSERVER = "Earth"
 TPF_TIME_ACCURACY_S = 0.005     # SPOC's own barycentric correction of the target
+TESS = ("SPOC", "TICA", "TESSCUT")    # other origins are other instruments
 TPF_OBSERVER = "spacecraft"
 
 
@@ -67,6 +68,7 @@ class Origin:
     time_accuracy_s: float
     time_observer: str
     timestamp_shift_s: float
+    instrument: str = ""   # if not TESS
 
 
 class StampSource(Protocol):
@@ -113,7 +115,8 @@ class CubeStamps:
         self.origin = Origin(cube.ccd, cube.cadence_s, cube.readout, cube.data_rel,
                              cube.procver, self._wcs_text, cube.provenance.inputs,
                              *_identity(catalog), *_time_knowledge(self._observer, self._places),
-                             cube.observation.timestamp_shift_s)
+                             cube.observation.timestamp_shift_s,
+                             "" if cube.observation.origin in TESS else cube.observation.origin)
 
     def target(self, starid: int) -> Target:
         """Return what the catalog knows about a star.

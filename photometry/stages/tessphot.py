@@ -191,7 +191,7 @@ def light_curve_file(run: Run, source: StampSource, method: str, found: Measurem
         stamp.target,
         Source(origin.ccd, origin.cadence_s, origin.readout, origin.wcs_text, origin.data_rel,
                run.version, origin.time_accuracy_s, origin.time_observer,
-               origin.timestamp_shift_s),
+               origin.timestamp_shift_s, origin.instrument),
         method, source.cadences(stamp.target), replace(found, aperture=bits),
         cadence_flags(pixels.pixel_flags, found.flags) | source.frame_flags, stamp.drift,
         pixels.box, pixels.sumimage, numbers,

@@ -59,6 +59,18 @@ def test_times_of_early_releases_are_mended(path, release, version, starid, shif
     assert tpf.timestamp_shift_s == pytest.approx(shift)
 
 
+def test_flux_in_another_unit_is_refused(path):
+    hdus = tpf_hdus()
+    for unit in ("e-/s", "electron / s", "electrons/s"):
+        hdus[1].columns["FLUX"].unit = unit
+        hdus.writeto(path, overwrite=True)
+        assert read_tpf(path).pixels.flux.any()
+    hdus[1].columns["FLUX"].unit = "electrons"
+    hdus.writeto(path, overwrite=True)
+    with pytest.raises(InputError, match="has FLUX in electrons, expected e-/s"):
+        read_tpf(path)
+
+
 def test_arrays_are_native_and_float(path):
     pixels = read_tpf(write_tpf(path)).pixels
     for array in (pixels.flux, pixels.flux_err, pixels.background):
