@@ -36,6 +36,7 @@ NODE_PX = 450.0                   # between nodes, at most
 NEAR_NODE_PX = 230.0              # 1 sigma, of the weights of stars around a node
 LOCAL_SHARE = 1.0                 # of the errors allowed to the whole image, for a node's own
 ROUNDS = 2
+ROUGH = 1.0                       # of the allowed error: how far knots may differ from neighbors
 ITERATIONS = 3
 SKY_ERROR = 0.3                   # e-/s, of a pixel of the mean image
 BLEND_PX = (4.7, 5.9)             # distances between which the assumed PRF yields to the wings
@@ -84,6 +85,8 @@ class _Fit:
         knots = _share_at(assumed, box, prf_splines.mesh())
         self._free = settings.shape_error * knots + settings.least_error
         self._bound = prf_splines.sums().T @ prf_splines.sums() / SUM_ERROR**2
+        rough = prf_splines.bends() / (ROUGH * self._free)[:, None]
+        self._bound += rough.T @ rough
         self._start = self._stamps.share
         self.prior = np.zeros((self._place.shape[1], len(knots)))
 

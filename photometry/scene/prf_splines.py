@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-KNOTS_PX = 0.5
+KNOTS_PX = 1 / 3                  # three per pixel
 REACH_PX = 5.5                    # from the star to the last knots
 _PHASES = 6                       # per axis and pixel, at which light is conserved
 
@@ -42,6 +42,14 @@ def basis(offset: NDArray) -> sparse.csr_array:
                              (len(offset), int(grid.max()) + 1))
     found.eliminate_zeros()
     return found
+
+
+def bends() -> NDArray[np.float64]:
+    """Return by how much (K, K) each coefficient differs from the mean of its neighbors."""
+    at = np.rint(mesh() / KNOTS_PX).astype(int)
+    apart = np.abs(at[:, None] - at).sum(axis=-1)
+    beside = (apart == 1).astype(float)
+    return np.eye(len(at)) - beside / beside.sum(axis=1, keepdims=True)
 
 
 def sums() -> NDArray[np.float64]:

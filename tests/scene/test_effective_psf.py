@@ -76,11 +76,12 @@ def test_motion_that_blurred_the_image_is_not_in_the_psf(found):
         found(stamp, 480.0, 800.0).max(), rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_large_image_is_followed_from_place_to_place():
-    box = Box(0, 1000, 0, 620)
+    box = Box(0, 1000, 0, 300)
     rng = np.random.default_rng(4)
-    row, column = (np.stack(np.mgrid[12:988:26, 12:608:26]).reshape(2, -1)
-                   + rng.uniform(-0.5, 0.5, (2, 38 * 23)))
+    row, column = (np.stack(np.mgrid[12:988:26, 12:288:26]).reshape(2, -1)
+                   + rng.uniform(-0.5, 0.5, (2, 38 * 11)))
     flux, image = 10 ** rng.uniform(3, 4.5, len(row)), rng.normal(0, 0.1, box.shape)
 
     def true(at):
@@ -91,8 +92,8 @@ def test_a_large_image_is_followed_from_place_to_place():
         image[near.slices()] += light * true(y)(near, y, x)
     found = fit_effective_psf(Field(image, box, row, column, flux), CircularPrf())
     for at in (20.3, 500.0, 960.4):
-        stamp = Box(round(at) - 6, round(at) + 7, 300, 313)
-        measured, right = found(stamp, at, 306.3), true(at)(stamp, at, 306.3)
+        stamp = Box(round(at) - 6, round(at) + 7, 150, 163)
+        measured, right = found(stamp, at, 156.3), true(at)(stamp, at, 156.3)
         assert np.sum(right * measured) / np.sum(measured**2) == pytest.approx(1.0, abs=0.015)
         assert np.abs(right - measured).sum() < 0.06
 
