@@ -4,7 +4,9 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,16 +45,62 @@ class Used(NamedTuple):
     cpu_s: float
     wall_s: float
     peak_gb: float        # memory of the largest process
+    total_gb: float       # memory of all processes together, at its peak
+    disk_gb: float        # by how much the watched folder grew, at its peak
 
 
-def run(*arguments: object, fails: bool = False) -> Used:
+class Watch(threading.Thread):
+    """Look again and again at the memory of a process and its children, and at a folder."""
+
+    def __init__(self, pid: int, folder: Path | None) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.folder = pid, folder
+        self.before = self._disk()
+        self.memory = self.disk = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Keep the largest figures."""
+        while not self.over.wait(0.05):
+            self.memory = max(self.memory, memory_of(self.pid))
+            self.disk = max(self.disk, self._disk() - self.before)
+
+    def _disk(self) -> int:
+        total = 0
+        for path in self.folder.rglob("*") if self.folder else ():
+            if not path.name.endswith((".fits", ".fits.gz")) or path.parent == self.folder:
+                with suppress(OSError):
+                    total += path.stat().st_blocks * 512
+        return total
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes in memory of a process and its descendants (Linux)."""
+    total, left = 0, [pid]
+    while left:
+        process = Path(f"/proc/{left.pop()}")
+        with suppress(OSError, ValueError, IndexError):
+            total += int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        for children in process.glob("task/*/children"):
+            with suppress(OSError):
+                left += map(int, children.read_text().split())
+    return total
+
+
+def run(*arguments: object, fails: bool = False, python: str = sys.executable,
+        watch: Path | None = None) -> Used:
     """Run a Python script of the project, quietly; stop when it fails and may not."""
     start = time.perf_counter()
     # Not `with`: wait4 does the waiting, and tells what this one child used.
-    child = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT,
+    child = subprocess.Popen([python, *map(str, arguments)], cwd=ROOT,
                              stdout=subprocess.DEVNULL)
+    watcher = Watch(child.pid, watch)
+    watcher.start()
     _, status, used = os.wait4(child.pid, 0)
+    watcher.over.set()
+    watcher.join()
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0 and not fails:
         sys.exit(f"{' '.join(map(str, arguments))}: failed")
-    return Used(used.ru_utime + used.ru_stime, time.perf_counter() - start, used.ru_maxrss / 1e6)
+    return Used(used.ru_utime + used.ru_stime, time.perf_counter() - start, used.ru_maxrss / 1e6,
+                watcher.memory / 1e9, watcher.disk / 1e9)

@@ -1,5 +1,6 @@
 """Clipped medians of many groups of pixels at once, with their errors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +30,13 @@ def clipped_medians(values: NDArray, clip_sigma: float) -> Medians:
     """
     ordered = np.sort(values, axis=1)           # NaN go last
     low = np.zeros(len(ordered), dtype=int)
-    high = np.isfinite(ordered).sum(axis=1)
+    high = _ranks(ordered, np.full(len(ordered), np.inf), np.less)
     for _ in range(_CLIPS):
         median = _quantile(ordered, low, high, 0.5)
         sigma = median - _quantile(ordered, low, high, _LOWER_SIGMA)
         with np.errstate(invalid="ignore"):
-            below = (ordered < (median - clip_sigma * sigma)[:, None]).sum(axis=1)
-            above = (ordered <= (median + clip_sigma * sigma)[:, None]).sum(axis=1)
+            below = _ranks(ordered, median - clip_sigma * sigma, np.less)
+            above = _ranks(ordered, median + clip_sigma * sigma, np.less_equal)
         if np.array_equal(below, low) and np.array_equal(above, high):
             break
         low, high = below, above
@@ -43,6 +44,17 @@ def clipped_medians(values: NDArray, clip_sigma: float) -> Medians:
     with np.errstate(invalid="ignore", divide="ignore"):
         error = MEDIAN_EFFICIENCY * sigma / np.sqrt(count)
     return Medians(median, error, sigma, count)
+
+
+def _ranks(ordered: NDArray, limits: NDArray, compare: Callable) -> NDArray[np.int_]:
+    """Return how many entries of each sorted row compare with its limit; bisects all rows."""
+    length = ordered.shape[1]
+    flat, starts, found = ordered.ravel(), np.arange(len(ordered)) * length, 0
+    for power in reversed(range(length.bit_length())):
+        trial = found + 2**power
+        value = flat[starts + np.minimum(trial, length) - 1]
+        found = np.where((trial <= length) & compare(value, limits), trial, found)
+    return found
 
 
 def _quantile(ordered: NDArray, low: NDArray, high: NDArray, share: float) -> NDArray[np.float64]:
