@@ -11,7 +11,8 @@ import numpy as np
 from _machine import introduce, run
 
 from photometry.core.pixels import Box
-from photometry.io.cube import BYTES_PER_PIXEL, Cube
+from photometry.io.cube import Cube
+from photometry.io.cube_chunks import BYTES_PER_PIXEL
 from photometry.sky.background import BackgroundModel
 
 EXAMPLE = """examples:

@@ -12,7 +12,7 @@ from _machine import ROOT, introduce, run
 
 from photometry.core.ffi import Ffi
 from photometry.core.time import SECONDS_PER_DAY
-from photometry.io.cube import BYTES_PER_PIXEL
+from photometry.io.cube_chunks import BYTES_PER_PIXEL
 from photometry.io.ffi import read_ffi, write_ffi
 from photometry.io.ffi_cards import Extras, utc
 from photometry.io.layout import ffi_name, find_ffis

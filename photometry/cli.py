@@ -170,7 +170,8 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
             continue
         say(*(f"  {text}" for text in report.warnings))
         say(*(f"  left out {name}: {reason}" for name, reason in report.left_out))
-        there = " (there already)" if report.was_complete else ""
+        there = (" (there already)" if report.was_complete else
+                 f" ({report.n_known} of them were there already)" if report.n_known else "")
         say(f"  {report.n_frames} frames in {report.path}{there}")
         left_out += len(report.left_out)
     if len(unusable) == len(groups):

@@ -8,13 +8,11 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import h5py
-import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,16 +21,12 @@ from photometry.core.ffi import Readout
 from photometry.core.ids import CcdId
 from photometry.core.pixels import LEADING_COLUMNS, OUTPUT_NAMES, Box
 from photometry.core.time import Cadences
+from photometry.io.cube_chunks import FILTER, PLANE_FILL, PLANES, chunk_shape
 
 FORMAT = "tess-photometry cube"
 FORMAT_VERSION = 4
-CHUNK_FRAMES, CHUNK_PIXELS = 512, 16
 CHUNK_CACHE_BYTES = 64 * 2**20    # per dataset; chunks larger than the cache are read many times
 _CHUNK_CACHE_SLOTS = 10_007       # prime, some hundred times the number of cached chunks
-_FILTER = hdf5plugin.Bitshuffle(cname="lz4")
-_PLANES = {"flux": np.float32, "flux_err": np.float32, "pixel_flags": np.uint8}
-_PLANE_FILL = {"flux": np.nan, "flux_err": np.nan, "pixel_flags": 0}
-BYTES_PER_PIXEL = sum(np.dtype(kind).itemsize for kind in _PLANES.values())
 _TEXT_FRAMES = 16                 # WCS texts of neighbouring frames repeat each other
 
 Value = TypeVar("Value")
@@ -75,6 +69,8 @@ class Frames:
 
     names: tuple[str, ...]        # file names
     crc32: NDArray[np.uint32]     # (T,) of the files' bytes
+    sizes: NDArray[np.int64]      # (T,) bytes
+    times_ns: NDArray[np.int64]   # (T,) when the files were changed
     wcs_texts: tuple[str, ...]    # header text; "" = none
     reference_index: int
 
@@ -86,8 +82,8 @@ class CubeWriter:
         self._file = file
 
     def write_chunks(self, frame: int, row: int, chunks: dict[str, NDArray]) -> None:
-        """Write what `compressed` has made of planes that begin at a frame and a row."""
-        for name in _PLANES:
+        """Write planes that begin at a frame and a row, as `cube_chunks.compressed` packs them."""
+        for name in PLANES:
             dataset, content = self._file[name], chunks[name].data
             ends = np.cumsum(chunks[f"{name}_sizes"])
             offsets = chunks[f"{name}_offsets"] + [frame, row, 0]
@@ -97,13 +93,13 @@ class CubeWriter:
 
     def write_image(self, name: str, image: NDArray) -> None:
         """Write one (R, C) image: `sumimage` or `backgrounds_pixels_used`."""
-        self._file.create_dataset(name, data=image, chunks=True, **_FILTER)
+        self._file.create_dataset(name, data=image, chunks=True, **FILTER)
 
     def write_group(self, name: str, arrays: dict[str, NDArray]) -> None:
         """Write the arrays of a model: `background` or `motion`."""
         group = self._file.create_group(name)
         for key, values in arrays.items():
-            options = dict(_FILTER) if np.ndim(values) > 0 and np.size(values) > 0 else {}
+            options = dict(FILTER) if np.ndim(values) > 0 and np.size(values) > 0 else {}
             group.create_dataset(key, data=values, **options)
 
     def note_quantization(self, sigma: float, noise: float) -> None:
@@ -118,37 +114,12 @@ def creating(path: Path, observation: Observation, frames: Frames,
     shape = (len(observation.cadences), *observation.box.shape)
     with h5py.File(path, "w", rdcc_nbytes=CHUNK_CACHE_BYTES) as file:
         _write_attributes(file, observation, provenance)
-        for name, kind in _PLANES.items():
+        for name, kind in PLANES.items():
             file.create_dataset(name, shape, kind, chunks=chunk_shape(shape),
-                                fillvalue=_PLANE_FILL[name], **_FILTER)
+                                fillvalue=PLANE_FILL[name], **FILTER)
         _write_cadences(file, observation)
         _write_frames(file, frames)
         yield CubeWriter(file)
-
-
-def compressed(name: str, values: NDArray, shape: tuple[int, int, int]) -> dict[str, NDArray]:
-    """Compress planes (t, r, C) of a cube of a shape, for `CubeWriter.write_chunks`.
-
-    HDF5 does it in memory, so that any process can do it.
-    """
-    with h5py.File("compressed", "w", driver="core", backing_store=False) as file:
-        dataset = file.create_dataset(name, values.shape, values.dtype, maxshape=(None,) * 3,
-                                      chunks=chunk_shape(shape), fillvalue=_PLANE_FILL[name],
-                                      **_FILTER)
-        dataset[...] = values
-        dataset.flush()
-        offsets = list(product(*(range(0, length, step) for length, step in
-                                 zip(values.shape, dataset.chunks, strict=True))))
-        chunks = [dataset.id.read_direct_chunk(offset)[1] for offset in offsets]
-    return {name: np.frombuffer(b"".join(chunks), np.uint8),
-            f"{name}_sizes": np.array([len(chunk) for chunk in chunks]),
-            f"{name}_offsets": np.array(offsets)}
-
-
-def chunk_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return the chunks of a cube of this shape."""
-    return tuple(min(limit, length) for limit, length in
-                 zip((CHUNK_FRAMES, CHUNK_PIXELS, CHUNK_PIXELS), shape, strict=True))
 
 
 def _write_attributes(file: h5py.File, observation: Observation, provenance: Provenance) -> None:
@@ -188,6 +159,7 @@ def _write_cadences(file: h5py.File, observation: Observation) -> None:
 def _write_frames(file: h5py.File, frames: Frames) -> None:
     file["imagespaths"] = np.array([name.encode() for name in frames.names])
     file["imagespaths_crc32"] = frames.crc32
+    file["imagespaths_size"], file["imagespaths_time_ns"] = frames.sizes, frames.times_ns
     group = file.create_group("wcs")
     texts = np.array([text.encode("ascii") for text in frames.wcs_texts])
     if texts.dtype.itemsize == 0:
@@ -248,7 +220,7 @@ class Cube:
         self.observation = self._checked(self._observation)
         self.provenance = self._checked(self._provenance)
         expected = (len(self.cadences), *self.box.shape)
-        for name in _PLANES:
+        for name in PLANES:
             shape = self._checked(lambda name=name: self._file[name].shape)
             if shape != expected:
                 raise InputError(self.path, f"is damaged: {name} has shape {shape}, "
@@ -350,12 +322,32 @@ class Cube:
         return tuple(name.decode() for name in
                      self._checked(lambda: self._file["imagespaths"][:]))
 
+    @property
+    def image_checksums(self) -> NDArray[np.uint32]:
+        """CRC-32 (T,) of the frames' files."""
+        return self._checked(lambda: self._file["imagespaths_crc32"][:])
+
+    @property
+    def image_states(self) -> list[tuple[str, int, int]]:
+        """Name, size and time of change (ns) of the frames' files; none in older cubes."""
+        if "imagespaths_size" not in self._file:
+            return []
+        sizes, times = (self._checked(lambda name=name: self._file[name][:].tolist())
+                        for name in ("imagespaths_size", "imagespaths_time_ns"))
+        return list(zip(self.image_names, sizes, times, strict=True))
+
+    def planes(self, frames: slice, rows: slice) -> tuple[NDArray[np.float32],
+                                                          NDArray[np.float32]]:
+        """Return flux and flux_err (t, r, C) of some frames and rows of the window."""
+        return tuple(self._checked(lambda name=name: self._file[name][frames, rows])
+                     for name in ("flux", "flux_err"))
+
     def read(self, box: Box) -> tuple[NDArray[np.float32], NDArray[np.float32],
                                       NDArray[np.uint8]]:
         """Return flux, flux_err and pixel_flags (T, R, C) of a box inside the cube."""
         rows, columns = self._slices(box)
         return tuple(self._checked(lambda name=name: self._file[name][:, rows, columns])
-                     for name in _PLANES)
+                     for name in PLANES)
 
     def sumimage(self, box: Box) -> NDArray[np.float64]:
         """Return the mean (R, C) of good frames, background subtracted, of a box."""

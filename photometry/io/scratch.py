@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -86,6 +87,21 @@ class Scratch:
             for part, path in zip(parts, paths, strict=True):
                 part.replace(path)
 
+    @contextmanager
+    def filled_stacks(self, names: Iterable[str]) -> Iterator[list["Filled"]]:
+        """Open files for images (T, R, C) that are written some rows of all at a time."""
+        paths = [self._stack_path(name) for name in names]
+        with reporting(self.folder):
+            parts = [_part(path) for path in paths]
+            files = [part.open("wb", buffering=0) for part in parts]
+            try:
+                yield [Filled(file) for file in files]
+            finally:
+                for file in files:
+                    file.close()
+            for part, path in zip(parts, paths, strict=True):
+                part.replace(path)
+
     def read_stack(self, name: str, out: NDArray, positions: Sequence[int], n_rows: int,
                    first_row: int = 0) -> None:
         """Read rows of some images of a stack.
@@ -133,9 +149,27 @@ class Stacks:
     def append(self, *images: NDArray) -> None:
         """Write the next image of every file."""
         for file, kind, image in zip(self.files, self.kinds, images, strict=True):
-            content = np.ascontiguousarray(image, kind).data.cast("B")
-            while len(content) > 0:       # a raw file may take less than all at once
-                content = content[file.write(content):]
+            _write_all(file, np.ascontiguousarray(image, kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """An open file of images of which bands of rows are written."""
+
+    file: BinaryIO
+
+    def write_rows(self, values: NDArray, n_rows: int, first_row: int) -> None:
+        """Write rows (T, r, C) of all images, which have `n_rows`."""
+        row_bytes = values.shape[2] * values.itemsize
+        for position, rows in enumerate(values):
+            self.file.seek((position * n_rows + first_row) * row_bytes)
+            _write_all(self.file, rows)
+
+
+def _write_all(file: BinaryIO, values: NDArray) -> None:
+    content = values.data.cast("B")
+    while len(content) > 0:               # a raw file may take less than all at once
+        content = content[file.write(content):]
 
 
 def scratch_beside(product: Path) -> Scratch:

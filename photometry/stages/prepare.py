@@ -27,6 +27,7 @@ from photometry.io.scratch import checksum, reporting, require_free, scratch_bes
 from photometry.scene.motion import is_usable
 from photometry.sky.anomalies import FULL_WELL, Exclude
 from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
+from photometry.stages.prepare_known import Known, known_frames, restore_slab
 from photometry.stages.prepare_needs import cube_bytes, needs_of
 from photometry.stages.prepare_notes import empty_frames, notes
 from photometry.stages.prepare_pack import Piece, find_jump_limits, pack_piece, slabs, tidy
@@ -60,6 +61,7 @@ class PrepareReport:
     left_out: tuple[LeftOut, ...]
     warnings: tuple[str, ...] = ()
     was_complete: bool = False    # the cube was there already, made from the same images
+    n_known: int = 0              # frames taken from a cube of fewer images, not read again
 
 
 def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
@@ -68,6 +70,9 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
             catalog: Path | None = None, exclude: Path | None = None,
             progress: Progress = silent) -> PrepareReport:
     """Build the cube of one group of images; resume what an interrupted run has done.
+
+    A cube that holds some of the images already is extended: their pixels are taken from it,
+    everything else is done anew, so that the cube becomes what all images together give.
 
     Parameters
     ----------
@@ -90,7 +95,8 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
     OutputError
         When the disk is too small or cannot be written.
     UsageError
-        When a cube of other images or settings is there and `overwrite` is not set.
+        When a cube of other images or settings is there, which these images do not extend, and
+        `overwrite` is not set.
     """
     if not group.frames:
         raise _unusable(group.left_out)
@@ -98,12 +104,19 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
     group = _with_ephemeris(group, ephemeris)
     rules = exclude_rules(exclude)
     mark = _fingerprint(group, choices, ephemeris, catalog, rules)
+    known = Known()
     if not overwrite and cube_path.exists():
-        return _existing(group, cube_path, mark, rules)
+        with Cube(cube_path) as cube:
+            if cube.provenance.fingerprint == mark:
+                return _existing(group, cube, rules)
+            known = known_frames(cube, group.frames, choices)
+        if known is None:
+            raise UsageError(f"{cube_path}: was made from other images or settings; "
+                             "use --overwrite to build it again")
     scratch = scratch_beside(cube_path)
     if not scratch.start(mark):
         require_free(cube_path, needs_of(group).disk)
-    job = Job(scratch, group.ccd, group.box, choices, ephemeris=ephemeris, catalog=catalog,
+    job = Job(scratch, mark, group.ccd, group.box, choices, ephemeris=ephemeris, catalog=catalog,
               rules=rules)
     at_most = _affordable(group, workers, max_memory_gb)
 
@@ -111,19 +124,21 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
         for _ in progress(draw(function, tasks, at_most), len(tasks), f"{group.ccd} {label}"):
             pass
 
-    head = _build(job, group, mark, run, progress)
+    head = _build(job, group, known, run, progress)
     with reporting(cube_path):
         scratch.product("cube").replace(cube_path)
     scratch.remove()
-    return _report(group, cube_path, head[1].names, head[0].cadences.quality, head[2].left_out,
-                   rules)
+    return replace(_report(group, cube_path, head[1].names, head[0].cadences.quality,
+                           head[2].left_out, rules), n_known=len(known.index))
 
 
-def _build(job: Job, group: Group, mark: str, run: Run, progress: Progress) -> tuple:
+def _build(job: Job, group: Group, known: Known, run: Run, progress: Progress) -> tuple:
     """Do all passes; return the head of the cube."""
-    cut = _cut(group.frames, tuple(range(len(group.frames))), (True,) * len(group.frames))
-    run(partial(read_block, job), cut, "reading images")
-    reasons, crc32, levels = _what_was_read(job, cut)
+    places, everything = known.places(group.frames), range(len(group.frames))
+    run(partial(restore_slab, job), known.slabs(), "copying images of the cube")
+    run(partial(read_block, job), _cut(group.frames, places, everything, [True] * len(places)),
+        "reading images")
+    reasons, crc32, levels = _what_was_read(job, places)
     kept = np.flatnonzero([not reason for reason in reasons])
     frames = [group.frames[index] for index in kept]
     left_out = (*group.left_out, *((frame.name, reason) for frame, reason in
@@ -132,13 +147,13 @@ def _build(job: Job, group: Group, mark: str, run: Run, progress: Progress) -> t
                              job.choices.anomalies.saturation * FULL_WELL)
     reference = reference_frame(frames, good)
     job = replace(job, wcs_text=frames[reference].header.wcs_text)
-    blocks = _cut(frames, kept.tolist(), good.tolist())
+    blocks = _cut(frames, [places[index] for index in kept], kept.tolist(), good.tolist())
     find_sky(job, blocks, levels[kept])
     run(partial(background_block, job), blocks, "measuring the background")
     make_sum_image(job, blocks)
     find_jump_limits(job, blocks)
     pieces = _pack(job, blocks, run)
-    head = head_of(job, frames, quality, crc32[kept], reference, left_out, mark)
+    head = head_of(job, frames, quality, crc32[kept], reference, left_out)
     # HDF5 cannot close a file on a full disk quietly: make sure before that it never is.
     require_free(job.scratch.folder, cube_bytes(
         job.scratch.size_of(piece.name for piece in pieces), job.box, len(frames)))
@@ -174,9 +189,7 @@ def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
 def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None,
                  catalog: Path | None, rules: tuple[Exclude, ...]) -> str:
     """Return a digest of what goes into a cube."""
-    files = [(frame.name, frame.path.stat().st_size, frame.path.stat().st_mtime_ns,
-              frame.flags)
-             for frame in group.frames]
+    files = [(*frame.state(), frame.flags) for frame in group.frames]
     extra = () if ephemeris is None else (checksum(ephemeris),)
     extra += tuple(sorted({str(frame.profile) for frame in group.frames if frame.profile}))
     if catalog is not None:
@@ -186,15 +199,10 @@ def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None,
                        list(map(str, rules)), *extra)
 
 
-def _existing(group: Group, cube_path: Path, mark: str,
-              rules: tuple[Exclude, ...]) -> PrepareReport:
-    """Report on a cube that is there, if it is what would be built."""
-    with Cube(cube_path) as cube:
-        if cube.provenance.fingerprint != mark:
-            raise UsageError(f"{cube_path}: was made from other images or settings; "
-                             "use --overwrite to build it again")
-        return replace(_report(group, cube_path, cube.image_names, cube.cadences.quality,
-                               cube.provenance.left_out, rules), was_complete=True)
+def _existing(group: Group, cube: Cube, rules: tuple[Exclude, ...]) -> PrepareReport:
+    """Report on a cube that is there and is what would be built."""
+    return replace(_report(group, cube.path, cube.image_names, cube.cadences.quality,
+                           cube.provenance.left_out, rules), was_complete=True)
 
 
 def _report(group: Group, cube_path: Path, names: Sequence[str], quality: NDArray,
@@ -223,26 +231,22 @@ def _affordable(group: Group, workers: int, max_memory_gb: float) -> int:
     return workers
 
 
-def _cut(frames: Sequence[Frame], positions: Sequence[int],
+def _cut(frames: Sequence[Frame], places: Sequence[Place], positions: Sequence[int],
          good: Sequence[bool]) -> list[Block]:
     """Cut images into blocks by their position on the full list of files."""
     members = groupby(range(len(positions)), lambda index: positions[index] // BLOCK_FRAMES)
-    return [Block(number, *zip(*((frames[index], _place(positions[index]), good[index])
+    return [Block(number, *zip(*((frames[index], places[index], good[index])
                                  for index in indices), strict=True))
             for number, indices in members]
 
 
-def _place(position: int) -> Place:
-    """Return where an image is kept, by its position on the full list of files."""
-    return Place(f"{position // BLOCK_FRAMES:05d}", position % BLOCK_FRAMES)
-
-
-def _what_was_read(job: Job, blocks: Sequence[Block]) -> tuple[list[str], NDArray, NDArray]:
+def _what_was_read(job: Job, places: Sequence[Place]) -> tuple[list[str], NDArray, NDArray]:
     """Return reason ("" = none), checksum and level of every image."""
-    stored = [job.scratch.load(block.named("read")) for block in blocks]
-    return ([str(reason) for part in stored for reason in part["reasons"]],
-            np.concatenate([part["crc32"] for part in stored]),
-            np.concatenate([part["levels"] for part in stored]))
+    stored = {stack: job.scratch.load(f"read-{stack}")
+              for stack in {place.stack for place in places}}
+    reasons, crc32, levels = ([stored[place.stack][key][place.position] for place in places]
+                              for key in ("reasons", "crc32", "levels"))
+    return [str(reason) for reason in reasons], np.array(crc32), np.array(levels)
 
 
 def _quality(frames: Sequence[Frame], levels: NDArray,

@@ -94,16 +94,10 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_], time: ND
 
 
 def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,
-            reference_index: int, left_out: tuple[LeftOut, ...], mark: str) -> tuple:
-    """Return observation, frames and provenance of a cube.
-
-    Parameters
-    ----------
-    mark
-        Fingerprint of settings and input.
-    """
+            reference_index: int, left_out: tuple[LeftOut, ...]) -> tuple:
+    """Return observation, frames and provenance of a cube."""
     headers = [frame.header for frame in frames]
-    names = tuple(frame.name for frame in frames)
+    names, sizes, times_ns = zip(*(frame.state() for frame in frames), strict=True)
     start, stop = exposure_times(headers)
     cadences = Cadences(
         time=0.5 * (start + stop),
@@ -119,10 +113,11 @@ def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,
         spacecraft_km=spacecraft_of(headers, job.ephemeris),
         observer=headers[reference_index].observer,
         timestamp_shift_s=sum(_shifts_s(headers[reference_index])) / 2, **usual)
-    provenance = cube.Provenance(__version__, to_toml(sections(job.choices)), mark,
+    provenance = cube.Provenance(__version__, to_toml(sections(job.choices)), job.mark,
                                  fingerprint(names, [int(value) for value in crc32]), left_out)
-    return observation, cube.Frames(names, crc32, tuple(header.wcs_text for header in headers),
-                                    reference_index), provenance
+    files = cube.Frames(names, crc32, sizes, times_ns,
+                        tuple(header.wcs_text for header in headers), reference_index)
+    return observation, files, provenance
 
 
 def _shifts_s(header: FfiHeader) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from photometry.core.pixels import Box
-from photometry.io.cube import BYTES_PER_PIXEL
+from photometry.io.cube_chunks import BYTES_PER_PIXEL
 from photometry.stages.prepare_passes import BLOCK_FRAMES
 from photometry.stages.prepare_plan import Group
 

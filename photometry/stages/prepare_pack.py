@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from photometry.core.flags import PixelFlag
 from photometry.core.quantize import quantized
-from photometry.io import cube
+from photometry.io.cube_chunks import CHUNK_FRAMES, CHUNK_PIXELS, compressed
 from photometry.sky import anomalies
 from photometry.stages.prepare_passes import Block, Job, Place
 
-PIECE_PIXELS = cube.CHUNK_FRAMES * cube.CHUNK_PIXELS * 2048
+PIECE_PIXELS = CHUNK_FRAMES * CHUNK_PIXELS * 2048
 _LIMIT_CELLS = 4_000_000          # residuals whose medians are taken at once
 
 
@@ -40,8 +40,8 @@ def slabs(job: Job, blocks: Sequence[Block]) -> Iterator[list[Piece]]:
     """Yield the pieces of a cube, those of one stretch of frames at a time."""
     places = [place for block in blocks for place in block.places]
     own = _own_places(blocks)
-    for first in range(0, len(places), cube.CHUNK_FRAMES):
-        frames = slice(first, min(first + cube.CHUNK_FRAMES, len(places)))
+    for first in range(0, len(places), CHUNK_FRAMES):
+        frames = slice(first, min(first + CHUNK_FRAMES, len(places)))
         step = band_rows(frames.stop - first, job.box.shape[1])
         bands = [slice(row, min(row + step, job.box.shape[0]))
                  for row in range(0, job.box.shape[0], step)]
@@ -55,7 +55,7 @@ def _own_places(blocks: Sequence[Block]) -> list[Place]:
 
 def band_rows(n_frames: int, n_columns: int) -> int:
     """Return how many rows, whole chunks, to pack at once."""
-    return cube.CHUNK_PIXELS * max(1, PIECE_PIXELS // (cube.CHUNK_PIXELS * n_frames * n_columns))
+    return CHUNK_PIXELS * max(1, PIECE_PIXELS // (CHUNK_PIXELS * n_frames * n_columns))
 
 
 def find_jump_limits(job: Job, blocks: Sequence[Block]) -> None:
@@ -85,11 +85,11 @@ def pack_piece(job: Job, piece: Piece) -> None:
         flux, error = quantized(exact, job.planes("error", piece.places, piece.rows), sigma)
         cost = _cost(flux, exact, error)
         del exact
-        chunks |= cube.compressed("flux", flux, shape) | cube.compressed("flux_err", error, shape)
+        chunks |= compressed("flux", flux, shape) | compressed("flux_err", error, shape)
     else:
         for name, kind in (("flux", "flux"), ("flux_err", "error")):
-            chunks |= cube.compressed(name, job.planes(kind, piece.places, piece.rows), shape)
-    chunks |= cube.compressed("pixel_flags", _flags(job, piece), shape)
+            chunks |= compressed(name, job.planes(kind, piece.places, piece.rows), shape)
+    chunks |= compressed("pixel_flags", _flags(job, piece), shape)
     job.scratch.save(piece.name, cost=cost, **chunks)
 
 

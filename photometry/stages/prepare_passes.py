@@ -72,6 +72,7 @@ class Job:
     """What every block of one cube needs to know."""
 
     scratch: Scratch
+    mark: str                     # fingerprint of settings and input
     ccd: CcdId
     box: Box
     choices: Choices
@@ -171,19 +172,24 @@ def excluded_pixels(job: Job, frame: Frame) -> NDArray[np.bool_]:
 
 
 def read_block(job: Job, block: Block) -> None:
-    """Copy the images of a block to scratch; an unreadable one leaves NaN and its reason."""
+    """Copy the images of a block that are not known to scratch.
+
+    An unreadable one leaves NaN and its reason.
+    """
     name = block.named("read")
     if job.scratch.has(name):
         return
     reasons, sums, levels = [], [], []
     with job.scratch.stacks([block.named("flux"), block.named("error")],
                             [np.float32, np.float32]) as stacks:
-        for frame in block.frames:
+        new = [frame for frame, place in zip(block.frames, block.places, strict=True)
+               if place.stack == block.stack]
+        for frame in new:
             image, error, crc32, reason = _read_frame(job, frame)
             stacks.append(image, error)
             reasons.append(reason)
             sums.append(crc32)
-            levels.append(_level(image))
+            levels.append(level_of(image))
     job.scratch.save(name, reasons=np.array(reasons), crc32=np.array(sums, dtype=np.uint32),
                      levels=np.array(levels))
 
@@ -204,7 +210,7 @@ def _read_frame(job: Job, frame: Frame) -> tuple[NDArray, NDArray, int, str]:
     return nothing, nothing, 0, reason
 
 
-def _level(image: NDArray) -> float:
+def level_of(image: NDArray) -> float:
     """Return the median of a sparse sample of pixels; NaN only if the frame has no value."""
     sample = image[::LEVEL_STEP, ::LEVEL_STEP]
     sample = sample[np.isfinite(sample)]

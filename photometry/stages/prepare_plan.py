@@ -32,6 +32,11 @@ class Frame:
         """The file's name, and which of its images it is if there are many."""
         return self.path.name if self.plane is None else f"{self.path.name}[{self.plane}]"
 
+    def state(self) -> tuple[str, int, int]:
+        """Return the name, and size and time of change (ns) of the file."""
+        found = self.path.stat()
+        return self.name, found.st_size, found.st_mtime_ns
+
 
 LeftOut = tuple[str, str]         # file name and reason
 Unreadable = tuple[CcdId, Path, str]

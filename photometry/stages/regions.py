@@ -11,7 +11,8 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import Pixels
 from photometry.core.targets import TILE_SIZE
 from photometry.io.catalog import StarTable
-from photometry.io.cube import BYTES_PER_PIXEL, Cube
+from photometry.io.cube import Cube
+from photometry.io.cube_chunks import BYTES_PER_PIXEL
 from photometry.sky.background import BackgroundModel
 
 # Of one pixel in one frame: what the cube keeps, and the background.

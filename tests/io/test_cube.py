@@ -7,7 +7,7 @@ from photometry.core.ffi import Readout
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 from photometry.core.time import Cadences
-from photometry.io import cube
+from photometry.io import cube, cube_chunks
 
 FRAMES, ROWS, COLUMNS = 7, 21, 37
 BOX = Box(100, 100 + ROWS, 300, 300 + COLUMNS)
@@ -38,7 +38,7 @@ PROVENANCE = cube.Provenance("0.1", "[prepare]\n", "abc", "def", (("x.fits", "is
 def write_planes(writer, rows, planes):
     chunks = {}
     for name, values in zip(("flux", "flux_err", "pixel_flags"), planes, strict=True):
-        chunks |= cube.compressed(name, values[:, rows], values.shape)
+        chunks |= cube_chunks.compressed(name, values[:, rows], values.shape)
     writer.write_chunks(0, rows.start, chunks)
 
 
@@ -46,7 +46,8 @@ def write_planes(writer, rows, planes):
 def made(tmp_path):
     path = tmp_path / "cube.hdf5"
     frames = cube.Frames(tuple(f"frame{i}.fits" for i in range(FRAMES)),
-                         np.arange(FRAMES, dtype=np.uint32),
+                         np.arange(FRAMES, dtype=np.uint32), 10 * np.arange(FRAMES),
+                         10**18 + np.arange(FRAMES),
                          tuple("" if i == 1 else f"WCS {i}".ljust(80) + "END".ljust(80)
                                for i in range(FRAMES)), 3)
     planes = make_planes()
@@ -150,7 +151,8 @@ def test_newer_and_damaged_cubes_are_refused(made):
 
 def test_equal_content_gives_equal_bytes(tmp_path):
     def make(path):
-        frames = cube.Frames(("a",) * FRAMES, np.zeros(FRAMES, np.uint32), ("",) * FRAMES, 0)
+        frames = cube.Frames(("a",) * FRAMES, np.zeros(FRAMES, np.uint32), np.arange(FRAMES),
+                             np.arange(FRAMES), ("",) * FRAMES, 0)
         with cube.creating(path, make_observation(), frames, PROVENANCE) as writer:
             write_planes(writer, slice(0, ROWS), make_planes())
         return path.read_bytes()
@@ -158,5 +160,18 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     assert make(tmp_path / "a.hdf5") == make(tmp_path / "b.hdf5")
 
 
+def test_what_is_needed_to_extend_a_cube(made):
+    with cube.Cube(made) as opened:
+        assert opened.image_states[2] == ("frame2.fits", 20, 10**18 + 2)
+        np.testing.assert_array_equal(opened.image_checksums, np.arange(FRAMES))
+        for found, right in zip(opened.planes(slice(1, 4), slice(16, 20)), make_planes()[:2],
+                                strict=True):
+            np.testing.assert_array_equal(found, right[1:4, 16:20])
+    with h5py.File(made, "r+") as file:
+        del file["imagespaths_size"]
+    with cube.Cube(made) as older:
+        assert older.image_states == []
+
+
 def test_chunks_never_exceed_the_cube():
-    assert cube.chunk_shape((1200, 2048, 12)) == (512, 16, 12)
+    assert cube_chunks.chunk_shape((1200, 2048, 12)) == (512, 16, 12)

@@ -42,6 +42,16 @@ def test_stacks_appear_when_complete(scratch):
     assert not list(scratch.folder.glob("a*"))
 
 
+def test_stacks_are_filled_band_by_band(scratch):
+    images = np.arange(40.0, dtype=np.float32).reshape(2, 5, 4)
+    with scratch.filled_stacks(["a"]) as (stack,):
+        for row in (0, 3):
+            stack.write_rows(images[:, row:row + 3], n_rows=5, first_row=row)
+    read = np.empty_like(images)
+    scratch.read_stack("a", read, [0, 1], n_rows=5)
+    np.testing.assert_array_equal(read, images)
+
+
 def test_an_interrupted_stack_does_not_appear(scratch):
     with pytest.raises(KeyboardInterrupt), \
             scratch.stacks(["a"], [np.float32]) as stacks:

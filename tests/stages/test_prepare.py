@@ -15,7 +15,8 @@ from photometry.core.flags import CadenceFlag, PixelFlag
 from photometry.core.ids import CcdId, Select
 from photometry.core.pixels import Box
 from photometry.io import layout
-from photometry.io.cube import CHUNK_FRAMES, CHUNK_PIXELS, Cube
+from photometry.io.cube import Cube
+from photometry.io.cube_chunks import CHUNK_FRAMES, CHUNK_PIXELS
 from photometry.io.ephemeris import earth_position_km
 from photometry.io.orbit import AU_KM
 from photometry.io.truth import read_truth
@@ -25,6 +26,7 @@ from photometry.sky.background import BackgroundModel
 from photometry.stages import (
     prepare,
     prepare_assembly,
+    prepare_known,
     prepare_needs,
     prepare_pack,
     prepare_passes,
@@ -363,7 +365,7 @@ def test_pieces_are_whole_chunks_within_memory(monkeypatch):
     blocks = [prepare_passes.Block(number, (None,) * 16, tuple(
         prepare_passes.Place(str(number), position) for position in range(16)), (True,) * 16)
         for number in range(69)]
-    job = prepare_passes.Job(None, None, Box(0, 50, 0, 70), None)
+    job = prepare_passes.Job(None, "", None, Box(0, 50, 0, 70), None)
     covered = np.zeros((69 * 16, 50), dtype=int)
     for pieces in prepare_pack.slabs(job, blocks):
         for piece in pieces:
@@ -492,3 +494,78 @@ def test_quantized_cube_is_small_and_says_what_it_cost(window, made, tmp_path):
         stored = [sum(name[key].id.get_storage_size() for key in ("flux", "flux_err"))
                   for name in (file, full)]
     assert stored[0] < 0.45 * stored[1]
+
+
+def copied(paths, folder):
+    """Copy images as they are, time of change included."""
+    for path in paths:
+        shutil.copy2(path, folder / path.name)
+
+
+@pytest.fixture
+def grown(window, tmp_path, monkeypatch):
+    """A folder with a cube of some frames, to which the others came afterwards."""
+    monkeypatch.setattr(prepare_known, "CHUNK_FRAMES", 8)      # several slabs
+    paths = sorted(window.glob("*_ffic.fits*"))
+    early = [path for number, path in enumerate(paths) if number not in (2, 5, 11, 19)]
+    copied(early, tmp_path)
+    build(tmp_path, tmp_path / "cube.hdf5")
+    copied(paths, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_new_images_extend_a_cube(grown, made, monkeypatch, workers):
+    read = []
+    with monkeypatch.context() as patch:
+        if workers == 1:
+            reader = prepare_passes.read_with_checksum
+            patch.setattr(prepare_passes, "read_with_checksum",
+                          lambda path: read.append(path) or reader(path))
+        report = build(grown, grown / "cube.hdf5", workers=workers)
+    assert report.n_frames == N and report.n_known == N - 4
+    assert len(read) == (4 if workers == 1 else 0)
+    assert_same(grown / "cube.hdf5", made[0])
+    assert (grown / "cube.hdf5").read_bytes() == made[0].read_bytes()
+    assert not (grown / "cube.hdf5.scratch").exists()
+    assert build(grown, grown / "cube.hdf5").was_complete
+
+
+@pytest.mark.parametrize("step", ["level_of", "frame_displacements"])
+def test_an_interrupted_extension_keeps_the_cube_and_goes_on(grown, made, monkeypatch, step):
+    path = grown / "cube.hdf5"
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        for module in (prepare_known, prepare_passes):
+            patch.setattr(module, step, interrupted, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            build(grown, path)
+    assert path.read_bytes() == before
+    assert build(grown, path).n_known == N - 4
+    assert path.read_bytes() == made[0].read_bytes()
+
+
+def test_only_unchanged_images_and_settings_extend_a_cube(grown, monkeypatch):
+    path = grown / "cube.hdf5"
+    with pytest.raises(UsageError, match="--overwrite"):
+        build(grown, path, choices=prepare.Choices(
+            background=prepare_passes.BackgroundSettings(mesh_px=16)))
+    image = sorted(grown.glob("*_ffic.fits*"))[3]
+    image.touch()
+    with pytest.raises(UsageError, match="--overwrite"):
+        build(grown, path)
+    image.unlink()
+    with pytest.raises(UsageError, match="--overwrite"):
+        build(grown, path)
+
+
+def test_images_of_a_quantized_cube_are_read_again(window, tmp_path):
+    choices = prepare.Choices(prepare=prepare.Settings(quantize=0.25))
+    paths = sorted(window.glob("*_ffic.fits*"))
+    copied(paths[:8], tmp_path)
+    build(tmp_path, tmp_path / "cube.hdf5", choices=choices)
+    copied(paths[8:12], tmp_path)
+    report = build(tmp_path, tmp_path / "cube.hdf5", choices=choices)
+    assert (report.n_frames, report.n_known) == (12, 0)
+    build(tmp_path, tmp_path / "other.hdf5", choices=choices)
+    assert (tmp_path / "cube.hdf5").read_bytes() == (tmp_path / "other.hdf5").read_bytes()

@@ -1,0 +1,39 @@
+"""How the planes of a cube are cut into chunks and compressed."""
+
+from itertools import product
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK_FRAMES, CHUNK_PIXELS = 512, 16
+FILTER = hdf5plugin.Bitshuffle(cname="lz4")
+PLANES = {"flux": np.float32, "flux_err": np.float32, "pixel_flags": np.uint8}
+PLANE_FILL = {"flux": np.nan, "flux_err": np.nan, "pixel_flags": 0}
+BYTES_PER_PIXEL = sum(np.dtype(kind).itemsize for kind in PLANES.values())
+
+
+def compressed(name: str, values: NDArray, shape: tuple[int, int, int]) -> dict[str, NDArray]:
+    """Compress planes (t, r, C) of a cube of a shape, for `CubeWriter.write_chunks`.
+
+    HDF5 does it in memory, so that any process can do it.
+    """
+    with h5py.File("compressed", "w", driver="core", backing_store=False) as file:
+        dataset = file.create_dataset(name, values.shape, values.dtype, maxshape=(None,) * 3,
+                                      chunks=chunk_shape(shape), fillvalue=PLANE_FILL[name],
+                                      **FILTER)
+        dataset[...] = values
+        dataset.flush()
+        offsets = list(product(*(range(0, length, step) for length, step in
+                                 zip(values.shape, dataset.chunks, strict=True))))
+        chunks = [dataset.id.read_direct_chunk(offset)[1] for offset in offsets]
+    return {name: np.frombuffer(b"".join(chunks), np.uint8),
+            f"{name}_sizes": np.array([len(chunk) for chunk in chunks]),
+            f"{name}_offsets": np.array(offsets)}
+
+
+def chunk_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the chunks of a cube of this shape."""
+    return tuple(min(limit, length) for limit, length in
+                 zip((CHUNK_FRAMES, CHUNK_PIXELS, CHUNK_PIXELS), shape, strict=True))
