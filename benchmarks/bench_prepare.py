@@ -2,6 +2,7 @@
 """Measure the building of a cube, beside astrocut's cube of the same images."""
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from photometry.core.time import SECONDS_PER_DAY
 from photometry.io.cube_chunks import BYTES_PER_PIXEL
 from photometry.io.ffi import read_ffi, write_ffi
 from photometry.io.ffi_cards import Extras, utc
-from photometry.io.layout import ffi_name, find_ffis
+from photometry.io.layout import CATALOGS_FOLDER, ffi_name, find_ffis
 
 EXAMPLE = """examples:
   python benchmarks/bench_prepare.py --frames 40 --size 2048x2048
@@ -79,6 +80,8 @@ def make_frames(folder, args):
         stamp = utc(header.time_start - header.timecorr).strftime("%Y%j%H%M%S")
         write_ffi(frames / ffi_name(header.ccd, stamp, 120, gzip=args.gzip),
                   Ffi(header, source.image, source.error), Extras(simulated=True))
+    shutil.copytree(made / CATALOGS_FOLDER, frames.parent / CATALOGS_FOLDER)
+    run("run_make_catalog.py", first.ccd.sector, frames.parent, "-q")
     return frames
 
 
@@ -113,7 +116,7 @@ def astrocut(frames, folder, args):
     if not has_it:
         print("astrocut: not installed for", args.astrocut)
         return
-    used = run("-c", ASTROCUT, frames, folder / "astrocut.fits", args.max_memory,
+    used = run("-W", "ignore", "-c", ASTROCUT, frames, folder / "astrocut.fits", args.max_memory,
                python=args.astrocut, watch=folder)
     size = (folder / "astrocut.fits").stat().st_size
     print(f"  astrocut's CubeFactory: {used.cpu_s / args.frames:.4f} CPU-s per frame, "
