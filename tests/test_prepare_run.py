@@ -16,8 +16,8 @@ from photometry.core.ids import Select
 from photometry.core.pixels import Box
 from photometry.stages import prepare
 from tests.conftest import ROOT
-from tests.stages.frames import write_window
 from tests.running import MPICH, OPEN_MPI
+from tests.stages.frames import write_window
 from tests.test_trouble import CUBE, copy_images
 
 pytestmark = pytest.mark.slow
