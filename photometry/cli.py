@@ -43,6 +43,7 @@ from photometry.core.ids import Select
 from photometry.core.outcome import Status
 from photometry.core.settings import fingerprint, to_toml
 
+MAX_VERSION = 99          # of data releases: two digits in file names
 FAILED = (Status.ERROR, Status.ABORT)
 
 # run_make_catalog.py.
@@ -235,6 +236,8 @@ def _tessphot_parser() -> argparse.ArgumentParser:
 def _tessphot(args: argparse.Namespace, beside: Path | None) -> int:
     from photometry.workers import crew
     settings = settings_of(args, "tessphot")["tessphot"]
+    if not 1 <= args.version <= MAX_VERSION:
+        raise UsageError(f"--version {args.version}: expected 1 to {MAX_VERSION}")
     with crew(workers_of(args), _mpi_size() > 1, settings.deadline_s) as workers:
         return DONE if workers is None else _tessphot_master(args, beside, workers)
 
@@ -242,7 +245,8 @@ def _tessphot(args: argparse.Namespace, beside: Path | None) -> int:
 def _mpi_size() -> int:
     """Return the number of ranks that an MPI launcher says it started."""
     names = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
-    return max(int(os.environ.get(name, 1)) for name in names)
+    given = (os.environ.get(name, "") for name in names)
+    return max((int(size) for size in given if size.isdecimal()), default=1)
 
 
 def _tessphot_master(args: argparse.Namespace, beside: Path | None, workers: Any) -> int:

@@ -67,21 +67,10 @@ class Run:
                                         stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def wait_for_lightcurve(self):
-        began = time.monotonic()
-        while not layout.find_lightcurves(self.output) and self.process.poll() is None:
-            assert time.monotonic() - began < PATIENCE_S
-            time.sleep(0.005)
+        wait_for_lightcurve(self.process, self.output)
 
     def pids(self, word):
-        """Return the descendants whose command line or environment holds a text."""
-        found, left = [], [self.process.pid]
-        while left:
-            for file in Path(f"/proc/{left.pop()}/task").glob("*/children"):
-                with suppress(OSError):
-                    children = [int(pid) for pid in file.read_text().split()]
-                    left += children
-                    found += [pid for pid in children if says(pid, word)]
-        return found
+        return descendants(self.process.pid, word)
 
     def signal_rank(self, number, *ranks):
         """Send a signal to MPI ranks."""
@@ -110,6 +99,26 @@ class Run:
 
     def debris(self):
         return [path.name for path in self.output.rglob("*.part")]
+
+
+def wait_for_lightcurve(process, output):
+    """Wait until the first one is there, or the process has ended."""
+    began = time.monotonic()
+    while not layout.find_lightcurves(output) and process.poll() is None:
+        assert time.monotonic() - began < PATIENCE_S
+        time.sleep(0.005)
+
+
+def descendants(pid, word):
+    """Return the descendants of a process whose command line or environment holds a text."""
+    found, left = [], [pid]
+    while left:
+        for file in Path(f"/proc/{left.pop()}/task").glob("*/children"):
+            with suppress(OSError):
+                children = [int(pid) for pid in file.read_text().split()]
+                left += children
+                found += [pid for pid in children if says(pid, word)]
+    return found
 
 
 def says(pid, word):

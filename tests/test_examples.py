@@ -1,6 +1,7 @@
 """The scripts for SLURM, with its commands replaced by small ones."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from photometry.io import layout
 from photometry.io.todo import Todo
 from tests.conftest import ROOT
 from tests.pipeline import contents, copy_without_results, run_photometry
+from tests.running import OPEN_MPI, PATIENCE_S, descendants, fresh, wait_for_lightcurve
 
 SCRIPTS = sorted((ROOT / "examples").glob("*.sh"))
 SIMULATED = 2 * 4 - 4 + 3 - 1            # place of camera 2, CCD 3 among sixteen
@@ -81,3 +83,26 @@ def test_a_script_makes_the_light_curves(script, sector, slurm, tmp_path, monkey
         with Todo(whole, readonly=True) as joined, Todo(other, readonly=True) as once:
             assert joined.count() == once.count()
     assert layout.status_path(output).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_the_warning_of_the_batch_system_leads_to_the_same_light_curves(
+        crowd, undisturbed, slurm, tmp_path, monkeypatch):
+    ranks = " ".join(map(str, OPEN_MPI.command(3)))
+    (slurm / "srun").write_text(f'#!/bin/bash\nexec {ranks} "$@"\n')
+    for name, value in OPEN_MPI.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TESSPHOT_INPUT", str(fresh(crowd, tmp_path / "data")))
+    job = subprocess.Popen(["bash", ROOT / "examples" / "slurm_mpi.sh"], text=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for_lightcurve(job, tmp_path / "out")
+    for rank in range(3):                                       # SLURM warns every task
+        os.kill(descendants(job.pid, f"{OPEN_MPI.rank_variable}={rank}\0")[-1], signal.SIGUSR1)
+    job.communicate(timeout=PATIENCE_S)
+    assert job.returncode == console.INTERRUPTED
+    assert (tmp_path / "requeued").read_text() == "requeue 17\n"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert run("slurm_mpi.sh").returncode == console.SOME_FAILED        # two stars fail
+    assert contents(tmp_path / "out") == undisturbed[0]
+    assert len((tmp_path / "requeued").read_text().splitlines()) == 1

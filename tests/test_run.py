@@ -189,3 +189,35 @@ def test_a_second_signal_stops_at_once(crowd, undisturbed, tmp_path):
         time.sleep(0.05)
     assert run.end()[0] == console.INTERRUPTED
     assert run.finish() == undisturbed
+
+
+# Requests that make no sense.
+
+
+@pytest.mark.parametrize(("options", "problem"), [
+    (["--starid", "9" * 30], "no target matches starids"),
+    (["--priority", "-" + "9" * 30], "no target matches priorities"),
+    (["--starid", "1001", "--tmag-min", "nan"], "no target matches starids"),
+    (["--all", "--version", "0"], "--version 0: expected 1 to 99"),
+    (["--all", "--workers", "0"], "--workers 0: expected 1 or more")])
+def test_absurd_arguments_are_named(crowd, tmp_path, capfd, options, problem):
+    folder = fresh(crowd, tmp_path / "data")
+    assert cli.tessphot([*options, str(folder)]) == console.UNUSABLE
+    (line,) = capfd.readouterr().err.splitlines()
+    assert problem in line
+
+
+@pytest.mark.parametrize("setting", ["lives = 0", "tiles_ahead = -1", "deadline_s = nan",
+                                     "drain_s = inf", "attempts = 0", "runs = 0"])
+def test_absurd_settings_are_named(crowd, tmp_path, capfd, setting):
+    (tmp_path / "my.toml").write_text(f"[tessphot]\n{setting}\n")
+    assert cli.tessphot(["--all", str(crowd), "--settings", str(tmp_path / "my.toml")]
+                        ) == console.UNUSABLE
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f"tessphot.{setting}: expected more than 0" in line
+
+
+def test_a_size_that_is_no_number_is_no_mpi(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "many")
+    monkeypatch.setenv("PMI_SIZE", "-3")
+    assert cli._mpi_size() == 1

@@ -80,6 +80,7 @@ class Todo:
             self._lock = todo_file.lock(self.path)
             try:
                 self._connection = todo_file.open_writable(self.path)
+                self._inode = self.path.stat().st_ino
                 if self._lock is None:
                     self._refuse_beside_others()
             except BaseException:
@@ -307,10 +308,9 @@ class Todo:
         """Return where a stored light curve may be."""
         return sorted({Path(output_root, name).absolute(), self.folder / name})
 
-    def kept_files(self, output_root: Path) -> set[Path]:
-        """Return where the light curves that are results may be."""
-        return {path for name, in self._query("select_kept_files")
-                for path in self._places(name, output_root)}
+    def kept_files(self, output_root: Path) -> list[list[Path]]:
+        """Return where each light curve that is a result may be."""
+        return [self._places(name, output_root) for name, in self._query("select_kept_files")]
 
     def _measured(self, separating: frozenset[str], where: str,
                   values: Sequence[Any]) -> list[Measured]:
@@ -399,6 +399,8 @@ class Todo:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Do all of it or nothing; other writers are kept out from the beginning."""
+        if self._writable and not self._is_in_place():
+            self._rescue()
         with todo_file.explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -407,3 +409,14 @@ class Todo:
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+
+    def _is_in_place(self) -> bool:
+        """Tell whether the name still belongs to the file that was opened."""
+        return self.path.exists() and self.path.stat().st_ino == self._inode
+
+    def _rescue(self) -> None:
+        """Save what is written to a file that has no name any more."""
+        rescued = self.path.with_name(f"{self.path.name}.rescued")
+        self.backup(rescued)
+        raise TodoError(f"{self.path}: was removed or replaced while it was written to; what it "
+                        f"held is in {rescued}: put it back and run the same command again")

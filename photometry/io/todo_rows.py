@@ -25,7 +25,7 @@ def where_of(select: Select) -> tuple[str, tuple]:
                             ("starid", select.starids), ("priority", select.priorities)):
         if allowed:
             conditions.append(f"{column} IN ({', '.join('?' * len(allowed))})")
-            values += map(int, allowed)
+            values += (value if abs(value) < 2**63 else None for value in allowed)
     if select.datasource is not None:
         conditions.append("datasource = 'ffi'" if select.datasource == "ffi"
                           else "datasource != 'ffi'")

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -142,21 +142,35 @@ def _list(folder: Path, output: Path | None) -> Iterator[Finding]:
     try:
         with Todo(folder, readonly=True) as todo:
             count = todo.count()
-            stray = orphans(todo, output) if output is not None and output.is_dir() else []
+            seen = output is not None and output.is_dir()
+            stray = orphans(todo, output) if seen else []
+            gone = missing(todo, output) if seen else []
     except PhotometryError as problem:
         yield Finding("to-do list", str(problem), "run run_make_todo.py --overwrite")
         return
     left = count.get(None, 0) + count.get(Status.STARTED, 0)
     yield Finding("to-do list", f"{sum(count.values())} rows, {left} to do")
     if stray:
-        more = f" and {len(stray) - SHOWN} more" if len(stray) > SHOWN else ""
-        yield Finding("orphans", f"{len(stray)} files that no result refers to: "
-                      + ", ".join(map(str, stray[:SHOWN])) + more,
+        yield Finding("orphans", f"{len(stray)} files that no result refers to: {_some(stray)}",
                       "remove them when no run is at work")
+    if gone:
+        yield Finding("missing", f"{len(gone)} light curves of results: {_some(gone)}",
+                      "put them back, or measure the stars again with --starid or --overwrite")
+
+
+def _some(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(map(str, paths[:SHOWN])) + more
 
 
 def orphans(todo: Todo, output: Path) -> list[Path]:
     """Return light curves that are no result of the list, and parts of files left by a kill."""
-    kept = {path.resolve() for path in todo.kept_files(output)}
+    kept = {path.resolve() for places in todo.kept_files(output) for path in places}
     found = [path for _, path in layout.find_lightcurves(output) if path.resolve() not in kept]
     return sorted([*found, *output.rglob(f"*{PART_SUFFIX}")])
+
+
+def missing(todo: Todo, output: Path) -> list[Path]:
+    """Return light curves that are results of the list and are nowhere, by one possible place."""
+    return [places[0] for places in todo.kept_files(output)
+            if not any(path.exists() for path in places)]

@@ -1,10 +1,11 @@
 """Photometry of the targets of a to-do list: the only place with policy."""
 
 import logging
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry import __version__, methods
-from photometry.core.errors import InputError, OutputError, PhotometryError, UsageError
+from photometry.core.errors import (
+    InputError,
+    OutputError,
+    PhotometryError,
+    SettingsError,
+    UsageError,
+)
 from photometry.core.flags import ApertureFlag, LightCurveFlag, PixelFlag
 from photometry.core.ids import CcdId, Select, Task
 from photometry.core.outcome import (
@@ -65,6 +72,12 @@ class Settings:
     runs: int = 6             # runs that may end with a star under way before it is given up
     deadline_s: float = 3600.0    # a worker that says nothing for so long is given up
     drain_s: float = 60.0     # what is under way may take so long when the run is to stop
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not (value > 0 and math.isfinite(value)):
+                raise SettingsError(f"tessphot.{each.name} = {value}: expected more than 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,6 +270,22 @@ def test_leases_keep_a_second_writer_away_where_there_are_no_locks(path, monkeyp
     assert [file.name for file in path.parent.iterdir()] == ["todo.sqlite"]
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_list_that_vanishes_is_rescued(path, tmp_path, replaced):
+    with Todo(path) as todo:
+        run(todo, todo.tasks(Select(starids=(11,))))
+        other = tmp_path / "other.sqlite"
+        Todo.create(other, rows()[:1])
+        before = other.read_bytes()
+        other.replace(path) if replaced else path.unlink()
+        with pytest.raises(TodoError, match=r"removed or replaced .*sqlite\.rescued: put it"):
+            todo.start(todo.tasks(Select(starids=(12,))))
+    assert path.exists() == replaced
+    assert not replaced or path.read_bytes() == before
+    with Todo(tmp_path / "todo.sqlite.rescued", readonly=True) as rescued:
+        assert rescued.count() == {None: 6, Status.OK: 1}
+
+
 def test_foreign_writer_gets_a_clear_error(path, monkeypatch):
     monkeypatch.setattr("photometry.io.todo_file.BUSY_TIMEOUT_MS", 50)
     with Todo(path) as todo, closing(sqlite3.connect(path, isolation_level=None)) as foreign:

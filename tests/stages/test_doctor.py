@@ -9,7 +9,7 @@ from photometry.core.ids import CcdId, Task
 from photometry.core.outcome import Result, Status
 from photometry.io.layout import LightCurveName
 from photometry.io.todo import Todo
-from photometry.stages.doctor import examine, orphans
+from photometry.stages.doctor import examine, missing, orphans
 
 CCD = CcdId(1, 2, 3)
 WITHOUT_THREADS = {name: value for name, value in os.environ.items() if "THREADS" not in name}
@@ -46,6 +46,15 @@ def test_orphans_are_found(folder):
     part.touch()
     with Todo(folder, readonly=True) as todo:
         assert orphans(todo, output) == [stray, part]
+
+
+def test_missing_light_curves_are_found(folder):
+    output = folder / "lightcurves"
+    with Todo(folder, readonly=True) as todo:
+        assert missing(todo, output) == []
+        (kept,) = output.rglob("*.gz")
+        kept.unlink()
+        assert missing(todo, output) == [kept]
 
 
 def test_each_finding_says_how_to_mend_it(folder):
