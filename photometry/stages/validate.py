@@ -11,11 +11,12 @@ PRF floor      (sum over pixels of P^2 / v)^-1/2: error of a fit of the star alo
                else known; P the simulator's own PRF, v the variance of photons and read noise
 bias           mean(left) / mean(truth)
 pull           standard deviation of (left - mean(left)) FLFRCSAP / FLUX_RAW_ERR
+amplitude      sum(w x y) / sum(w y^2), x = own / mean(own) - 1, y the same of the truth, w = 1 /
+               error^2: found over true depth of transits and eclipses, amplitude of pulsations
 =============  ==================================================================================
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from photometry.core.errors import InputError
 from photometry.core.ffi import Readout
 from photometry.core.flags import ApertureFlag, is_good
 from photometry.core.ids import CcdId
-from photometry.core.pixels import OUTPUT_NAMES, Box, output_of
+from photometry.core.pixels import OUTPUT_NAMES, SCIENCE_AREA, Box, output_of
 from photometry.core.stats import clipped_variance_factor
 from photometry.io import layout
 from photometry.io.cube import Cube
@@ -33,69 +34,36 @@ from photometry.io.lightcurve import StoredLightCurve, read_lightcurve
 from photometry.io.requested import requested
 from photometry.io.truth import Truth, read_truth
 from photometry.metrics import noise_floor
+from photometry.scene.detector import strap_profile
 from photometry.scene.simulate import SimulatedPrf
 from photometry.scene.simulated_sky import Sky
 from photometry.sky.background import BackgroundModel
 from photometry.stages.simulation import simulated_prf
+from photometry.stages.truth_tables import (
+    CENTER,
+    CONSTANT,
+    CROWDED,
+    EDGE,
+    GLOW,
+    STRAP,
+    Group,
+    Row,
+    SkyResult,
+    StarResult,
+    Validation,
+    groups,
+    table,
+)
 
 PRF_REACH_PX = 8              # half side of the pixels that an ideal fit uses
 SKY_FRAMES = 8                # frames in which the background is compared
 FLOOR_FRAMES = 32             # whose sky makes the floor
 LEAST_CADENCES = 5
 LOST_SHARE = 0.01             # of the clean frames; a star that lacks more is not delivered
-ALL, NONE = "all", "none"
-QUANTILE = "higher"           # defined where values are infinite
-
-
-@dataclass(frozen=True, slots=True)
-class StarResult:
-    """How well one star was measured; the ratios are infinite without a light curve."""
-
-    starid: int
-    tmag: float                   # true
-    method: str = NONE
-    varies: bool = False
-    scatter: float = float("inf")     # e-/s
-    per_own_floor: float = float("inf")
-    per_prf_floor: float = float("inf")
-    bias: float = float("inf")    # relative
-    pull: float = float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: a whole magnitude and a method."""
-
-    ccd: str
-    tmag: int                     # from this to the next
-    method: str
-    stars: int
-    delivered: float              # share of the stars asked for
-    per_own_floor: float          # median, of scatter
-    per_prf_floor: float
-    per_prf_floor_90: float
-    bias_50: float                # of its absolute value
-    bias_90: float
-    pull: float                   # median
-
-
-@dataclass(frozen=True, slots=True)
-class SkyResult:
-    """How well the background of a CCD was found, e-/s."""
-
-    ccd: str
-    rms: float                    # of found minus true, all pixels of some frames
-    varying: float                # rms without each pixel's mean over these frames
-    pull: float                   # rms over the quoted error
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """Everything that was compared."""
-
-    stars: tuple[StarResult, ...]
-    rows: tuple[Row, ...]
-    sky: tuple[SkyResult, ...]
+CROWDED_SHARE = 0.1           # light of others in a star's PRF, over its own
+EDGE_PX = 64
+STRAP_PX = 3                  # this near to a strap's column
+GLOW_TIMES = 2.0              # the median change of the sky, in a glow
 
 
 def validate(folder: Path, output: Path) -> Validation:
@@ -108,6 +76,7 @@ def validate(folder: Path, output: Path) -> Validation:
     """
     stars: list[StarResult] = []
     rows: list[Row] = []
+    parts: list[Group] = []
     sky: list[SkyResult] = []
     files = dict(layout.find_lightcurves(output))
     for ccd, starids in requested(layout.todo_path(folder)).items():
@@ -120,27 +89,34 @@ def validate(folder: Path, output: Path) -> Validation:
             sky.append(compare_sky(ccd, truth, cube))
         stars += found
         rows += table(ccd, found)
+        parts += groups(ccd, found)
     if not stars:
         raise InputError(folder, "has no truth of simulated images, expected truth/truth_*.hdf5")
-    return Validation(tuple(stars), tuple(rows), tuple(sky))
+    return Validation(tuple(stars), tuple(rows), tuple(parts), tuple(sky))
 
 
 def _compare(truth: Truth, readout: Readout, cadenceno: NDArray[np.int64],
              starids: Sequence[int], files: dict[int, Path]) -> Iterator[StarResult]:
     place = {int(starid): index for index, starid in enumerate(truth.stars["starid"])}
-    variance, frames = pixel_variance(truth, readout), frames_of(truth, cadenceno)
+    kinds = dict(zip(truth.variables["index"].tolist(), truth.variables["kind"].astype(str),
+                     strict=True))
+    light, (sky, changing) = mean_light(truth), clean_sky(truth)
+    variance, frames = pixel_variance(truth, light + sky, readout), frames_of(truth, cadenceno)
     for starid in starids:
         if starid not in place:
             continue
         star = place[starid]
-        tmag, varies = float(truth.stars["tmag"][star]), star in truth.variables["index"]
-        floor = prf_floor(truth, star, variance)
+        near, share = star_share(truth, star)
+        here = near.slices(truth.box.offset)
+        floor = float(np.sum(share**2 / variance[here]) ** -0.5)
+        region = region_of(truth, star, share, light[here], changing)
         stored = read_lightcurve(files[starid]) if starid in files else None
         if stored is not None and _ccd(stored) != truth.ccd:
             stored = None
         numbers = {} if stored is None else compare_star(
             stored, truth.flux(star)[frames], floor, clean_frames(truth)[frames])
-        yield StarResult(starid, tmag, varies=varies, **numbers)
+        yield StarResult(starid, float(truth.stars["tmag"][star]), kind=kinds.get(star, CONSTANT),
+                         region=region, **numbers)
 
 
 def _ccd(stored: StoredLightCurve) -> CcdId:
@@ -162,26 +138,66 @@ def clean_frames(truth: Truth) -> NDArray[np.bool_]:
     return good & truth.frames["clean"] if "clean" in truth.frames else good
 
 
-def pixel_variance(truth: Truth, readout: Readout) -> NDArray[np.float64]:
-    """Return the variance (R, C), (e-/s)^2, of undisplaced stars under the mean clean sky."""
-    box, stars, frames = truth.box, truth.stars, truth.frames
-    light = _prf(truth)(box, stars["row"], stars["column"], stars["flux"])
+def mean_light(truth: Truth) -> NDArray[np.float64]:
+    """Return the light (R, C), e-/s, of undisplaced stars."""
+    stars = truth.stars
+    return _prf(truth)(truth.box, stars["row"], stars["column"], stars["flux"])
+
+
+def clean_sky(truth: Truth) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation (R, C), e-/s, of the sky in some clean frames."""
     clean, sky = np.flatnonzero(clean_frames(truth)), Sky(**truth.sky)
     some = clean[np.linspace(0, len(clean) - 1, min(FLOOR_FRAMES, len(clean))).round().astype(int)]
-    light = np.maximum(light + np.mean([sky.evaluate(frame, box) for frame in some], axis=0), 0.0)
-    exposure = float(np.median(frames["exposure_s"]))
-    noise = np.array(readout.read_noise)[output_of(box.columns)]
+    total, squares = np.zeros(truth.box.shape), np.zeros(truth.box.shape)
+    for frame in some.tolist():
+        image = sky.evaluate(frame, truth.box)
+        total += image
+        squares += image**2
+    mean = total / len(some)
+    return mean, np.sqrt(np.maximum(squares / len(some) - mean**2, 0.0))
+
+
+def pixel_variance(truth: Truth, light: NDArray, readout: Readout) -> NDArray[np.float64]:
+    """Return the variance (R, C), (e-/s)^2, of pixels with the given light (R, C), e-/s."""
+    exposure = float(np.median(truth.frames["exposure_s"]))
+    noise = np.array(readout.read_noise)[output_of(truth.box.columns)]
     factor = clipped_variance_factor(readout.crmiten, readout.crblksz)
-    return factor * (light + readout.n_readout * noise**2 / exposure) / exposure
+    return (factor * (np.maximum(light, 0.0) + readout.n_readout * noise**2 / exposure)
+            / exposure)
 
 
-def prf_floor(truth: Truth, star: int, variance: NDArray[np.float64]) -> float:
-    """Return the least error, e-/s, of the flux of one star in one cadence."""
+def star_share(truth: Truth, star: int) -> tuple[Box, NDArray[np.float64]]:
+    """Return the pixels around a star and the share (R, C) of its light in each."""
     row, column = float(truth.stars["row"][star]), float(truth.stars["column"][star])
     near = Box(round(row), round(row) + 1, round(column), round(column) + 1)
     near = near.grown(*(PRF_REACH_PX,) * 4, within=truth.box)
-    share = _prf(truth)(near, *(np.array([value]) for value in (row, column, 1.0)))
-    return float(np.sum(share**2 / variance[near.slices(truth.box.offset)]) ** -0.5)
+    return near, _prf(truth)(near, *(np.array([value]) for value in (row, column, 1.0)))
+
+
+def region_of(truth: Truth, star: int, share: NDArray, light: NDArray,
+              changing: NDArray) -> str:
+    """Return what is special about a star's place: the first that holds.
+
+    Parameters
+    ----------
+    share, light : (R, C)
+        Around the star: its own share, and the light of all stars, e-/s.
+    changing
+        Standard deviation of the sky in all pixels, e-/s.
+    """
+    flux = float(truth.stars["flux"][star])
+    row, column = (round(float(truth.stars[name][star])) for name in ("row", "column"))
+    if np.sum((light - flux * share) * share) > CROWDED_SHARE * flux * np.sum(share**2):
+        return CROWDED
+    whole = SCIENCE_AREA
+    if min(row - whole.row0, whole.row1 - 1 - row, column - whole.column0,
+           whole.column1 - 1 - column) < EDGE_PX:
+        return EDGE
+    if strap_profile(np.arange(column - STRAP_PX, column + STRAP_PX + 1)).any():
+        return STRAP
+    place = (np.clip(row - truth.box.row0, 0, truth.box.shape[0] - 1),
+             np.clip(column - truth.box.column0, 0, truth.box.shape[1] - 1))
+    return GLOW if changing[place] > GLOW_TIMES * np.median(changing) else CENTER
 
 
 def compare_star(stored: StoredLightCurve, truth: NDArray[np.float64],
@@ -214,31 +230,20 @@ def compare_star(stored: StoredLightCurve, truth: NDArray[np.float64],
         return {"method": stored.method}
     return {"method": stored.method, "scatter": scatter, "per_own_floor": scatter / own,
             "per_prf_floor": scatter / floor, "bias": float(left.mean() / true.mean()),
-            "pull": float(np.std((left - left.mean()) * share / curve.flux_err[good], ddof=1))}
+            "pull": float(np.std((left - left.mean()) * share / curve.flux_err[good], ddof=1)),
+            **_amplitude(left + true, true, curve.flux_err[good] / share)}
 
 
-def table(ccd: CcdId, stars: Sequence[StarResult]) -> list[Row]:
-    """Return a row per whole magnitude for all stars and for those of each method."""
-    rows = []
-    for tmag in sorted({int(np.floor(star.tmag)) for star in stars}):
-        group = [star for star in stars if np.floor(star.tmag) == tmag]
-        used = sorted({star.method for star in group} - {NONE})
-        parts = {ALL: group} | {name: [star for star in group if star.method == name]
-                                for name in used if len(used) > 1}
-        rows += [_row(ccd, tmag, name, part) for name, part in parts.items()]
-    return rows
-
-
-def _row(ccd: CcdId, tmag: int, method: str, stars: Sequence[StarResult]) -> Row:
-    delivered = np.mean([np.isfinite(star.scatter) for star in stars])
-    bias = np.abs([star.bias for star in stars])
-    own, prf = ([getattr(star, name) for star in stars]
-                for name in ("per_own_floor", "per_prf_floor"))
-    pulls = [star.pull for star in stars if np.isfinite(star.pull)]
-    half, most = ((lambda values, share=share: float(np.quantile(values, share, method=QUANTILE)))
-                  for share in (0.5, 0.9))
-    return Row(str(ccd), tmag, method, len(stars), float(delivered), half(own), half(prf),
-               most(prf), half(bias), most(bias), float(np.median(pulls)) if pulls else np.nan)
+def _amplitude(found: NDArray, true: NDArray, error: NDArray) -> dict[str, float]:
+    """Return the relative variation found over the true one, and its error."""
+    shape = true / true.mean() - 1
+    weight = (found.mean() / error) ** 2
+    power = float(np.sum(weight * shape**2))
+    if power == 0:
+        return {}
+    variation = found / found.mean() - 1
+    return {"amplitude": float(np.sum(weight * shape * variation)) / power,
+            "amplitude_error": power ** -0.5}
 
 
 def compare_sky(ccd: CcdId, truth: Truth, cube: Cube) -> SkyResult:
@@ -260,24 +265,3 @@ def compare_sky(ccd: CcdId, truth: Truth, cube: Cube) -> SkyResult:
 
 def _rms(values: NDArray) -> float:
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else float("nan")
-
-
-def lines(found: Validation) -> Iterator[str]:
-    """Yield the tables as text."""
-    yield (f"{'CCD':14s} {'Tmag':>4s} {'method':9s} {'stars':>5s} {'given':>6s} {'/own':>6s} "
-           f"{'/PRF':>6s} {'90 %':>6s} {'bias %':>7s} {'90 %':>7s} {'pull':>5s}")
-    for row in found.rows:
-        yield (f"{row.ccd:14s} {row.tmag:4d} {row.method:9s} {row.stars:5d} "
-               f"{100 * row.delivered:5.1f}% {row.per_own_floor:6.2f} {row.per_prf_floor:6.2f} "
-               f"{row.per_prf_floor_90:6.2f} {100 * row.bias_50:7.2f} {100 * row.bias_90:7.2f} "
-               f"{row.pull:5.2f}")
-    for sky in found.sky:
-        yield (f"{sky.ccd} background: rms {sky.rms:.3f} e-/s, varying part "
-               f"{sky.varying:.3f} e-/s, rms over quoted error {sky.pull:.2f}")
-
-
-def as_tables(found: Validation) -> dict[str, list[dict]]:
-    """Return plain lists of rows, for JSON and CSV."""
-    return {"bins": [asdict(row) for row in found.rows],
-            "stars": [asdict(star) for star in found.stars],
-            "background": [asdict(sky) for sky in found.sky]}
