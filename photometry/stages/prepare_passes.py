@@ -263,12 +263,6 @@ def plan_of(job: Job, used: NDArray[np.bool_]) -> differences.Plan:
         job.box, job.ccd.ccd, job.choices.background), np.random.default_rng(0))
 
 
-def orbit_of(job: Job, frame: Frame) -> int:
-    """Return the number of the orbit in which a frame was taken."""
-    return int(np.searchsorted(job.scratch.load("sky", "orbit_starts")["orbit_starts"],
-                               frame.header.time, side="right"))
-
-
 def measure(job: Job, static: Static, image: NDArray,
             exclude: NDArray[np.bool_]) -> tuple[dict[str, NDArray], NDArray[np.float32]]:
     """Return the background model of one frame, and its image (R, C)."""
@@ -299,13 +293,14 @@ def background_block(job: Job, block: Block) -> None:
     name = block.named("background")
     if job.scratch.has(name):
         return
-    sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center")
+    sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center", "orbit_starts")
     total, count = np.zeros(job.box.shape), np.zeros(job.box.shape, dtype=np.int32)
     fits, widths, centers = [], [], []
     with job.scratch.stacks([block.named("flags"), block.named("cells")],
                             [np.uint8, np.float32]) as stacks:
         for frame, image, exclude, good in images(job, block):
-            static = static_of(job, orbit_of(job, frame))
+            orbit = np.searchsorted(sky["orbit_starts"], frame.header.time, side="right")
+            static = static_of(job, int(orbit))
             fit, model = measure(job, static, image, exclude)
             fits.append(fit)
             valid = np.isfinite(image)

@@ -13,7 +13,8 @@ from photometry.core.ids import Select
 from photometry.core.pixels import ccd_column, ccd_row
 from photometry.io import layout
 from photometry.io.cube import Cube
-from photometry.scene.motion import Motion
+from photometry.scene import wcs
+from photometry.scene.motion import Motion, frame_displacements
 from photometry.stages import prepare
 from tests.stages.frames import BOX, make_ffi, wcs_text, write, write_window
 
@@ -98,6 +99,46 @@ def test_doubled_and_disordered_files_make_the_same_cube(clean, tmp_path):
     with Cube(tmp_path / "cube.hdf5") as cube, Cube(clean) as usual:
         np.testing.assert_array_equal(cube.cadences.time, usual.cadences.time)
         np.testing.assert_array_equal(cube.read(BOX)[0], usual.read(BOX)[0])
+
+
+def another_reference(text, row, column):
+    """Return the same TAN solution about another reference pixel."""
+    grid = np.meshgrid(BOX.columns[::9].astype(float), BOX.rows[::9].astype(float))
+    column_grid, row_grid = (axis.ravel() for axis in grid)
+    ra, dec = wcs.to_sky(text, row_grid, column_grid)
+    (ra0,), (dec0,) = wcs.to_sky(text, row, column)
+    header = fits.Header.fromstring(text)
+    header.update({"CRPIX1": column + 1.0, "CRPIX2": row + 1.0, "CRVAL1": ra0, "CRVAL2": dec0})
+    # The tangential plane about the new place: north is elsewhere there.
+    ra, dec, a, d = (np.radians(angle) for angle in (ra, dec, ra0, dec0))
+    below = np.sin(d) * np.sin(dec) + np.cos(d) * np.cos(dec) * np.cos(ra - a)
+    plane = np.degrees(np.stack([
+        np.cos(dec) * np.sin(ra - a) / below,
+        (np.cos(d) * np.sin(dec) - np.sin(d) * np.cos(dec) * np.cos(ra - a)) / below]))
+    pixels = np.stack([column_grid - column, row_grid - row])
+    matrix = plane @ np.linalg.pinv(pixels)
+    for axis, key in np.ndenumerate(np.array([["CD1_1", "CD1_2"], ["CD2_1", "CD2_2"]])):
+        header[str(key)] = matrix[axis]
+    return header.tostring(endcard=False, padding=False)
+
+
+def test_another_reference_pixel_is_the_same_sky(tmp_path):
+    # As between sectors 91 and 92; here in the middle of one.
+    header = fits.Header.fromstring(wcs_text())
+    for key in ("A_ORDER", "B_ORDER", "A_2_0", "A_1_1", "B_0_2", "B_1_1"):
+        del header[key]
+    header["CTYPE1"], header["CTYPE2"] = "RA---TAN", "DEC--TAN"
+    one = header.tostring(endcard=False, padding=False)
+    other = another_reference(one, 660.0 + 24, 930.0 + 24)
+    assert fits.Header.fromstring(other)["CRPIX1"] == 955.0
+    for number in range(N):
+        write(tmp_path, make_ffi(number, wcs_text=one if number < N // 2 else other), number)
+    build(tmp_path)
+    with Cube(tmp_path / "cube.hdf5") as cube:
+        motion = Motion(**cube.motion_arrays())
+    assert not motion.interpolated.any()
+    by_headers = replace(motion, coefficients=frame_displacements([one, other], one, BOX))
+    assert np.abs(by_headers.drift(645.0, 970.0)).max() < 1e-3
 
 
 @pytest.mark.slow
