@@ -25,6 +25,7 @@ LOST_SHARE = 0.2                  # of the target's fitted light, without which 
 # from the predicted ones: at first, and at least.
 LOOSE = np.array([0.1, 0.1, 0.3])
 LEAST = np.array([5e-4, 5e-4, 1e-3])
+BLUR_TRUST = 0.1                  # relative, error of the measured blur of a frame
 SAME_PX = 0.1                     # blocks nearer than this share an expansion
 LEAST_CADENCES = 10               # for an estimate of how well it is known
 
@@ -79,6 +80,7 @@ class Model:
     shift: NDArray[np.float64]        # (2,) pixels, of all catalog positions
     blur: float                       # of the PRF in all cadences, in units of BLUR_PX squared
     offset: float                     # e-/s per pixel
+    misfit: NDArray[np.float64]       # (P,) e-/s, what the mean image has beyond model and noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +134,20 @@ class BlockFit:
         likely = _excess(found, good)
         away = found.values[:, 1:3]
         found = self._solve(values, terms, moves, 1 / typical, likely)
+        change = np.tile(likely, (len(values), 1))
+        # Frames with much blur know it less well; they are fitted in groups, by factors of 2.
+        blur = BLUR_TRUST * (motion.jitter[frames] / BLUR_PX) ** 2 / likely[2]
+        level = np.ceil(np.log2(np.maximum(blur, 1.0))).astype(int)
+        for number in np.unique(level[level > 0]).tolist():
+            shaken = level == number
+            change[shaken, 2] = likely[2] * 2.0**number
+            again = self._solve(values[shaken], terms, moves[shaken], 1 / typical,
+                                likely * np.array([1, 1, 2.0**number]))
+            found.values[shaken], found.weights[shaken] = again.values, again.weights
         weights = found.weights
         known = np.where(np.isfinite(errors), errors, typical)
         variance = np.einsum("tp,tp,tp->t", weights, weights, known)
-        variance += (weights @ terms[0, -len(likely):].T) ** 2 @ likely**2
+        variance += ((weights @ terms[0, -len(likely):].T) ** 2 * change**2).sum(axis=1)
         if not np.isfinite(errors).any():
             variance[:] = np.nan
         background = np.nan_to_num(_columns(stamp.pixels.background[frames], index))

@@ -84,14 +84,18 @@ def fit_mean_image(stamp: Stamp, sources: Sources, pixels: FitPixels, motion: Mo
                        np.append(total, 0.0), np.append(precision, held))
     changes = np.tensordot(flux[near], terms[[*SLOPES, BLUR]], axes=(0, 1))
     shape = [settings.shift_error, settings.shift_error, settings.blur_error / BLUR_PX**2]
+    whole = np.vstack([design, rest, changes])[:, used]
     found, error = fit_mean(
-        image, np.vstack([design, rest, changes])[:, used], weight,
+        image, whole, weight,
         np.concatenate([total, np.zeros(4)]),
         np.concatenate([precision, held, np.power(shape, -2.0)]))
     count = len(sources)
     offset, *shift, blur = found[count:].tolist()
+    misfit = np.zeros(images.shape[1])
+    misfit[used] = np.sqrt(np.maximum(
+        (image - found @ whole) ** 2 - variance / motion.good.sum(), 0.0))
     return Model(near, steady, found[:count], error[:count], images, terms[[*SLOPES]],
-                 np.array(shift), blur, offset)
+                 np.array(shift), blur, offset, misfit)
 
 
 def _divide(sources: Sources, images: NDArray, pixels: FitPixels, weight: NDArray,

@@ -52,6 +52,7 @@ class Settings:
     blur_error: float = 0.05          # pixels^2, of the PRF's variance along each axis
     position_error: float = 0.01      # pixels, of one star
     prf_error: float = 0.005          # relative, of the light share in the fitted pixels
+    shape_change: float = 6.0         # per pixel of motion, of what the PRF leaves over
     offset: bool = True               # fit the background's shared error with the stars
     block: int = 400                  # cadences with one set of weights
 
@@ -91,7 +92,9 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     box, target = stamp.pixels.box, stamp.target
     weights = np.zeros(box.shape)
     weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
-    variance = series.variance + stamp.pixels.common.variance(weights)
+    moved = np.sum((motion.drift - motion.center) ** 2, axis=1)
+    variance = (series.variance + stamp.pixels.common.variance(weights)
+                + moved * np.sum((settings.shape_change * weights.ravel() * model.misfit) ** 2))
     lightcurve = LightCurve(series.flux, np.sqrt(variance), series.background,
                             target.row + motion.drift[:, 0] + series.away[:, 0],
                             target.column + motion.drift[:, 1] + series.away[:, 1])

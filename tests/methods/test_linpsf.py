@@ -9,7 +9,7 @@ from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
 from photometry.methods import linpsf
 from photometry.methods._mean_image import OUTSIDE, SATURATED
-from tests.factories import make_stamp
+from tests.factories import MixturePrf, make_stamp
 
 
 def measured(stamp, **settings):
@@ -111,6 +111,34 @@ def test_a_missing_pixel_costs_little_and_a_missing_core_the_cadence():
     values = found.lightcurve.flux
     assert np.flatnonzero(~np.isfinite(values)).tolist() == [6]
     assert abs(values[5] - truth.flux[5]) < 5 * found.lightcurve.flux_err[5]
+
+
+def test_errors_grow_with_motion_where_the_prf_does_not_fit():
+    stamp, truth = make_stamp(tmag=8.0, cadences=300, drift=(0.2, -0.15),
+                              model_prf=MixturePrf(shifts=((0.0, 0.0), (-0.1, 0.2), (0.0, 0.0))))
+    known, ignored = (measured(stamp, shape_change=size).lightcurve for size in (6.0, 0.0))
+    np.testing.assert_array_equal(known.flux, ignored.flux)
+    ratio = known.flux_err / ignored.flux_err
+    assert ratio[150] < 1.2 < 1.5 < ratio[0]
+    residual = known.flux / np.median(known.flux) - truth.flux / np.median(truth.flux)
+    assert np.std(residual * np.median(known.flux) / known.flux_err) < 1.3
+    right = make_stamp(tmag=8.0, cadences=300, drift=(0.2, -0.15))[0]
+    exact, bare = (measured(right, shape_change=size).lightcurve for size in (6.0, 0.0))
+    assert np.median(exact.flux_err / bare.flux_err) < 1.15
+
+
+def test_blur_that_is_not_quite_known_is_found_in_the_few_frames_that_have_it():
+    stamp, truth = make_stamp(tmag=8.0, cadences=300)
+    shaken = np.arange(300) % 30 == 0
+    prf, box, place = stamp.prf, stamp.pixels.box, (truth.row[:1], truth.column[:1])
+    flux = stamp.pixels.flux.copy()
+    flux[shaken] += truth.flux[0] * (prf.series(box, *place, 0.33) - prf.series(box, *place))
+    found = measured(dataclasses.replace(
+        stamp, jitter=np.where(shaken, 0.3, 0.0),
+        pixels=dataclasses.replace(stamp.pixels, flux=flux))).lightcurve
+    pull = (found.flux - truth.flux) / found.flux_err
+    assert abs(pull[shaken].mean()) < 3.0
+    assert np.std(pull[~shaken]) == pytest.approx(1.0, abs=0.12)
 
 
 def test_bright_and_misplaced_targets_are_declined():
