@@ -263,7 +263,8 @@ def _tessphot_master(args: argparse.Namespace, beside: Path | None, workers: Any
             say(*accounts.plan(todo, select))
             return DONE
         used = {f"methods.{name}": group for name, group in run.method_settings.items()}
-        todo.begin_run(__version__, to_toml({"tessphot": run.settings, **used}))
+        used |= {"tessphot": run.settings, "choice": run.rules}
+        todo.begin_run(__version__, to_toml(used))
         code = UNUSABLE
         try:
             code = _measure(args, todo, run, select, workers)
@@ -307,14 +308,16 @@ def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
     apertures = read_apertures(args.aperture)
     given = [(starid, pixels.tolist()) for starid, pixels in sorted(apertures.items())]
     names = methods.names()
-    sections = settings_of(args, "tessphot", *(f"methods.{name}" for name in names))
+    sections = settings_of(args, "tessphot", "choice", *(f"methods.{name}" for name in names))
     method_settings = {name: sections[f"methods.{name}"] for name in names}
     return stage.Run(
         folder, output_folder(args, folder, shipped), sections["tessphot"], method_settings,
         args.method, args.version, not args.no_gzip, args.plot,
-        fingerprint=fingerprint(sections["tessphot"].attempts, *method_settings.values(),
-                                args.method, *given),    # not how the work is shared out
-        date=_date(), log_dir=args.log_dir, prf=prf_folder(args), apertures=apertures)
+        # Not how the work is shared out:
+        fingerprint=fingerprint(sections["tessphot"].attempts, sections["choice"],
+                                *method_settings.values(), args.method, *given),
+        date=_date(), log_dir=args.log_dir, prf=prf_folder(args), apertures=apertures,
+        rules=sections["choice"])
 
 
 def _date() -> str:

@@ -238,7 +238,8 @@ SECTIONS = {"simulate": "stages.simulate", "catalog": "stages.make_catalog",
             "prepare": "stages.prepare", "background": "sky.level",
             "stars": "sky.starmask", "wings": "sky.wings", "anomalies": "sky.anomalies",
             "changes": "sky.differences",
-            "todo": "stages.make_todo", "tessphot": "stages.tessphot", "report": "stages.report"}
+            "todo": "stages.make_todo", "tessphot": "stages.tessphot",
+            "choice": "stages.method_choice", "report": "stages.report"}
 
 
 def settings_of(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -6,18 +6,18 @@ A star's own scatter plays no part: what varies is not worse measured for it.
    is tried first.
 2. Otherwise aperture photometry comes first. Where it declines and names another method, that
    is tried.
-3. A star of `HALO_TMAG` or brighter that aperture photometry cannot measure for whatever
-   reason, or whose aperture loses more than `EDGE_SHARE` of the expected flux at the edge of
+3. A star of `halo_tmag` or brighter that aperture photometry cannot measure for whatever
+   reason, or whose aperture loses more than `edge_share` of the expected flux at the edge of
    the data, is left to halo photometry.
-4. A joint fit of all stars is tried too where more than `CROWDED` of the light in the aperture is
-   other stars', and where an ideal fit promises less than `PROMISE` of the aperture's noise. The
+4. A joint fit of all stars is tried too where more than `crowded` of the light in the aperture is
+   other stars', and where an ideal fit promises less than `promise` of the aperture's noise. The
    one with the smaller predicted error is kept; the fit anyway if the aperture holds the place
    of a brighter star.
 
-The predicted error is e sqrt(1 + (s / `FLUX_TOLERANCE`)^2): e the rms quoted error over the star's
+The predicted error is e sqrt(1 + (s / `flux_tolerance`)^2): e the rms quoted error over the star's
 own flux, without the worst cadences; s the relative error of the mean flux that the method itself
 expects from PRF and neighbors, and by how many magnitudes the mean flux is farther from the
-catalog's than `MAGNITUDE_ERROR`.
+catalog's than `magnitude_error`.
 """
 
 from collections.abc import Callable
@@ -37,15 +37,24 @@ from photometry.core.stats import flux_from_tmag, tmag_from_flux
 FIRST_METHOD = "aperture"
 BRIGHT_METHOD = "halo"
 CROWD_METHOD = "linpsf"
-HALO_TMAG = 6.0
-EDGE_SHARE = 0.01
-CROWDED = 0.1
-PROMISE = 0.9
-FLUX_TOLERANCE = 0.01             # error of the mean flux as bad as the noise
-MAGNITUDE_ERROR = 0.5
 WORST_SHARE = 0.05                # of cadences, whose noise does not count
 CANNOT_GROW = "stamp cannot grow"
 TOO_MANY = "too many stamps tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the rules compare with."""
+
+    halo_tmag: float = 6.0            # stars this bright or brighter may be left to halo
+    edge_share: float = 0.01          # of the expected flux, lost where the data end
+    crowded: float = 0.1              # share of other stars' light in an aperture
+    promise: float = 0.9              # of the aperture's noise, promised by a fit
+    flux_tolerance: float = 0.01      # relative error of the mean flux as bad as the noise
+    magnitude_error: float = 0.5      # of the catalog
+
+
+DEFAULTS = Settings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class Bench:
     limits: Box
     method_settings: dict[str, Any]
     attempts: int                     # stamps tried per method
+    rules: Settings = DEFAULTS
 
     def run(self, method: str) -> Trial:
         """Let a method look at ever larger stamps until it answers."""
@@ -95,17 +105,17 @@ def measure(bench: Bench, forced: str | None = None, listed: str | None = None) 
         trial = _explained(bench.run(listed), "the to-do list says so")
         if isinstance(trial.outcome, Measurement) or listed == FIRST_METHOD:
             return trial
-    trial = bench.run(FIRST_METHOD)
+    trial, rules = bench.run(FIRST_METHOD), bench.rules
     match trial.outcome:
         case Measurement() as found:
             lost = edge_share(trial.stamp, found, bench.limits)
-            if trial.stamp.target.tmag <= HALO_TMAG and lost > EDGE_SHARE:
+            if trial.stamp.target.tmag <= rules.halo_tmag and lost > rules.edge_share:
                 return _bright(bench, trial, f"{lost:.3f} of the expected flux is at the edge")
-            if fit_pays(trial, found) and CROWD_METHOD in methods.names():
+            if fit_pays(trial, found, rules) and CROWD_METHOD in methods.names():
                 return _fitted(bench, trial)
             return _explained(trial, "nothing speaks against an aperture")
         case Decline(reason, instead):
-            if instead == BRIGHT_METHOD or trial.stamp.target.tmag <= HALO_TMAG:
+            if instead == BRIGHT_METHOD or trial.stamp.target.tmag <= rules.halo_tmag:
                 return _bright(bench, trial, reason)
             if instead in methods.names() and instead != trial.method:
                 return _explained(bench.run(instead), f"{trial.method} declined: {reason}")
@@ -125,11 +135,11 @@ def edge_share(stamp: Stamp, found: Measurement, limits: Box) -> float:
     return lost / expected if np.isfinite(expected) else 0.0
 
 
-def fit_pays(trial: Trial, found: Measurement) -> bool:
+def fit_pays(trial: Trial, found: Measurement, rules: Settings) -> bool:
     """Tell whether a joint fit may do better than an aperture."""
     noise, own = _noise(trial, found), _own_flux(trial, found)
-    return (found.contamination > CROWDED or holds_brighter(trial, found)
-            or found.fit_error < PROMISE * noise * own)
+    return (found.contamination > rules.crowded or holds_brighter(trial, found)
+            or found.fit_error < rules.promise * noise * own)
 
 
 def holds_brighter(trial: Trial, found: Measurement) -> bool:
@@ -139,15 +149,15 @@ def holds_brighter(trial: Trial, found: Measurement) -> bool:
                        & (stars.tmag < trial.stamp.target.tmag)))
 
 
-def predicted_error(trial: Trial) -> float:
+def predicted_error(trial: Trial, rules: Settings) -> float:
     """Return the relative error to expect of a light curve; infinite for none."""
     found = trial.outcome
     if not isinstance(found, Measurement):
         return float("inf")
     off = abs(float(tmag_from_flux(_own_flux(trial, found))) - trial.stamp.target.tmag)
     constant = np.hypot(np.nan_to_num(found.systematic),
-                        max(np.nan_to_num(off - MAGNITUDE_ERROR), 0.0))
-    error = float(_noise(trial, found) * np.hypot(1.0, constant / FLUX_TOLERANCE))
+                        max(np.nan_to_num(off - rules.magnitude_error), 0.0))
+    error = float(_noise(trial, found) * np.hypot(1.0, constant / rules.flux_tolerance))
     return error if np.isfinite(error) else float("inf")
 
 
@@ -193,7 +203,7 @@ def _bright(bench: Bench, first: Trial, reason: str) -> Trial:
 def _fitted(bench: Bench, first: Trial) -> Trial:
     """Try a joint fit of all stars; keep what promises the smaller error."""
     second = bench.run(CROWD_METHOD)
-    errors = [predicted_error(trial) for trial in (first, second)]
+    errors = [predicted_error(trial, bench.rules) for trial in (first, second)]
     told = (f"contamination {first.outcome.contamination:.3f}; predicted errors "
             + ", ".join(f"{trial.method} {1e6 * error:.0f} ppm"
                         for trial, error in zip((first, second), errors, strict=True)))

@@ -53,6 +53,7 @@ from photometry.io.run_log import log_to
 from photometry.io.todo import Todo
 from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics
+from photometry.stages import method_choice
 from photometry.stages.figures import save_figure
 from photometry.stages.method_choice import FIRST_METHOD, Bench, measure
 from photometry.stages.own_apertures import is_given, measure_pixels
@@ -98,6 +99,7 @@ class Run:
     date: str = ""                    # what the DATE cards say, UTC
     log_dir: Path | None = None       # each process writes its log there
     apertures: Apertures = field(default_factory=dict)     # that the user gave, by star
+    rules: method_choice.Settings = method_choice.DEFAULTS
 
 
 def measure_tile(run: Run, tasks: list[Task]) -> list[Result]:
@@ -150,7 +152,7 @@ def measure_task(run: Run, source: StampSource, task: Task) -> Result:
     try:
         target = source.target(task.starid)
         bench = Bench(partial(source.stamp, target), source.first_box(target), source.limits,
-                      run.method_settings, run.settings.attempts)
+                      run.method_settings, run.settings.attempts, run.rules)
         given = run.apertures.get(task.starid)
         trial = (measure(bench, run.method, task.method) if given is None
                  else measure_pixels(bench, given))

@@ -174,3 +174,11 @@ def test_real_methods_measure_a_star_that_spills_over_its_window():
     flux = trial.outcome.lightcurve.flux
     assert flux.std() / flux.mean() < 1e-4
     assert flux.mean() == pytest.approx(truth.flux.mean(), rel=1e-3)
+
+
+def test_the_rules_are_settings(fakes):
+    fakes["aperture"].answers = [found(10.0, contamination=0.05, systematic=0.02)]
+    fakes["linpsf"].answers = [found(10.0, contamination=0.0)]
+    assert measure(bench(TMAG)).method == "aperture"
+    strict = replace(bench(TMAG), rules=method_choice.Settings(crowded=0.01))
+    assert measure(strict).method == "linpsf"
