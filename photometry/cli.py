@@ -120,6 +120,9 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
     parser.add_argument("--ephemeris", type=Path, metavar="FILE",
                         help="where the spacecraft was, for times right to 1 ms: a table of JPL's "
                              "Horizons, or a SPICE kernel (.bsp)")
+    parser.add_argument("--quaternions", type=Path, metavar="FILE_OR_DIR",
+                        help="how the spacecraft shook: tables of TessVectors (default: jitter "
+                             "is measured on stars)")
     parser.add_argument("--exclude", type=Path, metavar="FILE.toml",
                         help="regions and stretches of time that are not to be used, besides "
                              "those that come with the program (see docs/data-model.md)")
@@ -165,7 +168,8 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
             report = stage.prepare(group, layout.cube_path(folder, group.ccd), choices,
                                    draw=draw, workers=workers, max_memory_gb=args.max_memory,
                                    overwrite=args.overwrite, ephemeris=args.ephemeris,
-                                   catalog=catalog, exclude=args.exclude, progress=progress)
+                                   quaternions=args.quaternions, catalog=catalog,
+                                   exclude=args.exclude, progress=progress)
         except InputError as problem:
             unusable.append(problem)      # the other CCDs can go on
             continue

@@ -13,6 +13,7 @@ PLOTS_FOLDER = "plots"                # below the output folder
 CATALOGS_FOLDER = "catalogs"          # local star lists, looked up when no source is named
 TRUTH_FOLDER = "truth"                # what simulated images were made from
 FFI_FOLDER = "ffi"                    # where simulated images go; real ones may lie anywhere
+ATTITUDE_FOLDER = "quaternions"       # and for tables of the spacecraft's attitude
 TPF_FOLDER = "tpf"                    # the same for target pixel files
 _FFI = re.compile(r"tess\d+-s(\d{4})-([1-4])-([1-4])-\d{4}-[a-z]_ffic\.fits(\.gz)?$")
 _TICA = re.compile(r"hlsp_tica_tess_ffi_s(\d{4})-(?:o\d[ab]?-)?\d{8}-cam([1-4])-ccd([1-4])"

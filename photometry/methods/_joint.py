@@ -203,7 +203,7 @@ def _patterns(there: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.i
     """Return the different rows (N, P) of a mask (T, P), and which each row is (T,)."""
     if there.all():
         return there[:1], np.zeros(len(there), dtype=int)
-    packed = np.packbits(there, axis=1)
+    packed = np.ascontiguousarray(np.packbits(there, axis=1))     # like `there` it may not be
     rows = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()    # sorts fast
     _, first, member = np.unique(rows, return_index=True, return_inverse=True)
     return there[first], member

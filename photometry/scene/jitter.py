@@ -188,7 +188,7 @@ def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bo
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.sum(weight * np.nan_to_num(blur), axis=1) / total
         error = np.sqrt(count / (count - 1) / total)
-    return Blur(mean - _sharp(mean[good]), np.where(count > 1, error, np.nan))
+    return Blur(mean - sharp_level(mean[good]), np.where(count > 1, error, np.nan))
 
 
 def _noise(blur: NDArray, middle: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -221,6 +221,14 @@ def _averages(terms: NDArray, weight: NDArray, axis: int) -> NDArray[np.float64]
     return np.sum(terms * weight[..., None], axis=axis, keepdims=True) / np.where(total, total, 1)
 
 
-def _sharp(variance: NDArray) -> float:
+def either(first: Blur, second: Blur) -> Blur:
+    """Return one blur, and the other where that is not known."""
+    known = np.isfinite(first.variance)
+    return Blur(np.where(known, first.variance, second.variance),
+                np.where(known, first.error, second.error))
+
+
+def sharp_level(variance: NDArray) -> float:
+    """Return the blur of the sharp ones among frames; NaN if none is known."""
     known = variance[np.isfinite(variance)]
     return float(np.quantile(known, _SHARP_SHARE)) if len(known) else np.nan

@@ -23,6 +23,7 @@ from photometry.core.settings import fingerprint
 from photometry.core.work import Draw, Given, in_turn
 from photometry.io.catalog import Catalog
 from photometry.io.cube import FORMAT_VERSION, Cube
+from photometry.io.quaternions import find_table, read_table, table_name
 from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
 from photometry.scene.motion import is_usable
 from photometry.sky.anomalies import FULL_WELL, Exclude
@@ -67,8 +68,8 @@ class PrepareReport:
 def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
             draw: Draw = in_turn, workers: int = 1, max_memory_gb: float = 4.0,
             overwrite: bool = False, ephemeris: Path | None = None,
-            catalog: Path | None = None, exclude: Path | None = None,
-            progress: Progress = silent) -> PrepareReport:
+            quaternions: Path | None = None, catalog: Path | None = None,
+            exclude: Path | None = None, progress: Progress = silent) -> PrepareReport:
     """Build the cube of one group of images; resume what an interrupted run has done.
 
     A cube that holds some of the images already is extended: their pixels are taken from it,
@@ -82,6 +83,8 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
         Of that crew; as many work at a time as the memory allows.
     ephemeris
         Where the spacecraft was (see `photometry.io.orbit`).
+    quaternions
+        How it shook (see `photometry.io.quaternions`): a table or a folder of tables.
     catalog
         The stars of the CCD, whose light is kept out of the background.
     exclude
@@ -101,9 +104,9 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
     if not group.frames:
         raise _unusable(group.left_out)
     choices = choices or Choices()
-    group = _with_ephemeris(group, ephemeris)
+    group = _with_quaternions(_with_ephemeris(group, ephemeris), quaternions)
     rules = exclude_rules(exclude)
-    mark = _fingerprint(group, choices, ephemeris, catalog, rules)
+    mark = _fingerprint(group, choices, (ephemeris, quaternions), catalog, rules)
     known = Known()
     if not overwrite and cube_path.exists():
         with Cube(cube_path) as cube:
@@ -116,8 +119,8 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
     scratch = scratch_beside(cube_path)
     if not scratch.start(mark):
         require_free(cube_path, needs_of(group).disk)
-    job = Job(scratch, mark, group.ccd, group.box, choices, ephemeris=ephemeris, catalog=catalog,
-              rules=rules)
+    job = Job(scratch, mark, group.ccd, group.box, choices, ephemeris=ephemeris,
+              quaternions=quaternions, catalog=catalog, rules=rules)
     at_most = _affordable(group, workers, max_memory_gb)
 
     def run(function: Callable[[Given], None], tasks: Sequence[Given], label: str) -> None:
@@ -186,16 +189,38 @@ def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
     return replace(group, warnings=(*group.warnings, text))
 
 
-def _fingerprint(group: Group, choices: Choices, ephemeris: Path | None,
+def _with_quaternions(group: Group, quaternions: Path | None) -> Group:
+    """Check early that a table of quaternions serves; warn when there is none of the camera."""
+    if quaternions is None:
+        return group
+    table = find_table(quaternions, group.ccd)
+    if table is None:
+        text = f"{quaternions} has no {table_name(group.ccd)}: jitter is measured on stars"
+        return replace(group, warnings=(*group.warnings, text))
+    known = read_table(table, group.ccd)
+    time = np.array([frame.header.time - frame.header.timecorr for frame in group.frames])
+    unknown = np.count_nonzero((time < known.time[0]) | (time > known.time[-1]))
+    if unknown == 0:
+        return group
+    text = (f"{table.name} does not cover {unknown} of {len(group.frames)} frames: their jitter "
+            "is measured on stars")
+    return replace(group, warnings=(*group.warnings, text))
+
+
+def _fingerprint(group: Group, choices: Choices, files: tuple[Path | None, Path | None],
                  catalog: Path | None, rules: tuple[Exclude, ...]) -> str:
     """Return a digest of what goes into a cube."""
-    files = [(*frame.state(), frame.flags) for frame in group.frames]
+    images = [(*frame.state(), frame.flags) for frame in group.frames]
+    ephemeris, quaternions = files
     extra = () if ephemeris is None else (checksum(ephemeris),)
     extra += tuple(sorted({str(frame.profile) for frame in group.frames if frame.profile}))
+    table = None if quaternions is None else find_table(quaternions, group.ccd)
+    if table is not None:
+        extra += ("quaternions", checksum(table))
     if catalog is not None:
         with Catalog(catalog) as stars:
             extra += (stars.identity(),)
-    return fingerprint(choices, files, group.left_out, FORMAT_VERSION, __version__,
+    return fingerprint(choices, images, group.left_out, FORMAT_VERSION, __version__,
                        list(map(str, rules)), *extra)
 
 

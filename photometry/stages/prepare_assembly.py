@@ -15,7 +15,9 @@ from photometry.core.time import SECONDS_PER_DAY, Cadences
 from photometry.core.timestamps import timestamp_shifts_s
 from photometry.io import cube
 from photometry.io.orbit import spacecraft_positions
+from photometry.io.quaternions import find_table, read_table
 from photometry.scene import jitter
+from photometry.scene.attitude import blur_of_attitude
 from photometry.scene.centroids import responses
 from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.sky.background import BackgroundModel
@@ -39,7 +41,7 @@ def assemble(job: Job, blocks: Sequence[Block], pieces: Sequence[Piece], head: t
         writer.write_image("sumimage", job.scratch.load("sum")["sumimage"])
         writer.write_image("backgrounds_pixels_used", job.scratch.load("sky")["used"])
         writer.write_group("background", _background(job, blocks).arrays())
-        writer.write_group("motion", _motion(job, blocks, good, observation.cadences.time,
+        writer.write_group("motion", _motion(job, blocks, good, observation,
                                              frames.reference_index))
         cost = np.zeros(2)
         for piece in progress(pieces, len(pieces), f"{job.ccd} writing the cube"):
@@ -79,17 +81,25 @@ def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
         stray_light=found["stray"] > job.choices.anomalies.stray_noise, **found)
 
 
-def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_], time: NDArray,
-            reference_index: int) -> dict[str, NDArray]:
+def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
+            observation: cube.Observation, reference_index: int) -> dict[str, NDArray]:
     found = _collected(job, blocks, ("coefficients", "widths", "centers"))
     sky = job.scratch.load("sky")
-    motion = fit_motion(found["coefficients"], time, reference_index, job.box)
+    motion = fit_motion(found["coefficients"], observation.cadences.time, reference_index,
+                        job.box)
     row, column = sky["beacon_row"], sky["beacon_column"]
     follow = responses(jitter.cut(job.scratch.load("sum")["sumimage"], row, column))
     motion = refined(motion, found["centers"] / follow, row + job.box.row0,
                      column + job.box.column0, good)
     place = motion.drift(row + job.box.row0, column + job.box.column0) + sky["beacon_center"]
     blur = jitter.fit_blur(found["widths"], sky["beacon_curve"], place, good)
+    table = None if job.quaternions is None else find_table(job.quaternions, job.ccd)
+    if table is not None:
+        known = read_table(table, job.ccd)
+        samples = known.time, known.angle, known.scatter, known.count
+        blur = jitter.either(blur_of_attitude(
+            samples, observation.cadences.time_spacecraft,
+            observation.cadence_s / SECONDS_PER_DAY, good), blur)
     return blurred(motion, blur, good).arrays()
 
 

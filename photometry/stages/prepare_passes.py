@@ -78,6 +78,7 @@ class Job:
     choices: Choices
     wcs_text: str = ""            # of the reference frame
     ephemeris: Path | None = None     # where the spacecraft was
+    quaternions: Path | None = None   # how it shook: a table or a folder of tables
     catalog: Path | None = None       # of the stars on the CCD
     rules: tuple[anomalies.Exclude, ...] = ()     # what is not to be used
 

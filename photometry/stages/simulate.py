@@ -13,16 +13,18 @@ from photometry.core.ffi import Ffi, FfiHeader
 from photometry.core.flags import CadenceFlag
 from photometry.core.ids import Target
 from photometry.core.progress import Progress, silent
-from photometry.core.time import Cadences
+from photometry.core.time import SECONDS_PER_DAY, Cadences
 from photometry.io import layout
 from photometry.io.ephemeris import barycentric_correction, earth_position_km
 from photometry.io.ffi import write_ffi
 from photometry.io.ffi_cards import Extras, utc
 from photometry.io.pointings import sector_times, spacecraft_pointing
+from photometry.io.quaternions import AttitudeTable, table_name, write_table
 from photometry.io.star_list import write_star_list
 from photometry.io.tpf_writer import TpfContent, write_tpf
 from photometry.io.truth import Truth, write_truth
 from photometry.scene import detector, simulated_stamp, simulated_stars
+from photometry.scene.attitude import PIXEL_RAD
 from photometry.scene.pointing import Pointing, displaced_wcs
 from photometry.scene.simulate import Scene, ideal_image, observe
 from photometry.scene.simulated_sky import Sky
@@ -48,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_CONFIGURATION = 120         # spacecraft configuration of sector 1
 SCATTERED_FLAG_LEVEL = 150.0      # e-/s of scattered light that set the quality bit
+ATTITUDE_SAMPLE_S = 2.0           # between two quaternions
 BACKGROUND_ERROR = 0.003          # of a target pixel file's background, relative
 
 
@@ -74,6 +77,9 @@ def simulate(out: Path, settings: Settings, progress: Progress = silent) -> Path
     write_star_list(layout.star_list_path(out, plan.ccd), _columns(listed))
     quality = _quality(plan, scene)
     write_truth(layout.truth_path(out, plan.ccd), _truth(plan, scene, stars, variables, quality))
+    if settings.jitter:
+        write_table(out / layout.ATTITUDE_FOLDER / table_name(plan.ccd), plan.ccd,
+                    _attitude(plan, scene), settings.cadence_s / SECONDS_PER_DAY)
     _write_images(out, plan, scene, quality, progress)
     if settings.tpf:
         _write_tpfs(out, short_cadence(plan), plan, scene, stars, variables)
@@ -85,6 +91,15 @@ def _quality(plan: Plan, scene: Scene) -> NDArray[np.int32]:
     glare = np.where(scene.sky.level > SCATTERED_FLAG_LEVEL, int(CadenceFlag.SCATTERED_LIGHT), 0)
     coarse = np.where(plan.troubles.coarse, int(CadenceFlag.COARSE_POINT), 0)
     return (dump | glare | coarse).astype(np.int32)
+
+
+def _attitude(plan: Plan, scene: Scene) -> AttitudeTable:
+    """Return what the spacecraft's own sensors say of its shaking."""
+    count = plan.settings.cadence_s / ATTITUDE_SAMPLE_S
+    time, rng = plan.timeline.middle, plan.rng("attitude")
+    scatter = scene.pointing.broadening[:, None] * PIXEL_RAD * np.sqrt(
+        rng.chisquare(count, (len(time), 3)) / count)
+    return AttitudeTable(time, np.zeros((len(time), 3)), scatter, np.full(len(time), count))
 
 
 def _columns(stars: StarList) -> dict[str, NDArray]:

@@ -8,6 +8,7 @@ from photometry.core.outcome import Decline, Grow, Measurement
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
 from photometry.methods import linpsf
+from photometry.methods._joint import _patterns
 from photometry.methods._mean_image import OUTSIDE, SATURATED
 from tests.factories import MixturePrf, make_stamp
 
@@ -164,3 +165,12 @@ def test_what_is_recorded():
     used = (found.aperture & int(ApertureFlag.PHOTOMETRY)) > 0
     assert 80 < used.sum() < 110
     assert np.all(found.lightcurve.flux_background > 0)
+
+
+def test_patterns_of_missing_pixels_are_told_in_any_order_of_memory():
+    there = np.random.default_rng(2).random((40, 11)) > 0.3
+    there[7] = there[3]
+    for mask in (there, np.asfortranarray(there)):
+        patterns, member = _patterns(mask)
+        np.testing.assert_array_equal(patterns[member], mask)
+        assert len(patterns) < 40

@@ -125,7 +125,7 @@ def test_variables_follow_their_parameters(images, truth):
 def test_same_seed_same_bytes(out, tmp_path):
     again = simulate(tmp_path, BUSY)
     first = sorted(path for path in out.rglob("*") if path.is_file())
-    assert len(first) == 8
+    assert len(first) == 9
     for path in first:
         assert path.read_bytes() == (again / path.relative_to(out)).read_bytes(), path.name
 
