@@ -11,6 +11,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from photometry.io.todo_file import set_journal
+
 _SAMPLE = np.arange(4000, dtype=np.float32)
 
 
@@ -42,9 +44,7 @@ def locks_work(folder: Path) -> bool:
 
 def journal_of(folder: Path) -> str:
     """Return the kind of journal that SQLite gets in a folder: wal, or delete where it cannot."""
-    with tempfile.TemporaryDirectory(dir=folder) as inside, \
-            closing(sqlite3.connect(Path(inside, "probe.sqlite"))) as probe:
-        try:
-            return probe.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        except sqlite3.OperationalError:
-            return "delete"
+    with tempfile.TemporaryDirectory(dir=folder) as inside:
+        path = Path(inside, "probe.sqlite")
+        with closing(sqlite3.connect(path)) as probe:
+            return set_journal(path, probe)

@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from photometry.core.errors import InputError, OutputError, TodoError
 from photometry.core.ids import Task
 from photometry.io.atomic import output_error, writing
+from photometry.io.mounts import is_shared
 
 SCHEMA = 1
 BUSY_TIMEOUT_MS = 10_000
@@ -138,18 +139,27 @@ def _add_indexes_and_views(connection: sqlite3.Connection) -> None:
 
 
 def open_writable(path: Path) -> sqlite3.Connection:
-    """Open a list for writing: durable, with a write-ahead log where possible."""
+    """Open a list for writing: durable, with a write-ahead log where that is safe."""
     if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise OutputError(f"{path}: cannot be written: it is read-only")
     with explained(path), _closed_on_failure(_connect(path, "rw")) as connection:
         if check(path, connection) < SCHEMA:
             migrate(path, connection)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            connection.execute("PRAGMA journal_mode = DELETE")
+        set_journal(path, connection)
         connection.execute("PRAGMA synchronous = FULL")
         return connection
+
+
+def set_journal(path: Path, connection: sqlite3.Connection) -> str:
+    """Use a write-ahead log if the file system allows it, else a rollback journal; say which.
+
+    On a shared file system SQLite would use a log that other computers cannot read.
+    """
+    try:
+        wanted = "DELETE" if is_shared(path) else "WAL"
+        return connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
+    except sqlite3.OperationalError:
+        return connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:

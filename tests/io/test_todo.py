@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlite_utils
 
 from photometry.core.errors import InputError, OutputError, TodoError
 from photometry.core.ids import CcdId, Select, Task
@@ -197,6 +198,29 @@ def test_closing_leaves_one_plain_file(path):
         assert path.with_name("todo.sqlite-wal").exists()
     assert [file.name for file in path.parent.iterdir()] == ["todo.sqlite"]
     assert query(path, "PRAGMA journal_mode") == [("delete",)]
+
+
+def test_rollback_journal_where_a_log_is_not_safe(path, monkeypatch):
+    monkeypatch.setattr("photometry.io.todo_file.is_shared", lambda _: True)
+    with Todo(path) as todo:
+        assert todo._connection.execute(
+            "PRAGMA journal_mode").fetchone() == ("delete",)
+        run(todo, todo.tasks())
+        assert not path.with_name("todo.sqlite-wal").exists()
+        assert todo.count() == {Status.OK: 7}
+
+
+def test_sqlite_utils_finds_its_way(path):
+    with Todo(path) as todo:
+        run(todo, todo.tasks(Select(starids=(11, 12))), output=path.parent / "out")
+    database = sqlite_utils.Database(path)
+    assert set(database.view_names()) >= {"status_names", "progress", "failures", "warnings",
+                                          "quarantined", "skipped_stars"}
+    for name in (*database.table_names(), *database.view_names()):
+        list(database[name].rows_where(limit=1))
+    assert database["diagnostics"].get(1)["mask_size"] == 21
+    assert [row["n_rows"] for row in database["progress"].rows_where("status = 'OK'")] == [2]
+    database.close()
 
 
 # What cannot be opened.
