@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from photometry.core.errors import InputError, PhotometryError, UsageError
+from photometry.core.errors import InputError, PhotometryError, UsageError, WorkerDied
 from photometry.core.ids import Select
 from photometry.core.progress import Item, Progress, silent
 from photometry.core.settings import override_sections
@@ -39,6 +39,9 @@ def command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namespace]
     start_logging(args)
     try:
         return body(args)
+    except WorkerDied as problem:
+        _fail(args, str(problem))
+        return INTERRUPTED
     except PhotometryError as problem:
         return _fail(args, str(problem))
     except BrokenPipeError:

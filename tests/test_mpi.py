@@ -50,6 +50,16 @@ def test_a_killed_master_is_followed_by_the_next(crowd, undisturbed, tmp_path, m
     assert run.finish() == undisturbed
 
 
+def test_a_master_that_is_left_alone_wants_to_be_run_again(crowd, undisturbed, tmp_path):
+    run = Run(fresh(crowd, tmp_path / "data"), mpi=ULFM, ranks=2)
+    run.wait_for_lightcurve()
+    run.signal_rank(signal.SIGKILL, 1)
+    code, told = run.end()
+    assert code == console.INTERRUPTED
+    assert "run the same command again to finish the rest" in told
+    assert run.finish() == undisturbed
+
+
 @BOTH
 def test_a_signal_drains_the_ranks(crowd, undisturbed, tmp_path, mpi):
     run = Run(fresh(crowd, tmp_path / "data"), mpi=mpi)
