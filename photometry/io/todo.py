@@ -18,12 +18,11 @@ from photometry.core.overlaps import Measured, settle
 from photometry.io import todo_file
 from photometry.io.atomic import writing
 from photometry.io.layout import todo_path
-from photometry.io.todo_file import queries
+from photometry.io.todo_file import inode_of, queries
 from photometry.io.todo_rows import (
     batches,
-    errors_of,
+    diagnostics_of,
     is_quarantined,
-    plain,
     task_of,
     timestamp,
     unit_of,
@@ -80,7 +79,7 @@ class Todo:
             self._lock = todo_file.lock(self.path)
             try:
                 self._connection = todo_file.open_writable(self.path)
-                self._inode = self.path.stat().st_ino
+                self._inode = inode_of(self.path)
                 if self._lock is None:
                     self._refuse_beside_others()
             except BaseException:
@@ -217,29 +216,14 @@ class Todo:
             self._many("drop_lease", [(result.task.priority,) for result in results
                                       if not is_quarantined(result)])
             self._many("save_diagnostics",
-                       [self._diagnostics(result, output_root) for result in results])
+                       [diagnostics_of(result, self._relative(result.path, output_root))
+                        for result in results])
             self._many("save_overlap", [(result.task.priority, int(starid)) for result in results
                                         for starid in result.neighbours])
 
-    def _diagnostics(self, result: Result, output_root: Path) -> dict[str, Any]:
-        metrics, shape = result.metrics, result.stamp_shape
-        names = ("mean_flux", "variance", "variability", "rms_hour", "ptp", "pos_row",
-                 "pos_column", "contamination", "mask_size", "edge_flux")
-        return {
-            "priority": result.task.priority,
-            "lightcurve": result.path and self._relative(result.path, output_root),
-            "method_used": result.method,
-            "elaptime": result.elapsed_s,
-            "worker_wait_time": result.waited_s,
-            "stamp_width": shape and shape[1],
-            "stamp_height": shape and shape[0],
-            "stamp_resizes": result.stamp_resizes,
-            "errors": errors_of(result.notes),
-            **{name: None if metrics is None else plain(getattr(metrics, name))
-               for name in names},
-        }
-
-    def _relative(self, path: str, output_root: Path) -> str:
+    def _relative(self, path: str | None, output_root: Path) -> str | None:
+        if path is None:
+            return None
         roots = self.folder, Path(output_root).absolute()
         for spelling in (Path.absolute, Path.resolve):      # as written, then without links
             for root in map(spelling, roots):
@@ -337,20 +321,9 @@ class Todo:
         with self.transaction():
             self._many("end_run", [(timestamp(), exit_code, self._run)])
 
-    def summary(self) -> dict[str, Any]:
-        """Return counts by state, the mean time per star and the last failure's text."""
-        count = self.count()
-        elapsed, waiting, tasks_run = self._query("select_elapsed")[0]
-        failures = self._query("select_last_error")
-        return {
-            "numtasks": sum(count.values()),
-            "tasks_run": tasks_run,
-            "pending": count.get(None, 0),
-            **{status.name: count.get(status, 0) for status in Status},
-            "mean_elaptime": elapsed,
-            "mean_worker_waittime": waiting,
-            "last_error": failures[0][0] if failures else None,
-        }
+    def last_error(self) -> str | None:
+        """Return the text of the failure that was stored last."""
+        return next((text for text, in self._query("select_last_error")), None)
 
     def backup(self, path: Path) -> None:
         """Write a complete copy; it appears under its name when it is complete."""
@@ -399,7 +372,7 @@ class Todo:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Do all of it or nothing; other writers are kept out from the beginning."""
-        if self._writable and not self._is_in_place():
+        if self._writable and inode_of(self.path) != self._inode:
             self._rescue()
         with todo_file.explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
@@ -409,10 +382,6 @@ class Todo:
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-
-    def _is_in_place(self) -> bool:
-        """Tell whether the name still belongs to the file that was opened."""
-        return self.path.exists() and self.path.stat().st_ino == self._inode
 
     def _rescue(self) -> None:
         """Save what is written to a file that has no name any more."""

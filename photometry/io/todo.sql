@@ -260,9 +260,6 @@ INSERT INTO runs (version, settings, host, started) VALUES (?, ?, ?, ?);
 -- name: end_run: note how a run ended
 UPDATE runs SET ended = ?, exit_code = ? WHERE run = ?;
 
--- name: select_elapsed: mean time per star
-SELECT avg(elaptime), avg(worker_wait_time), count(*) FROM diagnostics;
-
 -- name: select_all_tiles: all rows with their tile
 SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area, tile
 FROM todolist LEFT JOIN tiles USING (priority) ORDER BY priority;

@@ -75,9 +75,17 @@ def lock(path: Path) -> IO[str] | None:
             unlock(path, held)
             return None
         # The previous holder may have removed the name between our opening and locking it.
-        if name.exists() and name.stat().st_ino == os.fstat(held.fileno()).st_ino:
+        if inode_of(name) == os.fstat(held.fileno()).st_ino:
             return held
         held.close()
+
+
+def inode_of(path: Path) -> int | None:
+    """Return which file a name belongs to; None if to none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def unlock(path: Path, held: IO[str] | None) -> None:

@@ -70,6 +70,26 @@ def unit_of(task: Task, tile: int | None) -> tuple[str, int]:
     return ("ffi", tile) if tile is not None else ("row", task.priority)
 
 
+def diagnostics_of(result: Result, lightcurve: str | None) -> dict[str, Any]:
+    """Return the row of the table of diagnostics; a light curve's path is as it is stored."""
+    metrics, shape = result.metrics, result.stamp_shape
+    names = ("mean_flux", "variance", "variability", "rms_hour", "ptp", "pos_row",
+             "pos_column", "contamination", "mask_size", "edge_flux")
+    return {
+        "priority": result.task.priority,
+        "lightcurve": lightcurve,
+        "method_used": result.method,
+        "elaptime": result.elapsed_s,
+        "worker_wait_time": result.waited_s,
+        "stamp_width": shape and shape[1],
+        "stamp_height": shape and shape[0],
+        "stamp_resizes": result.stamp_resizes,
+        "errors": errors_of(result.notes),
+        **{name: None if metrics is None else plain(getattr(metrics, name))
+           for name in names},
+    }
+
+
 def errors_of(notes: Iterable[Note]) -> str | None:
     """Return remarks as the established validation program reads them."""
     return "\n".join(ESTABLISHED_TEXTS.get(note.code, note.message) for note in notes) or None

@@ -718,15 +718,11 @@ def test_runs_are_recorded(todo):
     assert query(todo.path, "SELECT run FROM leases") == [(number,)]
 
 
-def test_summary(todo):
-    run(todo, todo.tasks(Select(starids=(11, 12))), elapsed_s=2.0)
-    run(todo, todo.tasks(Select(starids=(13,))), Status.ERROR, elapsed_s=5.0,
+def test_progress_and_the_last_failure(todo):
+    assert todo.last_error() is None
+    run(todo, todo.tasks(Select(starids=(13,))), Status.ERROR,
         notes=(Note("exception", "TypeError: bad"),))
-    summary = todo.summary()
-    assert (summary["numtasks"], summary["tasks_run"], summary["pending"]) == (7, 3, 4)
-    assert (summary["OK"], summary["ERROR"], summary["ABORT"]) == (2, 1, 0)
-    assert summary["mean_elaptime"] == 3.0
-    assert summary["last_error"] == "TypeError: bad"
+    assert todo.last_error() == "TypeError: bad"
     assert query(todo.path, "SELECT kind, status, n_rows FROM progress WHERE camera = 1"
                  ) == [("ffi", "ERROR", 1)]
 
