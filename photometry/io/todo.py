@@ -1,5 +1,6 @@
 """The to-do list `todo.sqlite`: which stars to measure, and what became of each."""
 
+import os
 import platform
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -101,10 +102,10 @@ class Todo:
 
     def _refuse_beside_others(self) -> None:
         """Believe the leases where the file system cannot keep two writers apart."""
-        for host, until in self._query("select_at_work", (timestamp(),)):
+        for master, until in self._query("select_at_work", (timestamp(),)):
             self._connection.close()
             raise TodoError(
-                f"{self.path}: a run on {host} may be writing to it, and this file system has no "
+                f"{self.path}: a run ({master}) may be writing to it, and this file system has no "
                 f"locks to tell; wait until {until}, or if you know that it has ended, "
                 "delete its rows from the table 'leases'")
 
@@ -179,14 +180,15 @@ class Todo:
         until = timestamp(lease_s)
         with self.transaction():
             self._set_status(priorities, Status.STARTED)
-            self._many("take_lease", [(priority, self._run, until) for priority in priorities])
+            self._many("take_lease", [(priority, self._run, _this_process(), until)
+                                      for priority in priorities])
 
-    def put_back(self, tasks: Iterable[Task], reason: str) -> None:
+    def put_back(self, tasks: Iterable[Task]) -> None:
         """Make rows pending whose worker was lost; the attempt counts."""
         priorities = [task.priority for task in tasks]
         with self.transaction():
             self._set_status(priorities, None)
-            self._many("free_lease", [(reason, priority) for priority in priorities])
+            self._many("free_lease", [(priority,) for priority in priorities])
 
     def attempts(self, task: Task) -> int:
         """Return how often a row was begun without coming to an end."""
@@ -389,3 +391,7 @@ class Todo:
         self.backup(rescued)
         raise TodoError(f"{self.path}: was removed or replaced while it was written to; what it "
                         f"held is in {rescued}: put it back and run the same command again")
+
+
+def _this_process() -> str:
+    return f"{platform.node()} process {os.getpid()}"

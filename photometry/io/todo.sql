@@ -73,7 +73,7 @@ CREATE TABLE runs (
     exit_code INTEGER
 );
 
--- name: create_leases: who works on a row, until when, for the how-manieth time
+-- name: create_leases: which master's workers are at a row, until when, for the how-manieth time
 CREATE TABLE leases (
     priority INTEGER PRIMARY KEY NOT NULL REFERENCES todolist(priority) ON DELETE CASCADE,
     run INTEGER REFERENCES runs(run),
@@ -208,20 +208,20 @@ FROM todolist JOIN leases USING (priority) WHERE status = 6 AND attempt >= ? AND
 -- name: select_attempts: how often a row was begun without coming to an end
 SELECT attempt FROM leases WHERE priority = ?;
 
--- name: select_at_work: hosts of runs that have not ended and hold rows for some time yet
-SELECT host, max(until) FROM leases JOIN runs USING (run)
+-- name: select_at_work: masters of runs that have not ended and hold rows for some time yet
+SELECT worker, max(until) FROM leases JOIN runs USING (run)
 WHERE ended IS NULL AND until > ? GROUP BY run;
 
 -- name: select_begun: rows that are not pending
 SELECT priority FROM todolist WHERE status IS NOT NULL AND {where};
 
 -- name: take_lease: note who works on a row; a repeated start is another attempt
-INSERT INTO leases (priority, run, until) VALUES (?, ?, ?)
+INSERT INTO leases (priority, run, worker, until) VALUES (?, ?, ?, ?)
 ON CONFLICT (priority) DO UPDATE
-SET run = excluded.run, until = excluded.until, attempt = attempt + 1;
+SET run = excluded.run, worker = excluded.worker, until = excluded.until, attempt = attempt + 1;
 
 -- name: free_lease: nobody works on a row any more; what it has cost is remembered
-UPDATE leases SET run = NULL, until = NULL, worker = ? WHERE priority = ?;
+UPDATE leases SET run = NULL, until = NULL, worker = NULL WHERE priority = ?;
 
 -- name: drop_lease: a finished row needs no lease
 DELETE FROM leases WHERE priority = ?;

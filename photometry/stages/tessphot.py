@@ -344,7 +344,7 @@ def _lost(todo: Todo, run: Run, tile: Tile, reason: str) -> list[Result]:
                                       f"time {reason}")]
     logger.warning("%d stars from TIC %d on were lost: %s; they are tried again", len(tile),
                    tile[0].starid, reason)
-    todo.put_back(tile, reason)
+    todo.put_back(tile)
     return []
 
 

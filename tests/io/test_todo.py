@@ -1,5 +1,6 @@
 import errno
 import os
+import platform
 import signal
 import sqlite3
 import subprocess
@@ -710,12 +711,13 @@ def test_batches_in_any_order_end_as_one_run(tmp_path):
 
 def test_runs_are_recorded(todo):
     number = todo.begin_run("0.1.0", "[aperture]\nthreshold = 3")
-    todo.start(todo.tasks(Select(starids=(11,))))
+    todo.start(todo.tasks(Select(starids=(11,))), lease_s=60)
     todo.end_run(75)
     (found,) = query(todo.path, "SELECT run, version, settings, host != '', started <= ended, "
                                 "exit_code FROM runs")
     assert found == (number, "0.1.0", "[aperture]\nthreshold = 3", 1, 1, 75)
-    assert query(todo.path, "SELECT run FROM leases") == [(number,)]
+    assert query(todo.path, "SELECT run, worker, until > started FROM leases JOIN runs USING (run)"
+                 ) == [(number, f"{platform.node()} process {os.getpid()}", 1)]
 
 
 def test_progress_and_the_last_failure(todo):
