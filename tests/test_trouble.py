@@ -169,7 +169,7 @@ class TestFullDisk:
     @pytest.mark.parametrize("workers", ["1", "2"])
     def test_disk_that_fills_up_in_mid_run(self, crowd, undisturbed, disk, workers, monkeypatch):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", DATE)
-        run = Run(fresh_crowd(crowd, disk.folder / "data"), "--workers", workers)
+        run = Run(fresh_crowd(crowd, disk.folder / "data"), "-q", "--workers", workers)
         run.wait_for_lightcurve()
         disk.fill()
         code, told = run.end()

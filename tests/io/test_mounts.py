@@ -4,12 +4,12 @@ from photometry.io.mounts import MOUNTS, is_shared
 
 
 @pytest.mark.parametrize(("place", "expected"), [
-    ("home/x/todo.sqlite", True), ("home/local/data", False), ("homework", False),
+    ("net/x/todo.sqlite", True), ("net/local/data", False), ("network", False),
     ("my data/todo.sqlite", True), ("scratch", True)])
 def test_the_innermost_mount_decides(tmp_path, place, expected):
     table = tmp_path / "mounts"
     table.write_text("".join(f"source {where} {kind} rw,relatime 0 0\n" for where, kind in (
-        ("/", "ext4"), (f"{tmp_path}/home", "nfs4"), (f"{tmp_path}/home/local", "xfs"),
+        ("/", "ext4"), (f"{tmp_path}/net", "nfs4"), (f"{tmp_path}/net/local", "xfs"),
         (f"{tmp_path}/my\\040data", "fuse.sshfs"), (f"{tmp_path}/scratch", "lustre"))))
     assert is_shared(tmp_path / place, table) == expected
 
