@@ -101,6 +101,20 @@ def test_flashes_and_trails_are_kept_out():
                   ).max() < 0.15
 
 
+@pytest.mark.parametrize("tmag", [7.0, 9.0, 11.0])
+def test_an_asteroid_is_kept_out(tmag):
+    light = star_field()
+    image = light + 100
+    image, trail = image + noise(image, 5), np.zeros(BOX.shape)
+    for step in range(6):
+        add_star(trail, None, 360.3 + 0.8 * step, 770.7 + 0.5 * step,
+                 flux=flux_from_tmag(tmag) / 6)
+    scene = scene_of(light)
+    leak = np.abs(fitted(image + trail, scene)[0] - fitted(image, scene)[0]).max()
+    assert trail.max() > 200
+    assert leak < 0.25 and leak < 1e-4 * flux_from_tmag(tmag)
+
+
 def test_excluded_pixels_do_not_count():
     light = star_field()
     image = light + 100 + glow()

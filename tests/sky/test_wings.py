@@ -3,6 +3,7 @@ import pytest
 
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
+from photometry.scene.detector import bleed
 from photometry.sky import level, starmask, wings
 from photometry.sky.wings import Settings, light_of_stars, static_sky
 from tests.factories import MixturePrf
@@ -91,6 +92,35 @@ def test_stars_outside_the_window_count():
     found, _ = measured(image, (row, column, flux))
     assert found.starlight[2, 80] > 1 > 100 * abs(found.starlight[60, 80])
     assert np.abs(off(found.frame, sky)).max() < 0.5
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_galaxy_is_not_sky(listed):
+    stars = draw(160, 5)
+    sky, image = image_of(*stars)
+    up, right = np.mgrid[:BOX.shape[0], :BOX.shape[1]]
+    radius = np.hypot(up - 80, (right - 95) / 0.7)
+    galaxy = np.exp(-radius / 8)
+    galaxy *= flux_from_tmag(8.0) / galaxy.sum()
+    found, used = measured(image + galaxy, imperfect(*stars) if listed else None)
+    error, near = off(found.frame, sky), radius < 16
+    assert galaxy[near].mean() > 90 and not used[near].any()
+    assert abs(error[near].mean()) < 2 and np.std(error[radius > 48]) < 0.25
+    assert found.level_err[2, 2:4].mean() > 5 * np.median(found.level_err)
+
+
+def test_a_star_that_bleeds_is_not_sky():
+    stars = draw(160, 5)
+    sky, image = image_of(*stars)
+    bright = np.array([380.2]), np.array([795.6]), flux_from_tmag(np.array([3.5]))
+    more = image_of(*bright)[1] - sky
+    marred = bleed(image + more)[0]
+    assert (marred[:, 95:97] > 9e4).sum() > 30                  # the trail
+    found, used = measured(marred, tuple(map(np.append, stars, bright)))
+    assert not used[np.nonzero(marred > 1e4)].any()
+    error = off(found.frame, sky)
+    far = np.hypot(*np.mgrid[-80:80, -96:95]) > 60
+    assert abs(error[far].mean()) < 0.1 and np.std(error[far]) < 0.4
 
 
 def test_no_stars_and_no_pixels():
