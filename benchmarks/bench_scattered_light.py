@@ -35,7 +35,7 @@ from photometry.sky.background import BackgroundModel
 from photometry.sky.interpolate import optical_axis
 from photometry.stages import make_catalog, prepare
 
-EXAMPLE = "example: python benchmarks/bench_scattered_light.py --peer /tmp/backml/bin/python"
+EXAMPLE = "example: python benchmarks/bench_scattered_light.py --peer backml/bin/python"
 CCD = CcdId(1, 3, 2)
 CADENCE_S = 1800
 STRAP_GAIN = 0.04

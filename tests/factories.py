@@ -193,6 +193,8 @@ def make_background(box, n_frames=3, seed=1):
         strap_columns=np.array([box.column0 + 30, box.column0 + 31]),
         strap_offset=np.array([1.0, -2.0], np.float32),
         strap_gain=np.array([0.05, 0.03], np.float32),
+        strap_gain_err=np.array([1e-3, 2e-3], np.float32),
+        strap_level=np.array([50.0, 56.0], np.float32),
         strap_amplitude=rng.uniform(0.9, 1.1, n_frames).astype(np.float32),
         strap_amplitude_err=rng.uniform(0.01, 0.02, n_frames).astype(np.float32),
         noise=np.ones(n_frames, np.float32), stray=np.zeros(n_frames, np.float32),

@@ -24,7 +24,7 @@ from photometry.core.time import Cadences
 from photometry.io.cube_chunks import FILTER, PLANE_FILL, PLANES, chunk_shape
 
 FORMAT = "tess-photometry cube"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 CHUNK_CACHE_BYTES = 64 * 2**20    # per dataset; chunks larger than the cache are read many times
 _CHUNK_CACHE_SLOTS = 10_007       # prime, some hundred times the number of cached chunks
 _TEXT_FRAMES = 16                 # WCS texts of neighbouring frames repeat each other

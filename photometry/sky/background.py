@@ -40,6 +40,8 @@ class BackgroundModel:
     strap_columns: NDArray[np.int64]  # (K,) science columns over straps
     strap_offset: NDArray[np.float32]     # (K,) e-/s
     strap_gain: NDArray[np.float32]   # (K,) of the smooth background
+    strap_gain_err: NDArray[np.float32]   # (K,) 1 sigma ...
+    strap_level: NDArray[np.float32]  # (K,) ... of no effect at this smooth background, e-/s
     strap_amplitude: NDArray[np.float32]  # (T,) 1 in the mean image
     strap_amplitude_err: NDArray[np.float32]  # (T,)
     noise: NDArray[np.float32]        # (T,) e-/s, of one pixel of sky
@@ -84,6 +86,8 @@ class BackgroundModel:
             smooth = self.smooth(box, frames)[:, :, here]
             variance[:, :, here] *= (1 + gain) ** 2
             variance[:, :, here] += (off.astype(float)[:, None, None] * gain * smooth) ** 2
+            variance[:, :, here] += ((smooth - self.strap_level[known].astype(float))
+                                     * self.strap_gain_err[known].astype(float)) ** 2
         return np.sqrt(variance).astype(np.float32)
 
     def level_error(self, box: Box) -> NDArray[np.float64]:
@@ -111,7 +115,7 @@ class BackgroundModel:
 class ModelError:
     """Errors of the background that the pixels of a box share.
 
-    The error of a cell or of the straps' amplitude moves all pixels that it concerns together,
+    The error of a cell or of a strap's response moves all pixels that it concerns together,
     so inside one aperture the error adds nearly as N pixels, not as their square root.
     """
 
@@ -123,8 +127,7 @@ class ModelError:
         model = self.model
         weights = np.array(weights, dtype=float)
         here, known = _matched(self.box.columns, model.strap_columns)
-        gain = model.strap_gain[known].astype(float)
-        excess = float(np.sum(weights[:, here] * gain))
+        gain, inside = model.strap_gain[known].astype(float), weights[:, here].sum(axis=0)
         weights[:, here] *= 1 + gain
         by_row, by_column = model.influence(self.box)
         rows, columns = (np.flatnonzero(np.abs(by).max(axis=0) > _NEGLIGIBLE)
@@ -132,12 +135,21 @@ class ModelError:
         share = by_row[:, rows].T @ weights @ by_column[:, columns]
         cells = model.mesh_err[:, rows[:, None], columns].astype(float)
         variance = np.einsum("tkl,kl->t", cells**2, share**2)
-        if excess != 0:
-            row, column = (box // 2 for box in (self.box.row0 + self.box.row1,
-                                                self.box.column0 + self.box.column1))
-            middle = model.smooth(Box(row, row + 1, column, column + 1))[:, 0, 0]
-            variance += (excess * middle * model.strap_amplitude_err.astype(float)) ** 2
+        if inside.any():
+            variance += self._of_straps(known, inside)
         return np.nan_to_num(variance)
+
+    def _of_straps(self, known: NDArray[np.int_], inside: NDArray) -> NDArray[np.float64]:
+        """Return the variance (T,) by what is not known of straps, with so much weight in each."""
+        model = self.model
+        row, column = ((first + last) // 2 for first, last in
+                       ((self.box.row0, self.box.row1), (self.box.column0, self.box.column1)))
+        middle = model.smooth(Box(row, row + 1, column, column + 1))[:, :, 0]
+        common = (inside @ model.strap_gain[known].astype(float)
+                  * middle[:, 0] * model.strap_amplitude_err.astype(float))
+        each = ((middle - model.strap_level[known].astype(float))
+                * model.strap_gain_err[known].astype(float) * inside)
+        return common**2 + (each**2).sum(axis=1)
 
     def within(self, box: Box) -> "ModelError":
         """Return the errors of another box."""

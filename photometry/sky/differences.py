@@ -22,6 +22,7 @@ _BRIGHT_SHARE = 0.25              # of the full well: nearly saturated pixels do
 _BINS = 4                         # per cell and axis
 _LEAST_PIXELS = 10                # of a cell: with fewer its error is taken from neighbors
 _FEW_MISSING = 0.02               # of the pixels: the fit need not be prepared anew
+_LEAST_INFLATION = 1.3            # of variances, that is sure to be real
 _FEWEST_BINS = 4                  # per cell, to tell how its pixels err together
 _MIN_MOVING = 60                  # pixels that must show motion for it to be measured
 
@@ -99,8 +100,9 @@ def make_plan(used: NDArray[np.bool_], grid: Grid, rng: np.random.Generator) -> 
     solver = level.solver_of(used, grid, _BINS)
     _, pixels = level.sums_of_bins(np.where(used, np.float32(1), np.float32(np.nan)), grid, (1, 1))
     ratio = solver.variance(rng) / level.independent_variance(pixels, grid)
-    # Where it is less the cell has few pixels, and the fit relies on how smooth the sky is.
-    return Plan(used, solver, np.sqrt(np.maximum(ratio, 1.0)))
+    # A little more than 1 is within its error; where it is less the cell has few pixels, and the
+    # fit relies on how smooth the sky is.
+    return Plan(used, solver, np.sqrt(np.where(ratio > _LEAST_INFLATION, ratio, 1.0)))
 
 
 def fit_change(image: NDArray, exclude: NDArray[np.bool_], scene: Scene, plan: Plan,

@@ -24,6 +24,8 @@ class Straps:
     inside: NDArray[np.int_]      # (K,) columns counted within the window
     offset: NDArray[np.float64]   # (K,) e-/s
     gain: NDArray[np.float64]     # (K,)
+    gain_err: NDArray[np.float64]     # (K,) 1 sigma, and at which smooth background ...
+    level: NDArray[np.float64]    # (K,) ... it does not matter, because the offset was measured
 
 
 def beside(used: NDArray[np.bool_], is_strap: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -59,12 +61,14 @@ def fit_straps(excess: NDArray, smooth: NDArray, extra: NDArray, change: NDArray
         valid = np.abs(extra - ratio * change) < _CLIP * noise + np.abs(0.05 * change)
     x, y = np.where(valid, change, 0.0), np.where(valid, extra, 0.0)
     if not np.isfinite(noise) or noise <= 0:            # such as a single frame: no change
-        return Straps(inside, np.zeros(len(ratio)), ratio)
+        return Straps(inside, np.zeros(len(ratio)), ratio, np.full(len(ratio), _GAIN_PRIOR),
+                      np.median(smooth, axis=0))
     known, prior = (x**2).sum(axis=0) / noise**2, 1 / _GAIN_PRIOR**2
     gain = ((x * y).sum(axis=0) / noise**2 + ratio * prior) / (known + prior)
     offset = _usual(excess - gain * smooth)
     missing = (ratio - gain) * smooth.mean(axis=0)
-    return Straps(inside, np.where(np.isfinite(offset), offset, missing), gain)
+    return Straps(inside, np.where(np.isfinite(offset), offset, missing), gain,
+                  (known + prior) ** -0.5, np.median(smooth, axis=0))
 
 
 def _usual(values: NDArray) -> NDArray[np.float64]:

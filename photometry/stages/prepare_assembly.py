@@ -22,7 +22,7 @@ from photometry.scene.centroids import responses
 from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.sky.background import BackgroundModel
 from photometry.stages.prepare_pack import Piece
-from photometry.stages.prepare_passes import MODEL, Block, Choices, Job, grid_of
+from photometry.stages.prepare_passes import MODEL, STRAPS, Block, Choices, Job, grid_of
 from photometry.stages.prepare_plan import Frame, LeftOut, majority
 
 
@@ -69,15 +69,14 @@ def _collected(job: Job, blocks: Sequence[Block], keys: Sequence[str]) -> dict[s
 
 def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
-    sky = job.scratch.load("sky", "level_err", "strap_inside", "strap_offset", "strap_gain")
+    sky = job.scratch.load("sky", "level_err", *STRAPS)
     found = _collected(job, blocks, MODEL)
     return BackgroundModel(
         rows=grid.rows, columns=grid.columns, spread_rows=grid.spread_rows,
         spread_columns=grid.spread_columns, radii=grid.radii, axis=grid.axis,
         level_err=sky["level_err"].astype(np.float32),
         strap_columns=sky["strap_inside"] + job.box.column0,
-        strap_offset=sky["strap_offset"].astype(np.float32),
-        strap_gain=sky["strap_gain"].astype(np.float32),
+        **{name: sky[name].astype(np.float32) for name in STRAPS[1:]},
         stray_light=found["stray"] > job.choices.anomalies.stray_noise, **found)
 
 

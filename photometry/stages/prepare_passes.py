@@ -37,7 +37,8 @@ from photometry.sky.wings import Settings as WingSettings
 from photometry.stages.prepare_plan import Frame
 
 BLOCK_FRAMES = 16                 # divides the depth of the cube's chunks
-# What is kept of the background of each frame.
+# What is kept of the pattern of the straps, and of the background of each frame.
+STRAPS = ("strap_inside", "strap_offset", "strap_gain", "strap_gain_err", "strap_level")
 MODEL = ("mesh", "mesh_err", "radial", "strap_amplitude", "strap_amplitude_err", "noise",
          "stray")
 LEVEL_STEP = 8                    # every so many pixels tell how bright a frame is
@@ -245,10 +246,10 @@ class Static:
 def static_of(job: Job, orbit: int) -> Static:
     """Return what `find_sky` has found for an orbit."""
     scratch, grid = job.scratch, grid_of(job.box, job.ccd.ccd, job.choices.background)
-    sky = scratch.load("sky", "used", "strap_inside", "strap_offset", "strap_gain")
+    sky = scratch.load("sky", "used", *STRAPS)
     stored = scratch.load(f"scene-{orbit:03d}")
     scene = Scene(*(stored[name] for name in ("image", "usable", "moving", "terms")))
-    straps = Straps(sky["strap_inside"], sky["strap_offset"], sky["strap_gain"])
+    straps = Straps(*(sky[name] for name in STRAPS))
     smooth = level.smooth(stored["mesh"], stored["radial"], grid)
     whole = smooth.copy()
     add_straps(whole, straps, 1.0)

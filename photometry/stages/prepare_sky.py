@@ -18,6 +18,7 @@ from photometry.sky.level import FrameBackground
 from photometry.sky.straps import Straps, beside, fit_straps
 from photometry.sky.wings import StaticSky
 from photometry.stages.prepare_passes import (
+    STRAPS,
     Block,
     Job,
     Settings,
@@ -26,6 +27,9 @@ from photometry.stages.prepare_passes import (
     is_strap,
     plan_of,
 )
+
+_BRIGHT_SHARE = 0.1               # of the full well
+_FEWEST_BRIGHT = 8                # frames that show how straps answer to scattered light
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,8 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
                              job.choices.prepare.beacon_brightest)
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
                      beacon_center=beacons.center, beacon_curve=beacons.curve, orbit_starts=starts,
-                     level_err=sky.level_err, strap_inside=straps.inside,
-                     strap_offset=straps.offset, strap_gain=straps.gain)
+                     level_err=sky.level_err,
+                     **{name: getattr(straps, name.removeprefix("strap_")) for name in STRAPS})
 
 
 def orbits(time: NDArray, good: NDArray[np.bool_], settings: Settings) -> tuple[NDArray, int]:
@@ -122,12 +126,12 @@ def _straps(job: Job, frames: Frames, sky: StaticSky, scene: Scene,
     grid, strap = grid_of(job.box, job.ccd.ccd, job.choices.background), is_strap(job.box)
     inside = np.flatnonzero(strap)
     if len(inside) == 0:
-        return Straps(inside, np.zeros(0), np.zeros(0))
+        return Straps(inside, *[np.zeros(0)] * 4)
     smooth = level.full_model(sky.frame, grid)
     excess = scene.image - smooth - sky.starlight
     excess = np.where(beside(used, strap), excess[:, inside], np.nan)
-    bright = _mean_image(job, frames, _chosen(frames.good, -frames.levels,
-                                              job.choices.prepare.mean_frames))
+    bright = _mean_image(job, frames, _brightest(frames.good, frames.levels,
+                                                 job.choices.prepare.mean_frames))
     change = _compared(job, bright, scene, scene.usable)
     more = level.smooth(change.mesh, change.radial, grid)
     extra = bright - scene.image - differences.moved(change.motion, scene) - more
@@ -164,6 +168,16 @@ def _chosen(candidates: NDArray[np.bool_], levels: NDArray, limit: int) -> NDArr
     picked = dark[np.linspace(0, len(dark) - 1, min(limit, len(dark))).round().astype(int)]
     chosen = np.zeros(len(levels), dtype=bool)
     chosen[picked] = True
+    return chosen
+
+
+def _brightest(candidates: NDArray[np.bool_], levels: NDArray,
+               limit: int) -> NDArray[np.bool_]:
+    """Choose the candidates with most light, an eighth of them, that is far from saturation."""
+    index = np.flatnonzero(candidates & (levels < _BRIGHT_SHARE * FULL_WELL))
+    number = min(max(len(index) // 8, _FEWEST_BRIGHT), limit, len(index))
+    chosen = np.zeros(len(levels), dtype=bool)
+    chosen[index[np.argsort(-levels[index], kind="stable")[:number]]] = True
     return chosen
 
 

@@ -13,6 +13,10 @@ def scene(seed=1):
     return np.repeat(100 + 0.02 * rows, 3, axis=1), np.repeat(300 + 0.5 * rows, 3, axis=1)
 
 
+def pattern(offset, gain, inside=INSIDE):
+    return Straps(inside, offset, gain, 0 * gain, 0 * gain)
+
+
 def test_the_gain_is_that_of_the_light_that_varies():
     smooth, change = scene()
     rng = np.random.default_rng(1)
@@ -22,6 +26,8 @@ def test_the_gain_is_that_of_the_light_that_varies():
     extra[40, 1] = 1e4
     straps = fit_straps(excess, smooth, extra, change, 0.5, INSIDE)
     np.testing.assert_allclose(straps.gain, GAIN, atol=3e-4)
+    assert (np.abs(straps.gain - GAIN) < 4 * straps.gain_err).all()
+    np.testing.assert_allclose(straps.gain_err, 0.5 / 340 / np.sqrt(150), rtol=0.2)
     np.testing.assert_allclose(straps.offset + straps.gain * smooth.mean(axis=0),
                                0.7 * GAIN * smooth.mean(axis=0), atol=0.05)
 
@@ -46,7 +52,7 @@ def test_a_single_frame_gives_the_ratio(noise):
 @pytest.mark.parametrize("true", [0.9, 1.0, 1.15])
 def test_the_amplitude_of_a_frame(true):
     smooth, change = scene()
-    straps = Straps(INSIDE, np.zeros(3), GAIN)
+    straps = pattern(np.zeros(3), GAIN)
     extra = true * GAIN * (smooth + change) - GAIN * smooth
     extra += np.random.default_rng(3).normal(0, 0.5, smooth.shape)
     extra[:, 2] = np.nan
@@ -56,7 +62,7 @@ def test_the_amplitude_of_a_frame(true):
 
 def test_nothing_measured_is_the_usual_amplitude():
     smooth, change = scene()
-    straps = Straps(INSIDE, np.zeros(3), GAIN)
+    straps = pattern(np.zeros(3), GAIN)
     nothing = np.full(smooth.shape, np.nan)
     assert amplitude(nothing, smooth, change, straps, 0.5, 0.05) == (1, pytest.approx(0.05))
     assert amplitude(nothing, smooth, change, straps, np.nan, 0.05) == (1, 0.05)
@@ -83,5 +89,5 @@ def test_strap_pixels_beside_sky():
 
 def test_the_excess_is_added_in_place():
     image = np.full((2, 9), 100, np.float32)
-    add_straps(image, Straps(np.array([1, 7]), np.array([2.0, 0.0]), np.array([0.1, 0.2])), 0.5)
+    add_straps(image, pattern(np.array([2.0, 0.0]), np.array([0.1, 0.2]), np.array([1, 7])), 0.5)
     assert image[0].tolist() == [100, 107, 100, 100, 100, 100, 100, 110, 100]
