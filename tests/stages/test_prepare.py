@@ -521,7 +521,7 @@ def test_new_images_extend_a_cube(grown, made, monkeypatch, workers):
         if workers == 1:
             reader = prepare_passes.read_with_checksum
             patch.setattr(prepare_passes, "read_with_checksum",
-                          lambda path: read.append(path) or reader(path))
+                          lambda *args: read.append(args) or reader(*args))
         report = build(grown, grown / "cube.hdf5", workers=workers)
     assert report.n_frames == N and report.n_known == N - 4
     assert len(read) == (4 if workers == 1 else 0)
