@@ -127,7 +127,7 @@ def test_memory_stays_below_the_limit(tmp_path, rows, columns, n_frames, workers
     group, = prepare.plan(tmp_path, Select())
     allowed = prepare.needs_of(group, workers).memory
     peak = peak_memory(start(tmp_path, "--workers", "4", "--max-memory", str(1.0001e-9 * allowed)))
-    assert 0.4 * allowed < peak <= allowed
+    assert 0.3 * allowed < peak <= allowed      # nor is the plan far from the truth
 
 
 def run_under(mpi, ranks, folder):
@@ -159,5 +159,5 @@ def test_the_benchmark_runs(tmp_path):
                            "--distinct", "3", "--size", "64x48", "--gzip", "--workers", "2",
                            "--folder", tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "CPU-s per frame" in done.stdout and "astrocut: not installed" in done.stdout
+    assert "CPU-s per frame" in done.stdout and "said before: needs" in done.stdout
     assert not list(tmp_path.iterdir())

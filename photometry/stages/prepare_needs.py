@@ -4,13 +4,17 @@ from dataclasses import dataclass
 
 from photometry.core.pixels import Box
 from photometry.io.cube_chunks import BYTES_PER_PIXEL
+from photometry.stages.prepare_pack import PIECE_PIXELS
 from photometry.stages.prepare_passes import BLOCK_FRAMES
 from photometry.stages.prepare_plan import Group
 
 # Measured with benchmarks/bench_prepare.py.
-PROCESS_BYTES = 250e6             # of an interpreter with all that it imports
-PIXEL_BYTES = 130                 # of memory per pixel of the window
-FRAME_BYTES = 100e3               # of the master per frame: headers and models
+MASTER_BYTES, WORKER_BYTES = 300e6, 210e6     # of an interpreter with all that it imports
+SCENE_BYTES = 135                 # per pixel of the window, to find the sky
+FRAME_BYTES = 105                 # per pixel, to measure a frame
+SUM_BYTES = 40                    # per pixel, to add up blocks
+PIECE_BYTES = 12                  # per pixel of a piece that is packed
+HEAD_BYTES = 100e3                # per frame: headers and models, which the master keeps
 SCRATCH_BYTES_PER_PIXEL = 9       # flux, error and flags of every frame
 SUMS_BYTES_PER_PIXEL = 12         # of a block: partial sum image and its counts
 COMPRESSION = 1.5                 # at least, of noise
@@ -50,9 +54,18 @@ def needs_of(group: Group, workers: int = 1) -> Needs:
     # The images go as the packed planes come; these and the cube are there together at the end.
     planes = max(SCRATCH_BYTES_PER_PIXEL, 2 * BYTES_PER_PIXEL / COMPRESSION) * pixels * n_frames
     sums = (blocks * SUMS_BYTES_PER_PIXEL + 3 * SCENE_BYTES_PER_PIXEL) * pixels
-    processes = 1 if workers == 1 else 1 + workers
-    memory = processes * (PROCESS_BYTES + PIXEL_BYTES * pixels) + FRAME_BYTES * n_frames
     zipped = sum(frame.path.suffix == ".gz" for frame in group.frames)
     cpu_s = pixels * (CPU_S_PER_PIXEL * n_frames + GUNZIP_S_PER_PIXEL * zipped
                       + CPU_S_ONCE_PER_PIXEL)
-    return Needs(int(planes + sums), int(memory), cpu_s)
+    return Needs(int(planes + sums), _memory(pixels, n_frames, workers), cpu_s)
+
+
+def _memory(pixels: int, n_frames: int, workers: int) -> int:
+    """Return the most bytes that all processes hold; the master is alone in some passes."""
+    piece = PIECE_BYTES * min(PIECE_PIXELS, pixels * n_frames)
+    master = MASTER_BYTES + HEAD_BYTES * n_frames
+    alone = master + max(SCENE_BYTES * pixels, piece)
+    if workers == 1:
+        return int(alone)
+    together = workers * (WORKER_BYTES + max(FRAME_BYTES * pixels, piece))
+    return int(max(alone, master + SUM_BYTES * pixels + together))
