@@ -151,9 +151,11 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
             raise UsageError(f"--quantize {args.quantize}: expected 0 to 1")
         choices = replace(choices, prepare=replace(choices.prepare, quantize=args.quantize))
     progress, draw, workers = progress_for(args), partial(each, crew), crew.capacity
+    readers = stage.readers(workers, args.max_memory)
     groups = with_transferred_flags(
-        stage.plan(folder, selection(args), args.origin, progress, draw, workers, args.profile),
+        stage.plan(folder, selection(args), args.origin, progress, draw, readers, args.profile),
         folder)
+    crew.rest()
     unusable, left_out = [], 0
     for group in groups:
         say(f"{group.ccd}: {group}")

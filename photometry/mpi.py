@@ -153,6 +153,9 @@ class Ranks:
         """How many ranks are left."""
         return len(self._alive)
 
+    def rest(self) -> None:
+        """Do nothing: ranks stay."""
+
     def give(self, function: Callable, task: Any) -> None:
         """Hand a task to the rank that has least to do."""
         if not self._alive:

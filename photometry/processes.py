@@ -74,6 +74,11 @@ class Processes:
                 worker.process.kill()
                 worker.process.join()
 
+    def rest(self) -> None:
+        """End the idle workers, which hold memory; others come when there is work again."""
+        self.__exit__(None)
+        self._workers = []
+
     def give(self, function: Callable, task: Any) -> None:
         """Hand a task to the worker that has least to do."""
         if len(self._workers) < self.capacity and all(one.tasks for one in self._workers):

@@ -31,6 +31,9 @@ class Crew(Protocol):
     def answers(self) -> list[Answer]:
         """Wait for answers; an error in a task is raised here."""
 
+    def rest(self) -> None:
+        """Say that there is nothing to do for a while."""
+
 
 class SerialCrew:
     """The calling process: a task is done when its answer is asked for."""
@@ -43,6 +46,9 @@ class SerialCrew:
     def give(self, function: Callable[[Given], Made], task: Given) -> None:
         """Keep a task until its turn."""
         self._given.append((function, task))
+
+    def rest(self) -> None:
+        """Do nothing."""
 
     def answers(self) -> list[Answer]:
         """Do the task that was given first."""

@@ -29,7 +29,7 @@ from photometry.scene.motion import is_usable
 from photometry.sky.anomalies import FULL_WELL, Exclude
 from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
 from photometry.stages.prepare_known import Known, known_frames, restore_slab
-from photometry.stages.prepare_needs import cube_bytes, needs_of
+from photometry.stages.prepare_needs import cube_bytes, needs_of, readers
 from photometry.stages.prepare_notes import empty_frames, notes
 from photometry.stages.prepare_pack import Piece, find_jump_limits, pack_piece, slabs, tidy
 from photometry.stages.prepare_passes import (
@@ -46,7 +46,8 @@ from photometry.stages.prepare_passes import (
 from photometry.stages.prepare_plan import Frame, Group, LeftOut, plan
 from photometry.stages.prepare_sky import find_sky, make_sum_image
 
-__all__ = ["Choices", "Group", "PrepareReport", "Settings", "needs_of", "plan", "prepare"]
+__all__ = ["Choices", "Group", "PrepareReport", "Settings", "needs_of", "plan", "prepare",
+           "readers"]
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,8 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
     job = Job(scratch, mark, group.ccd, group.box, choices, ephemeris=ephemeris,
               quaternions=quaternions, catalog=catalog, rules=rules)
     at_most = _affordable(group, workers, max_memory_gb)
+    if at_most == 1:
+        draw = in_turn            # a worker beside this process would need more memory
 
     def run(function: Callable[[Given], None], tasks: Sequence[Given], label: str) -> None:
         for _ in progress(draw(function, tasks, at_most), len(tasks), f"{group.ccd} {label}"):

@@ -60,6 +60,11 @@ def needs_of(group: Group, workers: int = 1) -> Needs:
     return Needs(int(planes + sums), _memory(pixels, n_frames, workers), cpu_s)
 
 
+def readers(workers: int, max_memory_gb: float) -> int:
+    """Return how many workers may read headers at the same time."""
+    return max(1, min(workers, int((1e9 * max_memory_gb - MASTER_BYTES) // WORKER_BYTES)))
+
+
 def _memory(pixels: int, n_frames: int, workers: int) -> int:
     """Return the most bytes that all processes hold; the master is alone in some passes."""
     piece = PIECE_BYTES * min(PIECE_PIXELS, pixels * n_frames)

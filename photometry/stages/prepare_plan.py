@@ -92,6 +92,7 @@ def plan(folder: Path, select: Select, origin: str | None = None,
                                  "cutouts (*_astrocut.fits) or images with a profile.toml")
     found = [file for file in found if file.ccd is None or select.matches_ccd(file.ccd)]
     batches = [found[first:first + _FILES] for first in range(0, len(found), _FILES)]
+    draw = draw if workers > 1 else in_turn
     results = chain.from_iterable(draw(_read_headers, batches, workers))
     frames, unreadable = _in_order(progress(results, len(found), "reading headers"))
     frames = [frame for frame in frames if _is_wanted(frame.header, select, origin)]
