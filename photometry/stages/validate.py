@@ -63,7 +63,7 @@ LOST_SHARE = 0.01             # of the clean frames; a star that lacks more is n
 CROWDED_SHARE = 0.1           # light of others in a star's PRF, over its own
 EDGE_PX = 64
 STRAP_PX = 3                  # this near to a strap's column
-GLOW_TIMES = 2.0              # the median change of the sky, in a glow
+GLOW_TIMES, GLOW_LEAST = 2.0, 1.0     # in a glow: the sky's median change; e-/s
 
 
 def validate(folder: Path, output: Path) -> Validation:
@@ -197,7 +197,8 @@ def region_of(truth: Truth, star: int, share: NDArray, light: NDArray,
         return STRAP
     place = (np.clip(row - truth.box.row0, 0, truth.box.shape[0] - 1),
              np.clip(column - truth.box.column0, 0, truth.box.shape[1] - 1))
-    return GLOW if changing[place] > GLOW_TIMES * np.median(changing) else CENTER
+    glows = changing[place] > max(GLOW_LEAST, GLOW_TIMES * np.median(changing))
+    return GLOW if glows else CENTER
 
 
 def compare_star(stored: StoredLightCurve, truth: NDArray[np.float64],
