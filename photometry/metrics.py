@@ -18,6 +18,7 @@ HOURS_PER_DAY = 24.0
 STAMP_ROWS = (833, 365, 163, 79, 41, 27, 21, 17, 17, 15)
 STAMP_COLUMNS = (159, 103, 69, 49, 37, 27, 21, 17, 17, 15)
 TREND_ORDER = 3
+CDPP_HOURS, CDPP_TREND_DAYS, CDPP_GAP_DAYS = 2.0, 2.0, 0.3
 
 
 def default_box(row: float, column: float, tmag: float, within: Box) -> Box:
@@ -46,7 +47,7 @@ def metrics(lightcurve: LightCurve, cadences: Cadences, aperture: NDArray[np.int
     `rms_hour` is the robust scatter of 1-hour means of rel; `ptp` the median of
     abs(diff(rel)); `variability` the standard deviation of rel about a weighted cubic in time
     over the median relative error; `edge_flux` the mean image summed over the pixels of the
-    aperture on the border of the stamp. NaN = too few values.
+    aperture on the border of the stamp; `cdpp` as in `cdpp`. NaN = too few values.
     """
     used = is_good(cadences.quality) & np.isfinite(lightcurve.flux)
     flux, error = lightcurve.flux[used], lightcurve.flux_err[used]
@@ -65,7 +66,8 @@ def metrics(lightcurve: LightCurve, cadences: Cadences, aperture: NDArray[np.int
         pos_column=float(ccd_column(_median(lightcurve.column[used]))),
         contamination=contamination,
         mask_size=int(mask.sum()),
-        edge_flux=edge_flux(mask, sumimage))
+        edge_flux=edge_flux(mask, sumimage),
+        cdpp=cdpp(time, relative))
 
 
 def edge_flux(mask: NDArray[np.bool_], sumimage: NDArray[np.float64]) -> float:
@@ -82,6 +84,36 @@ def hourly_means(time: NDArray[np.float64], values: NDArray[np.float64]) -> NDAr
     hour = np.floor((time - time[0]) * HOURS_PER_DAY + 1e-6).astype(int)
     count = np.bincount(hour)
     return np.bincount(hour, weights=values)[count > 0] / count[count > 0]
+
+
+def cdpp(time: NDArray[np.float64], relative: NDArray[np.float64],
+         hours: float = CDPP_HOURS) -> float:
+    """Return the noise that a transit of some hours meets, in the manner of the mission's CDPP.
+
+    It is the robust scatter of means of n = hours / spacing consecutive values about the mean of
+    N = 2 days / spacing values around them: for white noise of sigma, sigma sqrt(1/n - 1/N).
+    No mean reaches across a gap of more than 0.3 days. NaN = too few values.
+    """
+    spacing = _median(np.diff(time))
+    if not spacing > 0:
+        return float("nan")
+    n = max(1, round(hours / HOURS_PER_DAY / spacing))
+    half = max(round((CDPP_TREND_DAYS / spacing - n) / 2), 1)
+    cuts = np.flatnonzero(np.diff(time) > CDPP_GAP_DAYS) + 1
+    parts = [_short_minus_long(part, n, half) for part in np.split(relative, cuts)]
+    return _scatter(np.concatenate(parts))
+
+
+def _short_minus_long(values: NDArray, n: int, half: int) -> NDArray[np.float64]:
+    """Return means of `n` values less those of up to `n + 2 half` about them, evenly."""
+    if len(values) <= n + 1:
+        return np.empty(0)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    first = np.arange(len(values) - n + 1)
+    reach = np.minimum(half, np.minimum(first, first[::-1]))      # less near the ends
+    first, reach = (part[reach >= min(half, reach.max()) / 2] for part in (first, reach))
+    start, stop = first - reach, first + n + reach
+    return (total[first + n] - total[first]) / n - (total[stop] - total[start]) / (stop - start)
 
 
 def noise_floor(flux: ArrayLike, background: ArrayLike, n_pixels: ArrayLike,

@@ -1,9 +1,11 @@
 """A simulated sector through the whole chain, compared with its truth."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import h5py
 import numpy as np
@@ -67,6 +69,20 @@ def test_mean_flux_of_isolated_stars_is_right_to_one_percent(quiet):
     errors = np.array([error for _, error, _, _ in compared(quiet)])
     assert len(errors) >= 40
     assert np.abs(errors).max() < 0.01
+
+
+def test_what_varies_is_told_in_header_and_list(sector):
+    truth = read_truth(layout.truth_path(sector, CCD))
+    curves = read_all(sector / "lightcurves")
+    with closing(sqlite3.connect(layout.todo_path(sector))) as todo:
+        stored = {starid: (significance, source) for starid, significance, source in todo.execute(
+            "SELECT starid, significance, source FROM variations JOIN todolist USING (priority)")}
+    lone = [int(truth.stars["starid"][place]) for place in isolated(truth, 7, 13)]
+    sources = [(starid, stored[starid][1]) for starid in lone if starid in curves]
+    assert all(source in (None, starid) for starid, source in sources)
+    assert all(stored[starid][0] == pytest.approx(star.header["VARSIG"], rel=1e-6)
+               for starid, star in curves.items() if "VARSIG" in star.header)
+    assert all(star.header["CDPP2_0"] > 0 for star in curves.values())
 
 
 def test_scatter_is_near_the_noise_floor(quiet):

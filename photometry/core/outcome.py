@@ -104,6 +104,19 @@ class Photometer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Variation:
+    """How significant the variation of a light curve is, and where it comes from."""
+
+    significance: float           # sigmas; of a standard normal distribution for white noise
+    source: int | None = None     # starid of the star that varies most likely; None = not asked
+    preference: float = float("nan")      # sigmas by which it is preferred to the target
+    row: float = float("nan")     # pixels, of what varies from the target
+    column: float = float("nan")
+    row_err: float = float("nan")
+    column_err: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """Numbers that describe a light curve; relative ones are fractions of the mean flux."""
 
@@ -117,6 +130,8 @@ class Metrics:
     contamination: float
     mask_size: int
     edge_flux: float              # e-/s
+    cdpp: float = float("nan")    # noise of the mean of two hours, relative
+    variation: Variation | None = None
 
 
 @dataclass(frozen=True, slots=True)

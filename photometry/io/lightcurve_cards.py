@@ -7,7 +7,7 @@ import numpy as np
 
 from photometry.core.ffi import Readout
 from photometry.core.ids import Target
-from photometry.core.outcome import Metrics
+from photometry.core.outcome import Metrics, Variation
 from photometry.core.pixels import OUTPUT_NAMES, Box, ccd_column, ccd_row
 from photometry.core.stats import ZERO_POINT_TMAG
 from photometry.core.time import BTJD_ZERO, SECONDS_PER_DAY
@@ -120,6 +120,22 @@ def metrics_cards(metrics: Metrics | None) -> list[str]:
         card("VARIABIL", metrics.variability, "scatter without trend over median error"),
         card("MASKSIZE", metrics.mask_size, "[pixel] pixels in the aperture"),
         card("EDGEFLUX", metrics.edge_flux, "[e-/s] aperture flux on the stamp's border"),
+        card("CDPP2_0", 1e6 * metrics.cdpp, "[ppm] noise on a time scale of 2 hours"),
+        *_variation_cards(metrics.variation),
+    ]
+
+
+def _variation_cards(variation: Variation | None) -> list[str]:
+    if variation is None:
+        return []
+    return [
+        card("VARSIG", variation.significance, "[sigma] correlation of neighboring cadences"),
+        card("VARSRC", variation.source, "TIC number of the star that varies"),
+        card("VARPREF", variation.preference, "[sigma] preference for it to the target"),
+        card("VARDROW", variation.row, "[pixel] row of what varies, from the target"),
+        card("VARDCOL", variation.column, "[pixel] column of what varies, from the target"),
+        card("VAREROW", variation.row_err, "[pixel] 1 sigma of VARDROW"),
+        card("VARECOL", variation.column_err, "[pixel] 1 sigma of VARDCOL"),
     ]
 
 

@@ -27,6 +27,7 @@ from photometry.io.todo_rows import (
     task_of,
     timestamp,
     unit_of,
+    variation_of,
     where_of,
     where_touched,
 )
@@ -213,13 +214,15 @@ class Todo:
             by_status = sorted(results, key=lambda result: result.status)
             for status, group in groupby(by_status, key=lambda result: result.status):
                 self._set_status([result.task.priority for result in group], status)
-            for name in ("drop_skip", "drop_overlaps"):
+            for name in ("drop_skip", "drop_overlaps", "drop_variation"):
                 self._many(name, [(priority,) for priority in priorities])
             self._many("drop_lease", [(result.task.priority,) for result in results
                                       if not is_quarantined(result)])
             self._many("save_diagnostics",
                        [diagnostics_of(result, self._relative(result.path, output_root))
                         for result in results])
+            self._many("save_variation", [variation_of(result) for result in results
+                                          if result.metrics is not None])
             self._many("save_overlap", [(result.task.priority, int(starid)) for result in results
                                         for starid in result.neighbours])
 
@@ -254,7 +257,7 @@ class Todo:
     def _forget(self, priorities: Iterable[int]) -> None:
         """Drop what was stored about rows, except how often they were tried."""
         keys = [(priority,) for priority in priorities]
-        for name in ("drop_diagnostics", "drop_overlaps", "drop_skip"):
+        for name in ("drop_diagnostics", "drop_variation", "drop_overlaps", "drop_skip"):
             self._many(name, keys)
 
     # Who keeps shared light.

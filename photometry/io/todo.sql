@@ -41,6 +41,30 @@ CREATE TABLE IF NOT EXISTS diagnostics (
     FOREIGN KEY (priority) REFERENCES todolist(priority) ON DELETE CASCADE ON UPDATE CASCADE
 );
 
+-- name: create_variations: noise on two hours, and which star the variation of a row is
+CREATE TABLE IF NOT EXISTS variations (
+    priority INTEGER PRIMARY KEY NOT NULL REFERENCES todolist(priority) ON DELETE CASCADE,
+    cdpp REAL,
+    significance REAL,
+    source INTEGER,
+    preference REAL,
+    offset_row REAL,
+    offset_column REAL,
+    offset_row_err REAL,
+    offset_column_err REAL
+);
+
+-- name: save_variation: store which star varies
+INSERT OR REPLACE INTO variations
+VALUES (:priority, :cdpp, :significance, :source, :preference, :offset_row, :offset_column,
+        :offset_row_err, :offset_column_err);
+
+-- name: drop_variation: forget which star varies
+DELETE FROM variations WHERE priority = ?;
+
+-- name: select_variations: which star varies, of all rows
+SELECT * FROM variations;
+
 -- name: create_photometry_skipped: which row keeps the light that a skipped row shares
 CREATE TABLE IF NOT EXISTS photometry_skipped (
     priority INTEGER NOT NULL,

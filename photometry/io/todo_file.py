@@ -16,7 +16,7 @@ from photometry.core.ids import Task
 from photometry.io.atomic import output_error, writing
 from photometry.io.mounts import is_shared
 
-SCHEMA = 1
+SCHEMA = 2
 BUSY_TIMEOUT_MS = 10_000
 LOCK_SUFFIX = ".lock"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
@@ -268,14 +268,24 @@ def _established_columns(table: str) -> frozenset[str]:
 
 
 def migrate(path: Path, connection: sqlite3.Connection) -> None:
-    """Bring a list made by the established program (schema 0) to our schema.
+    """Bring a list of an older schema (0 = made by the established program) to ours.
 
     Raises
     ------
     InputError
         When the list is so old that it does not say what cannot be known otherwise.
     """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
     connection.execute("BEGIN IMMEDIATE")
+    if version == 0:
+        _migrate_established(path, connection)
+    else:
+        connection.execute(queries()["create_variations"])
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute("COMMIT")
+
+
+def _migrate_established(path: Path, connection: sqlite3.Connection) -> None:
     for table in ("todolist", "diagnostics"):
         for column in _missing(connection, table):
             connection.execute(queries()[f"migrate_add_{column}"])
@@ -291,4 +301,3 @@ def migrate(path: Path, connection: sqlite3.Connection) -> None:
     _add_own_tables(connection)
     _add_indexes_and_views(connection)
     connection.execute(queries()["migrate_0_to_1"])
-    connection.execute("COMMIT")

@@ -58,6 +58,8 @@ def add_results(todo: Todo, path: Path, numbers: Mapping[int, int]) -> None:
         overlaps: dict[int, list[int]] = {}
         for priority, starid in source.execute(queries()["select_all_overlaps"]):
             overlaps.setdefault(priority, []).append(starid)
+        varying = {row["priority"]: dict(row)
+                   for row in source.execute(queries()["select_variations"])}
         for row in source.execute(queries()["select_results"]):
             found = dict(row)
             old, status = found["priority"], Status(found.pop("status"))
@@ -65,6 +67,9 @@ def add_results(todo: Todo, path: Path, numbers: Mapping[int, int]) -> None:
             if _is_wanted(target, path, status, found):
                 target.execute(queries()["put_status"], (int(status), numbers[old]))
                 target.execute(queries()["save_diagnostics"], found)
+                if old in varying:
+                    target.execute(queries()["save_variation"],
+                                   varying[old] | {"priority": numbers[old]})
                 target.executemany(queries()["save_overlap"], [
                     (numbers[old], starid) for starid in overlaps.get(old, ())])
         target.executemany(queries()["copy_run"],

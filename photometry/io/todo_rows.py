@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from photometry.core.ids import CcdId, Select, Task
-from photometry.core.outcome import QUARANTINED, Note, Result
+from photometry.core.outcome import QUARANTINED, Note, Result, Variation
 
 # Texts that the established validation program looks for in `diagnostics.errors`.
 ESTABLISHED_TEXTS = {
@@ -88,6 +88,18 @@ def diagnostics_of(result: Result, lightcurve: str | None) -> dict[str, Any]:
         **{name: None if metrics is None else plain(getattr(metrics, name))
            for name in names},
     }
+
+
+def variation_of(result: Result) -> dict[str, Any]:
+    """Return the row of the table of variations; None = no value."""
+    metrics = result.metrics
+    found = metrics.variation or Variation(math.nan)
+    return {"priority": result.task.priority, "cdpp": plain(metrics.cdpp),
+            "significance": plain(found.significance),
+            "source": None if found.source is None else int(found.source),
+            "preference": plain(found.preference), "offset_row": plain(found.row),
+            "offset_column": plain(found.column), "offset_row_err": plain(found.row_err),
+            "offset_column_err": plain(found.column_err)}
 
 
 def errors_of(notes: Iterable[Note]) -> str | None:

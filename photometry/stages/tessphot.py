@@ -53,6 +53,7 @@ from photometry.io.run_log import log_to
 from photometry.io.todo import Todo
 from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics
+from photometry.scene.variation import locate_variation
 from photometry.stages import method_choice
 from photometry.stages.figures import save_figure
 from photometry.stages.method_choice import FIRST_METHOD, Bench, measure
@@ -183,6 +184,7 @@ def _finish(run: Run, source: StampSource, task: Task, method: str, outcome: Out
         return Result(task, Status.ERROR, method, notes=(note,))
     numbers = metrics(outcome.lightcurve, stamp.pixels.cadences, outcome.aperture,
                       stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
+    numbers = replace(numbers, variation=locate_variation(stamp, outcome.lightcurve))
     path = _path_of(run, source, task)
     content = light_curve_file(run, source, method, outcome, stamp, numbers)
     write_lightcurve(path, content, run.origin, run.gzip)

@@ -15,10 +15,10 @@ import sqlite_utils
 
 from photometry.core.errors import InputError, OutputError, TodoError
 from photometry.core.ids import CcdId, Select, Task
-from photometry.core.outcome import Metrics, Note, Result, Status
+from photometry.core.outcome import Metrics, Note, Result, Status, Variation
 from photometry.io.layout import LightCurveName
 from photometry.io.todo import Todo
-from photometry.io.todo_file import queries
+from photometry.io.todo_file import SCHEMA, queries
 
 CCD, OTHER_CCD = CcdId(1, 3, 2), CcdId(1, 1, 4)
 
@@ -107,7 +107,7 @@ def test_schema_is_the_established_one(path, table):
 
 
 def test_indexes_keys_and_number_of_the_schema(path):
-    assert query(path, "PRAGMA user_version") == [(1,)]
+    assert query(path, "PRAGMA user_version") == [(SCHEMA,)]
     unique = query(path, "SELECT name FROM pragma_index_list('todolist') WHERE \"unique\"")
     assert unique == [("unique_target_idx",)]
     keys = query(path, "SELECT \"from\", on_delete FROM "
@@ -252,9 +252,19 @@ def test_damaged_file_is_named(path):
 
 def test_newer_schema_is_refused(path):
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     with pytest.raises(TodoError, match="newer version of this program"):
         Todo(path)
+
+
+def test_a_list_of_the_first_schema_gets_the_table_of_variations(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE variations")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    Todo(path).close()
+    assert query(path, "PRAGMA user_version") == [(SCHEMA,)]
+    assert query(path, "SELECT count(*) FROM variations") == [(0,)]
 
 
 def test_missing_columns_are_named(tmp_path):
@@ -586,6 +596,18 @@ def test_diagnostics(todo):
         "edge_flux": 12.0, "stamp_width": 15, "stamp_height": 17, "stamp_resizes": 2,
         "errors": "Using minimum aperture.\nFileNotFoundError: no cube\n"
                   "Automatically switched to Halo photometry"}
+
+
+def test_which_star_varies_is_stored_and_forgotten(todo):
+    tasks = list(todo.tasks())[:2]
+    found = Variation(9.5, np.int64(17), 4.0, 1.5, -0.5, 0.01, 0.02)
+    run(todo, tasks[:1], metrics=metrics(cdpp=1e-4, variation=found))
+    run(todo, tasks[1:])
+    assert query(todo.path, "SELECT * FROM variations") == [
+        (tasks[0].priority, 1e-4, 9.5, 17, 4.0, 1.5, -0.5, 0.01, 0.02),
+        (tasks[1].priority, *(None,) * 8)]
+    todo.reset_all()
+    assert query(todo.path, "SELECT count(*) FROM variations") == [(0,)]
 
 
 def test_failed_row_has_diagnostics_without_values(todo):

@@ -5,7 +5,7 @@ import pytest
 
 from photometry.core.errors import InputError, UsageError
 from photometry.core.ids import CcdId, Select, Task
-from photometry.core.outcome import Metrics, Note, Result, Status
+from photometry.core.outcome import Metrics, Note, Result, Status, Variation
 from photometry.io.todo import Todo
 from photometry.stages.merge_todo import key_of, merge_todo
 
@@ -18,7 +18,8 @@ def rows(ccds=CCDS):
 
 
 def result(task, status=Status.OK, flux=None):
-    metrics = Metrics(flux or 50.0 * task.starid, 1e-6, 1e-4, 1e-4, 1.0, 5.0, 6.0, 0.1, 9, 1.0)
+    metrics = Metrics(flux or 50.0 * task.starid, 1e-6, 1e-4, 1e-4, 1.0, 5.0, 6.0, 0.1, 9, 1.0,
+                      2e-4, Variation(8.0, task.starid))
     return Result(task, status, "aperture", metrics, notes=(Note("note", "text"),),
                   neighbours=(101,) if task.starid == 103 else ())
 
@@ -48,7 +49,7 @@ def test_parts_of_a_list_become_the_whole(tmp_path):
     with Todo(tmp_path / "all", readonly=True) as joined, Todo(whole, readonly=True) as once:
         assert joined.count() == once.count()
         for query in ("select_results", "select_all_overlaps", "select_all_tiles",
-                      "select_skipped"):
+                      "select_skipped", "select_variations"):
             assert joined._query(query) == once._query(query)
         assert len(joined._query("select_all_runs")) == 2
 
