@@ -24,6 +24,7 @@ from photometry.core.stamp import Pixels, Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._joint import Motion
 from photometry.methods._scene import Scene, build_scene
+from photometry.methods._steady import hold_steady
 from photometry.methods._variation import Fitted, fit_weights
 
 REFERENCES = ("2017MNRAS.471.2882W",)
@@ -132,6 +133,7 @@ def _select(stamp: Stamp, scene: Scene, good: NDArray[np.bool_], settings: Setti
     place = np.flatnonzero(usable & (own >= settings.least_share * peak))
     first = own.flat[place] / variance.flat[place]
     flux = pixels.flux.reshape(len(pixels.flux), -1)[:, place].astype(float)
+    flux = hold_steady(flux, stamp.drift, good, variance.flat[place])
     return _Field(place, flux, mean.flat[place], own.flat[place], first / max(first.sum(), 1e-300),
                   int(saturated.sum()))
 

@@ -1,0 +1,43 @@
+import numpy as np
+
+from photometry.methods._steady import hold_steady
+
+
+def moving(count=400, seed=1):
+    """Return pixels that answer to motion, the same without, and motion and variance."""
+    rng = np.random.default_rng(seed)
+    drift = rng.normal(0, 0.03, (count, 2))
+    row, column = drift.T
+    still = 100.0 + rng.normal(0, 0.1, (count, 6)) + 0.5 * np.sin(np.arange(count) / 40)[:, None]
+    answer = np.array([200.0, -150.0, 0.0, 30.0, 0.0, -60.0])
+    pixels = still + row[:, None] * answer + (column**2)[:, None] * 10 * answer
+    return pixels, still, drift, np.full(6, 0.01)
+
+
+def test_what_goes_with_the_motion_is_gone_and_the_star_is_kept():
+    pixels, still, drift, variance = moving()
+    found = hold_steady(pixels, drift, np.ones(400, dtype=bool), variance)
+    left = found - found.mean(axis=0) - still + still.mean(axis=0)
+    assert np.std(pixels - still, axis=0).max() > 5
+    assert np.std(left, axis=0).max() < 0.06
+
+
+def test_without_motion_or_with_few_cadences_nothing_changes():
+    pixels, _, drift, variance = moving()
+    good = np.ones(400, dtype=bool)
+    np.testing.assert_array_equal(hold_steady(pixels, 0 * drift, good, variance), pixels)
+    np.testing.assert_array_equal(hold_steady(pixels[:10], drift[:10], good[:10], variance),
+                                  pixels[:10])
+
+
+def test_cadences_that_are_not_known_have_no_say_and_pixels_that_do_not_answer_stay():
+    pixels, _, drift, variance = moving()
+    good = np.ones(400, dtype=bool)
+    clean = hold_steady(pixels, drift, good, variance)
+    np.testing.assert_array_equal(clean[:, 2], pixels[:, 2])
+    drift[7], pixels[9, 1] = np.nan, np.nan
+    found = hold_steady(pixels, drift, good, variance)
+    np.testing.assert_allclose(np.delete(found, [7, 9], axis=0), np.delete(clean, [7, 9], axis=0),
+                               atol=0.15)
+    np.testing.assert_array_equal(found[7], pixels[7])
+    assert np.isnan(found[9, 1])
