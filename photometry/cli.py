@@ -385,7 +385,8 @@ def simulate(argv: Sequence[str] | None = None) -> int:
             ("seed", "N", "same seed, same bytes"),
             ("cadence", "SECONDS", "1800, 600 or 200 (default 1800)"),
             ("stars", "N", "stars of Tmag 4-16 (default: by density)"),
-            ("sector", "N", ""), ("camera", "N", ""), ("ccd", "N", "")):
+            ("sector", "N", ""), ("camera", "N", ""), ("ccd", "N", ""),
+            ("tpf-cadence", "SECONDS", "of target pixel files, 120 or 20 (default 120)")):
         parser.add_argument(f"--{name}", type=int, metavar=unit, help=text)
     for name, text in (("density", "stars per square degree"),
                        ("tmag-error", "share of stars listed with a wrong magnitude"),
@@ -421,7 +422,7 @@ def _place(text: str) -> tuple[int, int]:
 def _simulate(args: argparse.Namespace) -> int:
     from photometry.stages import simulate as stage
     settings = settings_of(args, "simulate")["simulate"]
-    given = vars(args) | {"cadence_s": args.cadence}
+    given = vars(args) | {"cadence_s": args.cadence, "tpf_cadence_s": args.tpf_cadence}
     settings = replace(settings, **{field.name: given[field.name] for field in fields(settings)
                                     if given.get(field.name) is not None})
     stage.simulate(args.out, settings, progress_for(args))

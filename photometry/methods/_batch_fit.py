@@ -16,7 +16,7 @@ from photometry.methods._moving import BLUR
 MOST_STEPS = 40
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-9, 1e6
 EASIER, HARDER = 0.1, 10.0        # damping after a step that was taken, or not
-CLOSE = 1e-2                      # of a parameter's error: steps smaller than this are the last
+CLOSE = 0.03                      # of a parameter's error: steps smaller than this are the last
 STEP_PX, STEP_BLUR = 0.2, 1.0     # at most in one step
 
 
@@ -82,19 +82,26 @@ class Fit:
     settled: NDArray[np.bool_]        # (T,)
 
 
-def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray) -> Fit:
-    """Fit all cadences from parameters `start` (N,) on."""
+def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray,
+        close: float = CLOSE, cautious: bool = False) -> Fit:
+    """Fit all cadences from parameters `start` (N,) or (T, N) on.
+
+    A cautious fit takes more steps, and is less likely to leave a good place for another.
+    """
     space = _Space(frames, layout)
     count = len(frames.pixels)
-    values = np.tile(start, (count, 1))
+    values = np.broadcast_to(start, (count, layout.size)).copy()
     damping = np.full(count, FIRST_DAMPING)
     active = np.arange(count)
     settled = np.zeros(count, dtype=bool)
     for _ in range(MOST_STEPS):
         now = values[active]
         model = space.model(now, active)
-        normal, right = space.equations(model, space.changes(now, active), active, now, prior)
-        step = _bounded(_solve(normal, right[:, :, None], damping[active])[:, :, 0], layout)
+        normal, right, bent = space.equations(model, space.changes(now, active), active, now,
+                                              prior)
+        # What the PRF lacks bends the cost; far from the end that may point the wrong way.
+        bent *= ((damping[active] <= FIRST_DAMPING) & (not cautious))[:, None, None]
+        step = _bounded(_solve(normal, right[:, :, None], damping[active], bent)[:, :, 0], layout)
         old = space.cost(model, now, active, prior)
         new = space.cost(space.model(now + step, active), now + step, active, prior)
         better = new <= old + 1e-9 * np.abs(old)
@@ -102,7 +109,7 @@ def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray) -> Fit:
         damping[active] = np.clip(damping[active] * np.where(better, EASIER, HARDER),
                                   LEAST_DAMPING, MOST_DAMPING)
         moved = np.abs(step) * np.sqrt(np.einsum("tnn->tn", normal))
-        done = better & (moved.max(axis=1) < CLOSE)
+        done = better & (moved.max(axis=1) < close)
         settled[active[done]] = True
         active = active[~done]
         if not len(active):
@@ -110,10 +117,11 @@ def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray) -> Fit:
     return space.conclude(values, settled, prior)
 
 
-def _solve(normal: NDArray, right: NDArray, damping: NDArray) -> NDArray[np.float64]:
+def _solve(normal: NDArray, right: NDArray, damping: NDArray,
+           bent: NDArray | float = 0.0) -> NDArray[np.float64]:
     """Solve damped equations (T, N, N) in units of the parameters' errors."""
     scale = 1 / np.sqrt(np.einsum("tnn->tn", normal))
-    unit = normal * scale[:, :, None] * scale[:, None, :]
+    unit = (normal + bent) * scale[:, :, None] * scale[:, None, :]
     unit += damping[:, None, None] * np.eye(normal.shape[1])
     return np.linalg.solve(unit, right * scale[:, :, None]) * scale[:, :, None]
 
@@ -225,14 +233,32 @@ class _Space:
                         self._motions(values, frames))
 
     def equations(self, model: NDArray, changes: _Changes, frames: NDArray, values: NDArray,
-                  prior: Prior) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the normal equations (T, N, N) and their right sides (T, N)."""
+                  prior: Prior) -> tuple[NDArray[np.float64], ...]:
+        """Return normal equations (T, N, N), right sides (T, N), and what bends them."""
         precision = prior.of(frames)
         normal = changes.onto(changes.times(self._gram)) + precision
         rest = self._seen[frames] - model @ self._gram
         right = changes.onto(rest[:, None, :])[:, 0]
         right -= ((values - prior.expected)[:, None, :] @ precision)[:, 0]
-        return normal, right
+        return normal, right, self._bent(values, changes, rest)
+
+    def _bent(self, values: NDArray, changes: _Changes, rest: NDArray) -> NDArray[np.float64]:
+        """Return second derivatives of the models times what is left (T, N, N), negative."""
+        layout = self._layout
+        left = -rest[:, :-1].reshape(len(rest), layout.stars, -1)
+        near, flux = left[:, :layout.placed], values[:, :layout.placed]
+        row, column = np.moveaxis(changes.light[:, :layout.placed, 1:3], -1, 0)
+        bent = np.zeros((len(rest), layout.size, layout.size))
+        star, placed = np.arange(layout.stars), np.arange(layout.placed)
+        down, right = placed + layout.rows.start, placed + layout.columns.start
+        for one, other, value in (
+                (down, down, flux * near[..., 3]), (right, right, flux * near[..., 4]),
+                (down, right, flux * near[..., 5]),
+                (placed, down, near[..., 1] + row * near[..., 3] + column * near[..., 5]),
+                (placed, right, near[..., 2] + column * near[..., 4] + row * near[..., 5]),
+                (star, layout.blur, left[..., BLUR])):
+            bent[:, one, other] = bent[:, other, one] = value
+        return bent
 
     def cost(self, model: NDArray, values: NDArray, frames: NDArray,
              prior: Prior) -> NDArray[np.float64]:
@@ -246,7 +272,7 @@ class _Space:
         """Return parameters with errors, and how the first flux follows from the pixels."""
         layout, frames = self._layout, np.arange(len(values))
         changes = self.changes(values, frames)
-        normal, _ = self.equations(self.model(values, frames), changes, frames, values, prior)
+        normal, *_ = self.equations(self.model(values, frames), changes, frames, values, prior)
         wanted = [0, layout.rows.start, layout.columns.start, layout.blur]
         unit = np.broadcast_to(np.eye(layout.size)[:, wanted],
                                (len(values), layout.size, len(wanted)))

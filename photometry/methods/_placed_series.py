@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from photometry.core.stamp import Stamp
 from photometry.core.stats import mad_sigma, nan_mean
-from photometry.methods._batch_fit import Fit, Frames, Layout, Prior, fit
+from photometry.methods._batch_fit import CLOSE, Fit, Frames, Layout, Prior, fit
 from photometry.methods._fit_pixels import FitPixels, filled
 from photometry.methods._joint import LEAST, LEAST_CADENCES, LOOSE, LOST_SHARE, Motion
 from photometry.methods._moving import BLUR, expand, expand_faint
@@ -16,6 +16,7 @@ from photometry.methods._placing import Placed
 CELL_PX = 0.4                     # cadences farther apart have expansions of their own
 STEPS_PX = (0.05, 0.2)            # of the differences: about as far as cadences are apart
 REACH_PX = 0.4                    # a position farther from the predicted one is not believed
+ROUGHLY = 0.3                     # of an error: close enough to learn how well motion is known
 FIXED_PX = 1e-5                   # motion of what may not move
 
 
@@ -76,17 +77,19 @@ def _fit_group(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion, 
     start = np.zeros(layout.size)
     start[:layout.stars] = placed.model.flux[placed.model.near]
     loose = _precision(layout, known, LOOSE)
-    found = _fit_patterns(seen, layout, Prior(start, loose[None]), start)
-    likely = _excess(found, layout, good)
+    first = _fit_patterns(seen, layout, Prior(start, loose[None]), start, ROUGHLY)
+    likely = _excess(first, layout, good)
     # Cadences that are not good may be anywhere: theirs stay loose.
     precision = np.where(good[:, None, None], _precision(layout, known, likely), loose)
-    found = _fit_patterns(seen, layout, Prior(start, precision), start)
+    near = np.where(first.settled[:, None], first.values, start)
+    found = _fit_patterns(seen, layout, Prior(start, precision), near)
     moves = [layout.rows.start, layout.columns.start]
     believed = found.settled & (np.abs(found.values[:, moves]).max(axis=1) <= REACH_PX)
     held = np.isfinite(found.values[:, 0]) & (placed.held | ~believed)
     if held.any():
         precision[held] = _precision(layout, known, np.full(3, FIXED_PX))
-        found = _fit_patterns(seen, layout, Prior(start, precision), start)
+        near = np.where(held[:, None], start, found.values)
+        found = _fit_patterns(seen, layout, Prior(start, precision), near)
     whole = np.where(np.isfinite(errors), errors, typical if np.isfinite(errors).any() else np.nan)
     return _gather(stamp, found, layout, whole,
                    np.where((held | ~good)[:, None], LOOSE, likely), pixels.index, frames, held)
@@ -125,9 +128,11 @@ def _precision(layout: Layout, known: Known, change: NDArray) -> NDArray[np.floa
     return precision
 
 
-def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray) -> Fit:
+def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray,
+                  close: float = CLOSE) -> Fit:
     """Fit cadences by what pixels they lack; NaN where too much is lacking."""
     count, n_pixels = seen.pixels.shape
+    start = np.broadcast_to(start, (count, layout.size))
     result = Fit(*(np.full((count, width), np.nan)
                    for width in (layout.size, layout.size, n_pixels, 3)), np.zeros(count, bool))
     there = np.isfinite(seen.pixels)
@@ -140,7 +145,7 @@ def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray) ->
         rows = np.flatnonzero(member.ravel() == number)
         part = Frames(np.where(pattern, seen.pixels[rows], 0.0), seen.terms, seen.drift[rows],
                       seen.spread[rows], seen.weight * pattern)
-        found = fit(part, layout, Prior(prior.expected, prior.of(rows)), start)
+        found = fit(part, layout, Prior(prior.expected, prior.of(rows)), start[rows], close)
         for field in fields(Fit):
             getattr(result, field.name)[rows] = getattr(found, field.name)
     return result

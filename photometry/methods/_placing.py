@@ -115,4 +115,4 @@ def _fit_mean(stamp: Stamp, listed: Sources, sources: Sources, model: Model, pix
     start = np.concatenate([flux, np.zeros(2 * layout.placed + 2)])
     frames = Frames(image[None], terms, np.zeros((1, 2)), spread[None, [3, 4, 5, BLUR]],
                     1 / variance)
-    return fit(frames, layout, prior, start)
+    return fit(frames, layout, prior, start, cautious=True)

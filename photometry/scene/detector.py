@@ -12,6 +12,7 @@ from photometry.core.noise import photon_and_read_noise
 from photometry.core.pixels import Box
 
 FRAME_S = 2.0                     # one exposure with its readout
+FAST_CADENCE_S = 20               # without mitigation of cosmic rays on board
 INTEGRATION_S = 1.98
 FULL_WELL = 2.0e5                 # electrons per pixel and exposure
 SATURATION = FULL_WELL / FRAME_S  # e-/s
@@ -24,8 +25,11 @@ _STRAP_REPEATS = 8
 
 
 def readout(cadence_s: int) -> Readout:
-    """Return how a full-frame image of a cadence is read out."""
+    """Return how an image of a cadence is read out; those of 20 s keep all reads."""
     frames = round(cadence_s / FRAME_S)
+    if cadence_s == FAST_CADENCE_S:
+        return Readout(gain=GAIN, read_noise=READ_NOISE, num_frm=frames, n_readout=frames,
+                       crmiten=False, crblksz=0)
     return Readout(gain=GAIN, read_noise=READ_NOISE, num_frm=frames, n_readout=round(0.8 * frames),
                    crmiten=True, crblksz=10)
 

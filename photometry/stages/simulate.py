@@ -31,7 +31,7 @@ from photometry.scene.simulated_sky import Sky
 from photometry.scene.simulated_stars import StarList
 from photometry.scene.variability import Variable
 from photometry.stages.simulation import (
-    TPF_CADENCE_S,
+    TPF_CADENCES_S,
     Plan,
     Settings,
     make_plan,
@@ -193,7 +193,8 @@ def _write_tpfs(out: Path, plan: Plan, images: Plan, scene: Scene, stars: StarLi
     steady = simulated_stamp.resampled(steady_pointing(images, scene.pointing.centre),
                                        images.timeline.middle, plan.timeline.middle)
     fine = replace(
-        scene, readout=detector.readout(TPF_CADENCE_S), pointing=with_dumps(plan, steady),
+        scene, readout=detector.readout(plan.settings.tpf_cadence_s),
+        pointing=with_dumps(plan, steady),
         sky=make_sky(plan, scene.pointing.centre),
         variation=make_variation(plan, stars, scene.variable_index, variables))
     configuration = _configuration(plan)
@@ -201,7 +202,8 @@ def _write_tpfs(out: Path, plan: Plan, images: Plan, scene: Scene, stars: StarLi
     start = utc(plan.timeline.start[0]).strftime("%Y%j%H%M%S")
     chosen = simulated_stamp.choose_targets(scene, stars.tmag, plan.settings.tpf_targets)
     for number, star in enumerate(chosen.tolist()):
-        name = layout.tpf_name(int(stars.starid[star]), plan.ccd.sector, start, configuration)
+        name = layout.tpf_name(int(stars.starid[star]), plan.ccd.sector, start, configuration,
+                               fast=plan.settings.tpf_cadence_s == min(TPF_CADENCES_S))
         content = _stamp_content(plan, fine, stars, star, plan.rng("stamp", number))
         write_tpf(out / layout.TPF_FOLDER / name, content, extras)
     logger.info("%s: %d target pixel files of %d cadences", plan.ccd, len(chosen),
@@ -215,7 +217,8 @@ def _stamp_content(plan: Plan, scene: Scene, stars: StarList, star: int,
     ra, dec = stars.select([star]).at(plan.years)
     timecorr = barycentric_correction(line.middle, ra[0], dec[0])
     header = replace(
-        _header(plan, scene, 0, 0, np.zeros(2)), box=part.box, cadence_s=TPF_CADENCE_S,
+        _header(plan, scene, 0, 0, np.zeros(2)), box=part.box,
+        cadence_s=plan.settings.tpf_cadence_s,
         time_start=float(line.start[0] + timecorr[0]), timecorr=float(timecorr[0]),
         time_stop=float(line.stop[-1] + timecorr[-1]), background_applied=True,
         wcs_text=simulated_stamp.linear_wcs(plan.wcs_text, row, column))

@@ -31,7 +31,7 @@ from photometry.scene.troubles import Troubles, draw_troubles, no_troubles
 from photometry.scene.variability import Variable
 
 CADENCES_S = (1800, 600, 200)
-TPF_CADENCE_S = 120
+TPF_CADENCES_S = (20, 120)
 TPF_FIRST_NUMBER = 15 * ANCHOR_CADENCENO + 3      # as the mission counts in sector 1
 CCD_RADIUS_DEG = 10.0             # more than from the middle of a CCD to its corners
 LISTED_MARGIN_DEG = 0.5           # around the window, of bulk files of the TIC
@@ -61,7 +61,8 @@ class Settings:
     ccd: int = 4
     prf: str = ""                 # folder of the mission's PRF models; "" = analytic PRF
     catalog: str = ""             # star list with MAST column names; "" = random stars
-    tpf: bool = False             # also target pixel files (120 s) of bright stars
+    tpf: bool = False             # also target pixel files of bright stars
+    tpf_cadence_s: int = 120      # 20 or 120 s
     tpf_targets: int = 3          # how many: the brightest unsaturated stars
     gzip: bool = False
     tica: bool = False            # images as TICA's product: electrons, no errors, no flags
@@ -104,6 +105,9 @@ def make_plan(settings: Settings) -> Plan:
     if settings.cadence_s not in CADENCES_S:
         raise UsageError(f"cadence is {settings.cadence_s} s, expected one of "
                          f"{', '.join(map(str, CADENCES_S))}")
+    if settings.tpf_cadence_s not in TPF_CADENCES_S:
+        raise UsageError(f"cadence of pixel files is {settings.tpf_cadence_s} s, expected 20 or "
+                         "120")
     if settings.frames < 0:
         raise UsageError(f"number of frames is {settings.frames}, expected 1 or more, or 0 for "
                          "all of the sector")
@@ -267,9 +271,10 @@ def make_sky(plan: Plan, axis: NDArray) -> Sky:
 
 def short_cadence(plan: Plan) -> Plan:
     """Return the plan of the short exposures that make up the images' time."""
-    line = observe_sector(*sector_times(plan.ccd.sector), TPF_CADENCE_S,
+    cadence_s = plan.settings.tpf_cadence_s
+    line = observe_sector(*sector_times(plan.ccd.sector), cadence_s,
                           (TPF_FIRST_NUMBER, _ANCHOR_START))
-    half = 0.5 * TPF_CADENCE_S / SECONDS_PER_DAY
+    half = 0.5 * cadence_s / SECONDS_PER_DAY
     inside = ((line.start > plan.timeline.start[0] - half)
               & (line.stop < plan.timeline.stop[-1] + half))
     line = Timeline(line.start[inside], line.stop[inside], line.cadenceno[inside], line.orbits)
