@@ -17,7 +17,7 @@ from _machine import introduce, run
 from photometry import cli, methods
 from photometry.io import layout
 from photometry.io.todo import Todo
-from photometry.stages import stamps, tessphot
+from photometry.stages import products, stamps, tessphot
 
 EXAMPLE = "example: python benchmarks/bench_methods.py --frames 300 --stars 200 --workers 2"
 GOAL_MS = 10.0                    # CPU per star, aperture photometry, FITS files
@@ -58,13 +58,14 @@ def prepare(data, args):
                                          f"--frames={args.frames}", f"--stars={args.stars}",
                                          "--cadence=600", "--jitter"]),
                              (cli.make_catalog, ["1", str(data)]),
-                             (cli.prepare_photometry, [str(data), "--workers=1"]),
+                             (cli.prepare_photometry, [str(data), "--workers=2"]),
                              (cli.make_todo, [str(data), "--faint-limit=16"])):
         with redirect_stdout(io.StringIO()):
             code = command([*options, "-q"])
         if code != 0:
             sys.exit(f"{options}: failed")
     shutil.copy(layout.todo_path(data), data / "todo.fresh")
+    shutil.rmtree(data / "ffi")
     return data
 
 
@@ -95,7 +96,13 @@ def whole(name, data, stars, idle, options, repeat):
           f"without the start = {per_star / GOAL_MS:.2f} of the goal ({GOAL_MS:.0f}); wall clock "
           f"{stars / used.wall_s:.0f} stars/s; largest process {used.peak_gb:.2f} GB; "
           f"{size / 1e3:.0f} kB per file; {done}")
-    shutil.rmtree(data / "lightcurves", ignore_errors=True)
+    remove_products(data)
+
+
+def remove_products(data):
+    """Remove the light curves, not the PRF that was measured."""
+    for path in (data / "lightcurves").glob("c*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class Split:
@@ -122,7 +129,9 @@ class Split:
         """Count while the program runs."""
         source = stamps.CubeStamps
         parts = [("reading", source, "hold"), ("reading", source, "stamp"),
-                 ("writing", tessphot, "write_lightcurve"), ("metrics", tessphot, "metrics"),
+                 ("writing", products.FitsFiles, "add"),
+                 ("writing", products.BulkParts, "finish"), ("writing", tessphot, "collect"),
+                 ("metrics", tessphot, "metrics"),
                  ("todo", Todo, "start"), ("todo", Todo, "save"),
                  ("todo", Todo, "settle_overlaps"),
                  *(("method", methods.get(name), "measure") for name in methods.names())]
@@ -146,7 +155,7 @@ def split(name, data, stars, options):
         cli.tessphot(["--all", str(data), "-q", "--output", str(data / "lightcurves"),
                       "--workers=1", *options])
     counted.seconds["rest"] = time.process_time() - start - sum(counted.seconds.values())
-    shutil.rmtree(data / "lightcurves", ignore_errors=True)
+    remove_products(data)
     print(f"{name}, CPU-ms per star: " + ", ".join(
         f"{part} {1000 * seconds / stars:.2f}" for part, seconds in counted.seconds.most_common()))
 

@@ -22,7 +22,7 @@ part="$TESSPHOT_OUTPUT/parts/$camera-$ccd"
 mkdir -p "$part"
 for path in "$TESSPHOT_INPUT"/*; do
     case "${path##*/}" in
-        todo.sqlite*) ;;
+        todo.sqlite*|status.json) ;;
         *) ln -sfn "$path" "$part/" ;;
     esac
 done

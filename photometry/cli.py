@@ -233,6 +233,8 @@ def _tessphot_parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-dir", type=Path, metavar="DIR",
                         help="each process or rank writes a log of its own there")
     parser.add_argument("--no-gzip", action="store_true", help="write .fits, not .fits.gz")
+    parser.add_argument("--bulk", action="store_true",
+                        help="write one HDF5 file for each CCD instead of a file for each star")
     parser.add_argument("-p", "--plot", action="store_true", help="save figures of each star")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     add_overwrite(parser)
@@ -257,7 +259,7 @@ def _mpi_size() -> int:
 
 def _tessphot_master(args: argparse.Namespace, beside: Path | None, workers: Any) -> int:
     from photometry.io.todo import Todo
-    from photometry.stages import accounts
+    from photometry.stages import accounts_plan
     from photometry.stages import tessphot as stage
     folder = input_folder(args, beside)
     shipped = is_shipped(folder, beside)
@@ -266,7 +268,7 @@ def _tessphot_master(args: argparse.Namespace, beside: Path | None, workers: Any
         select = stage.choose(todo, _target_selection(args), again=args.overwrite,
                               at_random=args.random, runs=run.settings.runs)
         if args.dry_run:
-            say(*accounts.plan(todo, select))
+            say(*accounts_plan.plan(todo, run, select, workers.capacity))
             return DONE
         used = {f"methods.{name}": group for name, group in run.method_settings.items()}
         used |= {"tessphot": run.settings, "choice": run.rules}
@@ -287,6 +289,7 @@ def _measure(args: argparse.Namespace, todo: Any, run: Any, select: Select, work
     from photometry.stages import accounts
     from photometry.stages import tessphot as stage
     from photometry.stages.monitor import Monitor
+    from photometry.stages.stray import stray_files
     from photometry.workers import pull
     draw = partial(pull, workers, ahead=run.settings.tiles_ahead)
     explain = bool(select.starids or select.priorities)
@@ -294,14 +297,15 @@ def _measure(args: argparse.Namespace, todo: Any, run: Any, select: Select, work
             stopping(run.settings.drain_s) as stop:
         results = [result for result in
                    stage.photometry(todo, run, select, draw, progress_for(args),
-                                    monitor.watch, stop)
+                                    monitor.watch, stop, workers.capacity)
                    if explain or result.status in FAILED]
         interrupted = stop()
         monitor.tell("interrupted" if interrupted else "done")
     failed = [result for result in results if result.status in FAILED]
     if explain:
         say(*(line for result in results for line in accounts.story(result, args.debug)))
-    say(*accounts.account(todo, select, failed, run.output))
+    stray = () if explain or interrupted else stray_files(todo, run.output, select)
+    say(*accounts.account(todo, select, failed, run.output, stray))
     if interrupted:
         logger.warning("stopped as asked: run the same command again to do the rest")
         return INTERRUPTED
@@ -318,7 +322,7 @@ def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
     method_settings = {name: sections[f"methods.{name}"] for name in names}
     return stage.Run(
         folder, output_folder(args, folder, shipped), sections["tessphot"], method_settings,
-        args.method, args.version, not args.no_gzip, args.plot,
+        args.method, args.version, not args.no_gzip, args.bulk, args.plot,
         # Not how the work is shared out:
         fingerprint=fingerprint(sections["tessphot"].attempts, sections["choice"],
                                 *method_settings.values(), args.method, *given),

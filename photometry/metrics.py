@@ -31,6 +31,13 @@ def default_box(row: float, column: float, tmag: float, within: Box) -> Box:
                centre[1] - half[1], centre[1] + half[1] + 1).intersection(within)
 
 
+def stamp_area(tmag: float) -> float:
+    """Return how many pixels the first stamp of a star of this magnitude has."""
+    brightness = tmag if np.isfinite(tmag) else len(STAMP_ROWS)
+    return float(np.prod([np.interp(brightness, range(len(sizes)), sizes)
+                          for sizes in (STAMP_ROWS, STAMP_COLUMNS)]))
+
+
 def metrics(lightcurve: LightCurve, cadences: Cadences, aperture: NDArray[np.int32],
             sumimage: NDArray[np.float64], box: Box,  # noqa: ARG001 - what the images cover
             contamination: float) -> Metrics:

@@ -156,12 +156,14 @@ class Ranks:
     def rest(self) -> None:
         """Do nothing: ranks stay."""
 
-    def give(self, function: Callable, task: Any) -> None:
-        """Hand a task to the rank that has least to do."""
+    def give(self, function: Callable, task: Any, worker: int | None = None) -> int:
+        """Hand a task to the rank that has least to do, if several to the one asked for."""
         if not self._alive:
             raise WorkerDied("was the last MPI rank beside the master")
-        rank = min(self._alive.values(), key=lambda one: len(one.tasks))
+        rank = min(self._alive.values(),
+                   key=lambda one: (len(one.tasks), one.number != worker))
         self._send(rank, TASK, function, task)
+        return rank.number
 
     def _send(self, rank: _Rank, tag: int, function: Callable | None, task: Any) -> None:
         if not rank.tasks:
@@ -199,7 +201,7 @@ class Ranks:
         rank.since = time.monotonic()
         if error is not None:
             raise error
-        return [Answer(task, result, None, waited_s, memory_mb)]
+        return [Answer(task, result, None, waited_s, memory_mb, number)]
 
     def _look_after(self) -> list[Answer]:
         """Bury who has gone without a report, and who has been silent for too long."""
@@ -246,7 +248,7 @@ class Ranks:
         (_, lost), *others = rank.tasks
         for function, task in others:
             self.give(function, task)
-        return [Answer(lost, lost=f"MPI rank {rank.number} {reason}")]
+        return [Answer(lost, lost=f"MPI rank {rank.number} {reason}", worker=rank.number)]
 
     def release(self) -> None:
         """Let the ranks go, once they have done what they hold, and end MPI.

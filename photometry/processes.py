@@ -32,7 +32,8 @@ _CONTEXT = get_context("spawn")
 class _Worker:
     """A process, the pipe to it, and the tasks it holds: the first is being done."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.pipe, theirs = _CONTEXT.Pipe()
         self.process: BaseProcess = _CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
         with _signals_held_back():
@@ -58,6 +59,7 @@ class Processes:
         self.capacity = workers
         self._deadline_s = deadline_s
         self._workers: list[_Worker] = []
+        self._begun = 0
         self._early_deaths = 0
 
     def __enter__(self) -> Self:
@@ -79,16 +81,18 @@ class Processes:
         self.__exit__(None)
         self._workers = []
 
-    def give(self, function: Callable, task: Any) -> None:
-        """Hand a task to the worker that has least to do."""
+    def give(self, function: Callable, task: Any, worker: int | None = None) -> int:
+        """Hand a task to the worker that has least to do, if several to the one asked for."""
         if len(self._workers) < self.capacity and all(one.tasks for one in self._workers):
-            self._workers.append(_Worker())
-        worker = min(self._workers, key=lambda one: len(one.tasks))
-        if not worker.tasks:
-            worker.since = time.monotonic()
-        worker.tasks.append((function, task))
+            self._begun += 1
+            self._workers.append(_Worker(self._begun))
+        chosen = min(self._workers, key=lambda one: (len(one.tasks), one.number != worker))
+        if not chosen.tasks:
+            chosen.since = time.monotonic()
+        chosen.tasks.append((function, task))
         with suppress(OSError):     # it has died: the next look at its pipe says so
-            worker.pipe.send((function, task))
+            chosen.pipe.send((function, task))
+        return chosen.number
 
     def answers(self) -> list[Answer]:
         """Wait until a worker answers, dies, or is too late."""
@@ -113,7 +117,7 @@ class Processes:
         worker.since, worker.answered, self._early_deaths = time.monotonic(), True, 0
         if error is not None:
             raise error
-        return [Answer(task, result, None, waited_s, memory_mb)]
+        return [Answer(task, result, None, waited_s, memory_mb, worker.number)]
 
     def _bury(self, worker: _Worker, reason: str) -> list[Answer]:
         """Replace a dead worker; the task it was at is lost, the others are given again."""
@@ -126,7 +130,7 @@ class Processes:
         (_, lost), *others = worker.tasks
         for function, task in others:
             self.give(function, task)
-        return [Answer(lost, lost=f"its process {reason}")]
+        return [Answer(lost, lost=f"its process {reason}", worker=worker.number)]
 
 
 def _epitaph(exit_code: int | None) -> str:

@@ -8,8 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from photometry.core.errors import WorkerDied
 from photometry.core.work import Answer
@@ -25,14 +24,37 @@ class Crew(Protocol):
 
     capacity: int         # tasks that are worked on at the same time
 
-    def give(self, function: Callable[[Given], Made], task: Given) -> None:
-        """Hand out a task, to be done as `function(task)`."""
+    def give(self, function: Callable[[Given], Made], task: Given,
+             worker: int | None = None) -> int:
+        """Hand out a task, to be done as `function(task)`; return the worker's number.
+
+        The worker that is asked for gets it, unless it is gone or others have less to do.
+        """
 
     def answers(self) -> list[Answer]:
         """Wait for answers; an error in a task is raised here."""
 
     def rest(self) -> None:
         """Say that there is nothing to do for a while."""
+
+
+@runtime_checkable
+class Dealer(Protocol[Given]):
+    """Tasks, as `pull` draws them when who gets them matters."""
+
+    def draw(self, last: Given | None) -> Given | None:
+        """Return a task for a worker that was given `last` before; None = there is none left."""
+
+
+class _InOrder(Generic[Given]):
+    """Tasks that anybody may do."""
+
+    def __init__(self, tasks: Iterable[Given]) -> None:
+        self._tasks = iter(tasks)
+
+    def draw(self, last: Given | None) -> Given | None:  # noqa: ARG002
+        """Return the next one."""
+        return next(self._tasks, None)
 
 
 class SerialCrew:
@@ -43,9 +65,11 @@ class SerialCrew:
     def __init__(self) -> None:
         self._given: deque[tuple[Callable, Any]] = deque()
 
-    def give(self, function: Callable[[Given], Made], task: Given) -> None:
+    def give(self, function: Callable[[Given], Made], task: Given,
+             worker: int | None = None) -> int:      # noqa: ARG002
         """Keep a task until its turn."""
         self._given.append((function, task))
+        return 0
 
     def rest(self) -> None:
         """Do nothing."""
@@ -81,11 +105,12 @@ def crew(workers: int, mpi: bool = False,
         yield SerialCrew()
 
 
-def pull(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given],
+def pull(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given] | Dealer,
          ahead: int = AHEAD, at_most: int | None = None) -> Iterator[Answer[Given, Made]]:
     """Yield what became of each task as it finishes, in no particular order.
 
-    The next task is drawn only after the caller has taken (and so could save) an answer.
+    The next task is drawn only after the caller has taken (and so could save) an answer; it
+    goes to the worker that gave the answer, and a dealer is told what that one was given last.
 
     Parameters
     ----------
@@ -101,23 +126,33 @@ def pull(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given],
     """
     if crew.capacity < 1:
         raise WorkerDied("was the last one beside the master")
-    source = iter(tasks)
+    if isinstance(crew, SerialCrew):
+        ahead = 1           # nobody waits for the next task
+    dealer = tasks if isinstance(tasks, Dealer) else _InOrder(tasks)
+    last: dict[int, Given] = {}
     running = 0
 
-    def free() -> int:
+    def hand_out(worker: int | None = None) -> bool:
+        nonlocal running
         limit = crew.capacity * ahead
-        return max((limit if at_most is None else min(limit, at_most)) - running, 0)
+        if running >= (limit if at_most is None else min(limit, at_most)):
+            return False
+        task = dealer.draw(None if worker is None else last.get(worker))
+        if task is not None:
+            last[crew.give(function, task, worker)] = task
+            running += 1
+        return task is not None
 
-    for task in islice(source, free()):
-        crew.give(function, task)
-        running += 1
+    for _ in range(crew.capacity):
+        hand_out()
+    for worker in list(last) * (ahead - 1):
+        hand_out(worker)
     while running:
         for answer in crew.answers():
             running -= 1
             yield answer
-            for task in islice(source, free()):
-                crew.give(function, task)
-                running += 1
+            while hand_out(answer.worker):
+                pass
 
 
 def each(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given],

@@ -1,5 +1,6 @@
 """Every command: help, exit codes, and one clear line for bad input."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from astropy.io import fits
 from photometry import cli, console
 from photometry.io import layout
 from tests.conftest import ROOT
-from tests.pipeline import simulate
+from tests.pipeline import copy_without_results, simulate
 
 SCRIPTS = {"run_make_catalog.py": cli.make_catalog,
            "run_prepare_photometry.py": cli.prepare_photometry,
@@ -239,8 +240,41 @@ class TestPhotometry:
     def test_a_plan_measures_nothing(self, sector, capsys):
         before = {path: path.stat().st_mtime_ns for path in sector.rglob("*.fits.gz")}
         assert cli.tessphot([str(sector), "--all", "--dry-run"]) == console.DONE
-        assert "stars to measure in" in capsys.readouterr().out
+        assert "0 stars to measure in 0 regions" in capsys.readouterr().out
         assert before == {path: path.stat().st_mtime_ns for path in sector.rglob("*.fits.gz")}
+
+    def test_a_plan_tells_disk_memory_and_time(self, sector, tmp_path, capsys):
+        folder = copy_without_results(sector, tmp_path / "data")
+        needs = []
+        for options in ([], ["--no-gzip"], ["--bulk", "--workers", "2"]):
+            assert cli.tessphot([str(folder), "--all", "--dry-run", *options]) == console.DONE
+            plan = capsys.readouterr().out
+            assert "1800 s ffi: " in plan
+            assert "about 30 frames" in plan
+            assert "none of this list was measured yet" in plan
+            needs.append(re.search(r"needs (.*) GB of disk.* and (.*) GB of memory", plan)[2])
+        assert float(needs[2]) > 1.5 * float(needs[0])
+        cli.tessphot([str(folder), "--all", "--tmag-max", "11", "-q"])
+        capsys.readouterr()
+        assert cli.tessphot([str(folder), "--all", "--dry-run"]) == console.DONE
+        assert re.search(r"takes about .* \(as \d+ stars of this list took\)",
+                         capsys.readouterr().out)
+
+    def test_files_that_no_result_refers_to_are_named(self, sector, tmp_path, capsys):
+        folder = copy_without_results(sector, tmp_path / "data")
+        some = ["--all", str(folder), "-q", "--tmag-max", "10"]
+        assert cli.tessphot(some) == console.DONE
+        assert "no result" not in capsys.readouterr().out
+        (starid, path), *_ = layout.find_lightcurves(folder / "lightcurves")
+        stray = path.with_name(path.name.replace(f"{starid:011d}", "00000000077"))
+        other = path.with_name(path.name.replace("-2-3-", "-2-4-"))     # of another list
+        for copy in (stray, other):
+            shutil.copy(path, copy)
+        assert cli.tessphot([*some, "--no-gzip", "--overwrite"]) == console.DONE
+        told = capsys.readouterr().out
+        assert f"{stray.name}" in told
+        assert path.name in told                    # its star is in a plain file now
+        assert other.name not in told
 
     def test_no_workers_are_refused(self, sector, capfd):
         assert cli.tessphot([str(sector), "--all", "--workers", "0"]) == console.UNUSABLE

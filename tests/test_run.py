@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from photometry import cli, console
+from photometry.core.deck import Batch
 from photometry.core.ids import Select
 from photometry.core.outcome import Status
 from photometry.io.todo import Todo
@@ -55,8 +56,12 @@ def test_processes_give_the_same_bytes(crowd, undisturbed, tmp_path, workers):
 def test_any_order_gives_the_same_stars(crowd, undisturbed, tmp_path):
     rng = np.random.default_rng(8)
 
-    def draw(function, tiles):
-        stars = [[task] for tile in tiles for task in tile]
+    def draw(function, dealer):
+        batches = []
+        while (batch := dealer.draw(batches[-1] if batches else None)) is not None:
+            batches.append(batch)
+        stars = [Batch((task,), batch.group, batch.together) for batch in batches
+                 for task in batch]
         return pull(SerialCrew(), function, [stars[n] for n in rng.permutation(len(stars))])
 
     folder = fresh(crowd, tmp_path / "data")
@@ -132,11 +137,11 @@ def test_random_kills_change_nothing(crowd, undisturbed, tmp_path, seed):
     assert run.finish() == undisturbed
 
 
-def poisoned(function, starid, tile):
-    """Do a tile, unless a star is in it that kills whoever looks at it."""
-    if any(task.starid == starid for task in tile):
+def poisoned(function, starid, batch):
+    """Do a batch, unless a star is in it that kills whoever looks at it."""
+    if any(task.starid == starid for task in batch):
         os.kill(os.getpid(), signal.SIGSEGV)
-    return function(tile)
+    return function(batch)
 
 
 def test_a_star_that_kills_its_workers_is_quarantined(crowd, tmp_path):
@@ -144,8 +149,8 @@ def test_a_star_that_kills_its_workers_is_quarantined(crowd, tmp_path):
     with Todo(folder) as todo, crew(2) as workers:
         star = next(todo.tasks()).starid
 
-        def draw(function, tiles):
-            return pull(workers, partial(poisoned, function, star), tiles)
+        def draw(function, dealer):
+            return pull(workers, partial(poisoned, function, star), dealer)
 
         results = list(stage.photometry(todo, described(folder), Select(), draw))
         (bad,) = [result for result in results if result.task.starid == star]

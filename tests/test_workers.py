@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from collections import Counter
 
 import pytest
 
@@ -51,9 +52,35 @@ def test_tasks_are_drawn_only_after_a_result_was_taken():
 
     answers = pull(SerialCrew(), square, tasks(), ahead=2)
     next(answers)
-    assert drawn == [0, 1]
+    assert drawn == [0]         # nobody would wait for another
     next(answers)
-    assert drawn == [0, 1, 2]
+    assert drawn == [0, 1]
+
+
+class Hoard:
+    """Tasks of two kinds, dealt so that a worker goes on with the kind it had before."""
+
+    def __init__(self, n_each):
+        self.left = {kind: [f"{kind}{number}" for number in range(n_each)] for kind in "ab"}
+        self.begun = iter("ab")
+
+    def draw(self, last):
+        tasks = self.left[last[0] if last else next(self.begun)]
+        return tasks.pop() if tasks else None
+
+
+def who(task):
+    time.sleep(0.01)
+    return os.getpid()
+
+
+def test_a_worker_is_given_what_goes_with_its_last_task():
+    with crew(2) as found:
+        answers = list(pull(found, who, Hoard(20)))
+    assert len({answer.task for answer in answers}) == 40
+    owners = Counter((answer.task[0], answer.worker) for answer in answers)
+    assert sorted(kind for (kind, _), number in owners.items() if number > 10) == ["a", "b"]
+    assert len({answer.worker for answer in answers}) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -50,6 +50,8 @@ class Pixels:
     pixel_flags: NDArray[np.uint8]    # (T, R, C) PixelFlag bits
     sumimage: NDArray[np.float64]     # (R, C) e-/s, mean of good cadences; NaN where never valid
     collected: NDArray[np.bool_]      # (R, C) whether the pixel was downloaded at all
+    flagged: NDArray[np.uint8] | None = None      # (T,) all bits here, and perhaps around; None =
+                                                  # not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,12 @@ def tile_of(row: ArrayLike, column: ArrayLike) -> NDArray[np.int_]:
     return tile_row * TILES_PER_ROW + tile_column
 
 
+def region_of(tile: int, side: int) -> int:
+    """Return the number of the square of `side` x `side` tiles that a tile is in."""
+    row, column = divmod(tile, TILES_PER_ROW)
+    return row // side * TILES_PER_ROW + column // side
+
+
 def cbv_areas(ccd: CcdId, ra: ArrayLike, dec: ArrayLike,
               boresight: tuple[float, float]) -> NDArray[np.int_]:
     """Return the areas (N,) whose stars share systematics: camera, CCD and ring as three digits.

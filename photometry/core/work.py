@@ -28,3 +28,4 @@ class Answer(Generic[Given, Made]):
     lost: str | None = None       # how the worker ended that had it
     waited_s: float = 0.0         # how long the worker had nothing to do before
     memory_mb: float = 0.0        # most that the worker ever held
+    worker: int = 0               # its number

@@ -6,7 +6,7 @@ exact everywhere: near a pole a zone is simply read all the way round.
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -47,6 +47,7 @@ _COLUMNS = "starid, ra, decl, tmag, ra_J2000, decl_J2000, pm_ra, pm_decl, teff"
 _CAP_MARGIN_DEG = 1e-6            # rounding of the enclosing circle
 _ALL_ROUND = (-1.0, 361.0)
 _INSERT_ROWS = 100_000            # at a time: as Python's numbers they need much memory
+_ASKED_AT_ONCE = 500              # values of one query
 _CACHE_KB = 200_000
 _MAPPED_BYTES = 1 << 40           # the whole file: its pages are the system's, not copies
 
@@ -226,6 +227,15 @@ class Catalog:
         """Return one star, or None."""
         rows = self._rows(f"SELECT {_COLUMNS} FROM catalog WHERE starid = ?", (int(starid),))
         return CatalogStar(*rows[0]) if rows else None
+
+    def stars(self, starids: Iterable[int]) -> list[CatalogStar]:
+        """Return those of some stars that there are, in order of starid."""
+        wanted, found = list(map(int, starids)), []
+        for first in range(0, len(wanted), _ASKED_AT_ONCE):
+            part = wanted[first:first + _ASKED_AT_ONCE]
+            found += self._rows(f"SELECT {_COLUMNS} FROM catalog WHERE starid IN "
+                                f"({', '.join('?' * len(part))})", tuple(part))
+        return [CatalogStar(*row) for row in sorted(found)]
 
     def within(self, corners: NDArray, buffer_deg: float = 0.0,
                tmag_max: float | None = None) -> StarTable:

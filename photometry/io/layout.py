@@ -13,6 +13,8 @@ PLOTS_FOLDER = "plots"                # below the output folder
 CATALOGS_FOLDER = "catalogs"          # local star lists, looked up when no source is named
 TRUTH_FOLDER = "truth"                # what simulated images were made from
 FFI_FOLDER = "ffi"                    # where simulated images go; real ones may lie anywhere
+PARTS_SUFFIX = ".parts"
+MEMBER_MARK = "#"                     # between the name of a file and a TIC number
 ATTITUDE_FOLDER = "quaternions"       # and for tables of the spacecraft's attitude
 TPF_FOLDER = "tpf"                    # the same for target pixel files
 _FFI = re.compile(r"tess\d+-s(\d{4})-([1-4])-([1-4])-\d{4}-[a-z]_ffic\.fits(\.gz)?$")
@@ -23,6 +25,8 @@ _CUTOUT = re.compile(r"tess-s(\d{4})-([1-4])-([1-4])_.+_astrocut\.fits(\.gz)?$")
 _CUBE = re.compile(r"sector(\d{3,})_camera([1-4])_ccd([1-4])\.hdf5$")
 _LIGHTCURVE = re.compile(
     r"tess(\d{11,})-s\d{3,}-[1-4]-[1-4]-c\d+-dr\d+-v\d+-tasoc_lc\.fits(\.gz)?$")
+_PLACE = re.compile(r"tess\d{11,}-s(\d{3,})-([1-4])-([1-4])-c\d+-.*-tasoc_lc\.fits(?:\.gz)?$")
+_BULK = re.compile(r"tess-s(\d{3,})-([1-4])-([1-4])-c(\d+)-dr\d+-v\d+-tasoc_lc\.hdf5$")
 _CATALOG = re.compile(r"catalog_sector(\d{3,})_camera([1-4])_ccd([1-4])\.sqlite$")
 
 
@@ -158,9 +162,56 @@ def find_lightcurves(output: Path) -> list[tuple[int, Path]]:
     return [(int(match[1]), path) for match, path in found if match]
 
 
-def status_path(output: Path) -> Path:
+def find_files(output: Path, cadence_s: int) -> list[tuple[CcdId, Path]]:
+    """Return CCD and path of the FITS light curves of a cadence below a folder."""
+    found = ((_PLACE.match(path.name), path) for path in _walk(output / f"c{cadence_s:04d}"))
+    return [(_ccd(match), path) for match, path in found if match]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkName:
+    """What the name of a file of many light curves says."""
+
+    ccd: CcdId
+    cadence_s: int
+    data_rel: int
+    version: int
+
+    def path(self, output: Path) -> Path:
+        """Return where the file belongs below the output folder."""
+        return (output / f"c{self.cadence_s:04d}"
+                / (f"tess-s{self.ccd.sector:03d}-{self.ccd.camera}-{self.ccd.ccd}"
+                   f"-c{self.cadence_s:04d}-dr{self.data_rel:02d}-v{self.version:02d}"
+                   "-tasoc_lc.hdf5"))
+
+
+def parts_folder(bulk: Path) -> Path:
+    """Return where the parts of a file of many light curves wait to be put together."""
+    return bulk.with_name(bulk.name + PARTS_SUFFIX)
+
+
+def find_bulks(output: Path) -> list[tuple[CcdId, int, Path]]:
+    """Return CCD, cadence and path of the files of many light curves, or of their parts."""
+    names = {path.with_name(path.name.removesuffix(PARTS_SUFFIX))
+             for path in output.glob("c*/tess-s*.hdf5*")}
+    found = ((_BULK.match(path.name), path) for path in sorted(names))
+    return [(_ccd(match), int(match[4]), path) for match, path in found if match]
+
+
+def member_path(bulk: Path, starid: int) -> Path:
+    """Return what stands for the path of one light curve in a file of many."""
+    return bulk.with_name(f"{bulk.name}{MEMBER_MARK}{starid}")
+
+
+def split_member(path: Path) -> tuple[Path, int | None]:
+    """Return the file a light curve is in, and its TIC number if it is one of many there."""
+    name, mark, starid = path.name.partition(MEMBER_MARK)
+    return path.with_name(name), int(starid) if mark else None
+
+
+def status_path(folder: Path) -> Path:
     """Return where a run says how it is getting on."""
-    return output / "status.json"
+    return folder / "status.json"
 
 
 def ccd_plot_path(output: Path, ccd: CcdId, kind: str) -> Path:
@@ -171,4 +222,8 @@ def ccd_plot_path(output: Path, ccd: CcdId, kind: str) -> Path:
 
 def plot_path(output: Path, lightcurve: Path) -> Path:
     """Return where the figure of a light curve belongs below the output folder."""
-    return output / PLOTS_FOLDER / f"{lightcurve.name.partition('.')[0]}.png"
+    file, starid = split_member(lightcurve)
+    stem = file.name.partition(".")[0]
+    if starid is not None:
+        stem = stem.replace("tess-", f"tess{starid:011d}-", 1)      # as that of a FITS file
+    return output / PLOTS_FOLDER / f"{stem}.png"

@@ -210,25 +210,25 @@ def _table_header(content: LightCurveFile) -> list[str]:
     ]
 
 
-def _table(content: LightCurveFile) -> NDArray:
+def columns_of(content: LightCurveFile) -> dict[str, NDArray | float]:
+    """Return the columns (T,) of a light curve's table; the flux to be corrected is NaN."""
     cadences, lightcurve = content.cadences, content.measurement.lightcurve
-    table = np.empty(len(cadences), dtype=_row_of(_columns(content)))
-    table["TIME"] = cadences.time
-    table["TIMECORR"] = cadences.timecorr
-    table["CADENCENO"] = cadences.cadenceno
-    table["FLUX_RAW"] = lightcurve.flux
-    table["FLUX_RAW_ERR"] = lightcurve.flux_err
-    table["FLUX_BKG"] = lightcurve.flux_background
-    table["FLUX_CORR"] = table["FLUX_CORR_ERR"] = np.nan
-    table["QUALITY"] = content.quality
-    table["PIXEL_QUALITY"] = cadences.quality
-    table["MOM_CENTR1"] = ccd_column(lightcurve.column)
-    table["MOM_CENTR2"] = ccd_row(lightcurve.row)
-    table["POS_CORR1"] = content.drift[:, 1]
-    table["POS_CORR2"] = content.drift[:, 0]
+    columns = {
+        "TIME": cadences.time, "TIMECORR": cadences.timecorr, "CADENCENO": cadences.cadenceno,
+        "FLUX_RAW": lightcurve.flux, "FLUX_RAW_ERR": lightcurve.flux_err,
+        "FLUX_BKG": lightcurve.flux_background, "FLUX_CORR": np.nan, "FLUX_CORR_ERR": np.nan,
+        "QUALITY": content.quality, "PIXEL_QUALITY": cadences.quality,
+        "MOM_CENTR1": ccd_column(lightcurve.column), "MOM_CENTR2": ccd_row(lightcurve.row),
+        "POS_CORR1": content.drift[:, 1], "POS_CORR2": content.drift[:, 0]}
     if lightcurve.row_err is not None:
-        table["MOM_CENTR1_ERR"] = lightcurve.column_err
-        table["MOM_CENTR2_ERR"] = lightcurve.row_err
+        columns |= {"MOM_CENTR1_ERR": lightcurve.column_err, "MOM_CENTR2_ERR": lightcurve.row_err}
+    return columns
+
+
+def _table(content: LightCurveFile) -> NDArray:
+    table = np.empty(len(content.cadences), dtype=_row_of(_columns(content)))
+    for name, values in columns_of(content).items():
+        table[name] = values
     return table
 
 
@@ -255,14 +255,28 @@ def read_lightcurve(path: Path) -> StoredLightCurve:
     """
     try:
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(path, "does not exist, expected a light-curve file") from error
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror or error}") from error
+    return parse_lightcurve(path, data)
+
+
+def parse_lightcurve(path: Path, data: bytes) -> StoredLightCurve:
+    """Return what the bytes of a light-curve file say; `path` is where they are from.
+
+    Raises
+    ------
+    InputError
+        When they are damaged or no light curve.
+    """
+    try:
         if data.startswith(_GZIP_MAGIC):
             data = gzip_format.decompress(data)
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)
             with fits.open(io.BytesIO(data), checksum=True, memmap=False) as hdus:
                 return _parse(path, hdus)
-    except FileNotFoundError as error:
-        raise InputError(path, "does not exist, expected a light-curve file") from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:100]
         raise InputError(path, f"is damaged or no light curve ({reason}), expected a file "

@@ -18,10 +18,9 @@ from photometry.core.outcome import Result, Status
 from photometry.core.overlaps import Measured, settle
 from photometry.io import todo_file
 from photometry.io.atomic import writing
-from photometry.io.layout import todo_path
+from photometry.io.layout import MEMBER_MARK, todo_path
 from photometry.io.todo_file import inode_of, queries
 from photometry.io.todo_rows import (
-    batches,
     diagnostics_of,
     is_quarantined,
     task_of,
@@ -33,7 +32,6 @@ from photometry.io.todo_rows import (
 )
 
 READ_AHEAD = 256                  # pending rows asked for at a time
-BATCH = 50                        # rows handed out together: the most that a kill repeats
 WARY_AFTER = 2                    # lost attempts after which a row is handed out alone
 ALL_ROWS = Select()
 
@@ -101,6 +99,11 @@ class Todo:
             raise TodoError(f"{path}: exists already; use --overwrite to make it anew")
         todo_file.make(path, rows)
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the file itself is written to, not a copy of it."""
+        return self._writable
+
     def _refuse_beside_others(self) -> None:
         """Believe the leases where the file system cannot keep two writers apart."""
         for master, until in self._query("select_at_work", (timestamp(),)):
@@ -142,21 +145,22 @@ class Todo:
                 last = task.priority
                 yield task
 
-    def tiles(self, select: Select = ALL_ROWS, at_most: int = BATCH) -> list[list[Task]]:
+    def tiles(self, select: Select = ALL_ROWS, side: int = 1) -> list[list[Task]]:
         """Group pending rows by what one read serves.
 
-        A group is of a sky tile of a CCD, or of a target pixel file; each is sorted by
-        magnitude, and the tile with the brightest star comes first. Rows that were lost with
-        their worker more than once are groups of their own.
+        A group is of a sky tile of a CCD (of a square of `side` x `side` of them), or of a
+        target pixel file; each is sorted by magnitude, and the group with the brightest star
+        comes first. Rows that were lost with their worker more than once are groups of their
+        own.
         """
         where, values = where_of(select)
         groups: dict[tuple, list[Task]] = {}
         for *row, tile, attempts in self._query("select_pending_tiles", values, where):
             task = task_of(row)
             alone = task.priority if attempts >= WARY_AFTER else None
-            unit = (task.ccd, task.cadence_s, *unit_of(task, tile), alone)
+            unit = (task.ccd, task.cadence_s, *unit_of(task, tile, side), alone)
             groups.setdefault(unit, []).append(task)
-        return [list(batch) for group in groups.values() for batch in batches(group, at_most)]
+        return list(groups.values())
 
     def random(self, select: Select = ALL_ROWS, rng_seed: int | None = None) -> Task | None:
         """Draw one pending row; None when nothing is pending."""
@@ -300,6 +304,40 @@ class Todo:
     def kept_files(self, output_root: Path) -> list[list[Path]]:
         """Return where each light curve that is a result may be."""
         return [self._places(name, output_root) for name, in self._query("select_kept_files")]
+
+    def kept_names(self) -> set[str]:
+        """Return the names of the files that hold light curves which are results."""
+        return {place.rpartition("/")[2].partition(MEMBER_MARK)[0]
+                for place, in self._query("select_kept_files")}
+
+    def data(self, select: Select = ALL_ROWS) -> set[tuple[CcdId, int]]:
+        """Return CCDs and cadences of rows."""
+        where, values = where_of(select)
+        return {(CcdId(*ccd), cadence_s) for *ccd, cadence_s in
+                self._query("select_data", values, where)}
+
+    def rates(self, method: str | None = None) -> dict[tuple[int, str], tuple[float, int]]:
+        """Return how long a star took, s, and of how many that is the mean.
+
+        By cadence and kind of data, of the stars measured with a method; None = with any.
+        """
+        where, values = ("1", ()) if method is None else ("d.method_used = ?", (method,))
+        return {(cadence_s, kind): (mean, n_stars) for cadence_s, kind, mean, n_stars in
+                self._query("select_rates", values, where)}
+
+    def members(self, name: str, ccd: CcdId, cadence_s: int) -> tuple[set[int], set[int]]:
+        """Return which stars' light curves belong into the file of a CCD, and which do not.
+
+        Of what is not known yet neither is said.
+        """
+        where, values = where_touched([(ccd, cadence_s)])
+        rows = self._query("select_members", values, where)
+        committed = {starid for starid, status, place in rows
+                     if status in (Status.OK, Status.WARNING)
+                     and (place or "").rpartition("/")[2] == f"{name}{MEMBER_MARK}{starid}"}
+        settled = {starid for starid, status, _ in rows
+                   if status not in (None, Status.STARTED)}
+        return committed, settled - committed
 
     def _measured(self, separating: frozenset[str], where: str,
                   values: Sequence[Any]) -> list[Measured]:

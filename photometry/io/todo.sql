@@ -211,6 +211,17 @@ WHERE t.status = 5 AND d.lightcurve IS NOT NULL AND {where} ORDER BY priority;
 SELECT d.lightcurve FROM diagnostics d JOIN todolist t USING (priority)
 WHERE t.status IN (1, 3) AND d.lightcurve IS NOT NULL;
 
+-- name: select_members: what became of the stars of a CCD, and where their light curves are
+SELECT t.starid, t.status, d.lightcurve FROM todolist t LEFT JOIN diagnostics d USING (priority)
+WHERE {where};
+
+-- name: select_data: CCDs and cadences of rows
+SELECT DISTINCT sector, camera, ccd, cadence FROM todolist WHERE {where};
+
+-- name: select_rates: mean time per star by cadence and kind of data
+SELECT t.cadence, substr(t.datasource, 1, 3), avg(d.elaptime), count(*)
+FROM diagnostics d JOIN todolist t USING (priority) WHERE {where} GROUP BY 1, 2;
+
 -- name: count_status: rows in each state
 SELECT status, count(*) FROM todolist WHERE {where} GROUP BY status;
 

@@ -1,7 +1,7 @@
 """Rows of the to-do list: between what SQLite knows and our own terms."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,9 @@ import numpy as np
 
 from photometry.core.ids import CcdId, Select, Task
 from photometry.core.outcome import QUARANTINED, Note, Result, Variation
+from photometry.core.targets import region_of
+
+MANY_TILES_S = 600                # with shorter cadences, one tile at a time fits into memory
 
 # Texts that the established validation program looks for in `diagnostics.errors`.
 ESTABLISHED_TEXTS = {
@@ -46,11 +49,6 @@ def where_touched(touched: Iterable[tuple[CcdId, int]] | None) -> tuple[str, tup
             tuple(value for place in places for value in place))
 
 
-def batches(group: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
-    """Cut a group into pieces of a size."""
-    return (group[first:first + size] for first in range(0, len(group), size))
-
-
 def is_quarantined(result: Result) -> bool:
     """Tell whether a result says that the star killed its workers."""
     return any(note.code == QUARANTINED for note in result.notes)
@@ -63,11 +61,13 @@ def task_of(row: Sequence[Any]) -> Task:
                 math.nan if tmag is None else tmag, cbv_area)
 
 
-def unit_of(task: Task, tile: int | None) -> tuple[str, int]:
-    """Return what one read serves: a tile, a pixel file, or a row whose tile is unknown."""
+def unit_of(task: Task, tile: int | None, side: int) -> tuple[str, int]:
+    """Return what one read serves: tiles, a pixel file, or a row whose tile is unknown."""
     if task.datasource.startswith("tpf"):
         return "tpf", int(task.datasource.partition(":")[2] or task.starid)
-    return ("ffi", tile) if tile is not None else ("row", task.priority)
+    if tile is None:
+        return "row", task.priority
+    return "ffi", region_of(tile, side if task.cadence_s >= MANY_TILES_S else 1)
 
 
 def diagnostics_of(result: Result, lightcurve: str | None) -> dict[str, Any]:

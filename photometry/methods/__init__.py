@@ -5,6 +5,7 @@ A method module has a frozen dataclass `Settings`, a function
 from its neighbors, so that `neighbours` are those it could not tell, says `SEPARATES = True`.
 """
 
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -12,6 +13,7 @@ from types import ModuleType
 from photometry.core.errors import UsageError
 
 
+@cache
 def names() -> tuple[str, ...]:
     """Return the names of all methods, in alphabetical order."""
     return tuple(sorted(module.name for module in iter_modules(__path__)

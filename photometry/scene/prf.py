@@ -47,7 +47,7 @@ class CircularPrf:
         sigmas = np.hypot(self.sigmas, broadening)
         in_rows = _integrated(box.rows, row, sigmas)
         in_columns = _integrated(box.columns, column, sigmas)
-        return np.einsum("k,...kr,...kc->...rc", shares, in_rows, in_columns, optimize=True)
+        return np.swapaxes(in_rows * shares[:, None], -1, -2) @ in_columns
 
 
 def _integrated(pixels: NDArray, centre: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:

@@ -4,12 +4,14 @@ background = smooth + strap excess, where smooth = mesh + rings, and the excess 
 column is offset + gain * amplitude(frame) * smooth.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry.core.pixels import Box
+from photometry.core.pixels import SCIENCE_SIZE, Box
 from photometry.sky.interpolate import (
     RingWeights,
     add_radial,
@@ -17,6 +19,7 @@ from photometry.sky.interpolate import (
     spline_weights,
 )
 
+_BLOCK_VALUES = 150_000           # evaluated at a time
 _NEGLIGIBLE = 1e-4                # of a cell's error in a pixel's
 
 
@@ -51,14 +54,34 @@ class BackgroundModel:
 
     def evaluate(self, box: Box, frames: slice = slice(None)) -> NDArray[np.float32]:
         """Return the background (T, R, C), e-/s, of a box."""
-        smooth = self.smooth(box, frames)
-        here, known = _matched(box.columns, self.strap_columns)
-        if len(here) > 0:
-            gain = (self.strap_amplitude[frames].astype(float)[:, None]
-                    * self.strap_gain[known].astype(float))
-            smooth[:, :, here] += (self.strap_offset[known].astype(float)
-                                   + gain[:, None, :] * smooth[:, :, here])
-        return smooth.astype(np.float32)
+        found = np.empty((len(range(*frames.indices(len(self.mesh)))), *box.shape), np.float32)
+        for place, values in self.blocks(box, frames):
+            found[place] = values
+        return found
+
+    def blocks(self, box: Box,
+               frames: slice = slice(None)) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield the background (t, R, C), e-/s, of a few frames after another.
+
+        With the places of these among `frames`: few enough to stay in the processor's cache.
+        """
+        by_row, by_column = (spline_weights(nodes, positions) for nodes, positions in
+                             ((self.rows, box.rows), (self.columns, box.columns)))
+        rings, mesh, radial = self.rings(box), self.mesh[frames], self.radial[frames]
+        amplitude = self.strap_amplitude[frames].astype(float)
+        straps = list(zip(*_matched(box.columns, self.strap_columns), strict=True))
+        step = max(1, _BLOCK_VALUES // max(box.shape[0] * box.shape[1], 1))
+        for start in range(0, len(mesh), step):
+            place = slice(start, start + step)
+            nodes = mesh[place].astype(float).swapaxes(1, 2)
+            rows = np.ascontiguousarray(by_row.apply(nodes).swapaxes(1, 2))
+            smooth = by_column.apply(rows)
+            add_radial(smooth, radial[place].astype(float), rings)
+            for here, known in straps:
+                gain = amplitude[place, None] * float(self.strap_gain[known])
+                smooth[:, :, here] += (float(self.strap_offset[known])
+                                       + gain * smooth[:, :, here])
+            yield place, smooth
 
     def smooth(self, box: Box, frames: slice = slice(None)) -> NDArray[np.float64]:
         """Return the background (T, R, C), e-/s, without the straps' excess."""
@@ -74,7 +97,7 @@ class BackgroundModel:
 
     def common(self, box: Box) -> "ModelError":
         """Return the errors that the pixels of a box share, without the constant part."""
-        return ModelError(self, box)
+        return ModelError(self, box, *self.influence(box))
 
     def error(self, box: Box, frames: slice = slice(None)) -> NDArray[np.float32]:
         """Return the 1-sigma error (T, R, C), e-/s, of `evaluate` that varies with time."""
@@ -105,7 +128,7 @@ class BackgroundModel:
 
     def influence(self, box: Box) -> tuple[NDArray, NDArray]:
         """Return how the means over cells enter rows (R, gy) and columns (C, gx) of a box."""
-        return tuple(spline_weights(nodes, positions).dense(len(nodes)) @ spread
+        return tuple(_influence(nodes.tobytes(), spread.tobytes())[positions]
                      for nodes, positions, spread in
                      ((self.rows, box.rows, self.spread_rows),
                       (self.columns, box.columns, self.spread_columns)))
@@ -121,20 +144,22 @@ class ModelError:
 
     model: BackgroundModel
     box: Box
+    by_row: NDArray[np.float64]       # (R, gy) how the cells enter the pixels
+    by_column: NDArray[np.float64]    # (C, gx)
 
     def variance(self, weights: NDArray) -> NDArray[np.float64]:
         """Return the variance (T,) of sum(weights * background); weights (R, C)."""
-        model = self.model
         weights = np.array(weights, dtype=float)
+        model = self.model
         here, known = _matched(self.box.columns, model.strap_columns)
         gain, inside = model.strap_gain[known].astype(float), weights[:, here].sum(axis=0)
         weights[:, here] *= 1 + gain
-        by_row, by_column = model.influence(self.box)
-        rows, columns = (np.flatnonzero(np.abs(by).max(axis=0) > _NEGLIGIBLE)
-                         for by in (by_row, by_column))
-        share = by_row[:, rows].T @ weights @ by_column[:, columns]
-        cells = model.mesh_err[:, rows[:, None], columns].astype(float)
-        variance = np.einsum("tkl,kl->t", cells**2, share**2)
+        rows, columns = (slice(used[0], used[-1] + 1) for used in
+                         (np.flatnonzero(np.abs(by).max(axis=0) > _NEGLIGIBLE)
+                          for by in (self.by_row, self.by_column)))
+        share = self.by_row[:, rows].T @ weights @ self.by_column[:, columns]
+        cells = model.mesh_err[:, rows, columns].astype(float)
+        variance = cells.reshape(len(cells), -1)**2 @ share.ravel()**2
         if inside.any():
             variance += self._of_straps(known, inside)
         return np.nan_to_num(variance)
@@ -153,7 +178,16 @@ class ModelError:
 
     def within(self, box: Box) -> "ModelError":
         """Return the errors of another box."""
-        return ModelError(self.model, box)
+        rows, columns = box.slices(self.box.offset)
+        return ModelError(self.model, box, self.by_row[rows], self.by_column[columns])
+
+
+@lru_cache(maxsize=8)
+def _influence(nodes: bytes, spread: bytes) -> NDArray[np.float64]:
+    """Return how the means over cells enter all rows, or columns, of the science area."""
+    values = np.frombuffer(nodes)
+    weights = spline_weights(values, np.arange(SCIENCE_SIZE)).dense(len(values))
+    return weights @ np.frombuffer(spread).reshape(len(values), -1)
 
 
 def _matched(columns: NDArray, strap_columns: NDArray) -> tuple[NDArray, NDArray]:

@@ -28,10 +28,17 @@ class Weights:
         return full
 
     def apply(self, values: NDArray) -> NDArray:
-        """Return the sums (..., P) along the last axis of `values`."""
-        total = np.take(values, self.first, axis=-1) * self.weights[:, 0]
-        for k in range(1, self.weights.shape[1]):
-            total += np.take(values, self.first + k, axis=-1) * self.weights[:, k]
+        """Return the sums (..., P) along the last axis of `values`.
+
+        Neighboring positions have the same `first`: such runs need no copies of the values.
+        """
+        total = np.empty((*values.shape[:-1], len(self.first)), values.dtype)
+        starts = np.flatnonzero(np.diff(self.first, prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(self.first)], strict=True):
+            here, first = total[..., start:stop], self.first[start]
+            np.multiply(values[..., first, None], self.weights[start:stop, 0], out=here)
+            for k in range(1, self.weights.shape[1]):
+                here += values[..., first + k, None] * self.weights[start:stop, k]
         return total
 
 

@@ -1,24 +1,15 @@
-"""What a photometry run tells a person: its plan, each star's story, and the final count."""
+"""What a photometry run tells a person: each star's story, and the final count."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from photometry.core.ids import Select
 from photometry.core.outcome import Result
+from photometry.io.layout import split_member
 from photometry.io.todo import Todo
 
 SHOWN_FAILURES = 20
-
-
-def plan(todo: Todo, select: Select) -> Iterator[str]:
-    """Yield the lines of a dry run: how much is pending, and where."""
-    tiles = todo.tiles(select)
-    per_ccd = Counter((task.ccd, task.cadence_s, task.datasource.partition(":")[0])
-                      for tile in tiles for task in tile)
-    for (ccd, cadence_s, datasource), n_stars in sorted(per_ccd.items()):
-        yield f"{ccd} {cadence_s} s {datasource}: {n_stars} stars"
-    yield f"{sum(per_ccd.values())} stars to measure in {len(tiles)} tiles"
+SHOWN_STRAY = 10
 
 
 def story(result: Result, in_full: bool = False) -> Iterator[str]:
@@ -34,17 +25,23 @@ def story(result: Result, in_full: bool = False) -> Iterator[str]:
                f"in an hour, {numbers.mask_size} pixels, contamination "
                f"{numbers.contamination:.4f}")
     if result.path is not None:
-        removed = "" if Path(result.path).exists() else " (removed: a brighter star keeps it)"
+        exists = split_member(Path(result.path))[0].exists()
+        removed = "" if exists else " (removed: a brighter star keeps it)"
         yield f"  light curve: {result.path}{removed}"
 
 
-def account(todo: Todo, select: Select, failed: Sequence[Result], output: Path) -> Iterator[str]:
-    """Yield the failures and a final count that adds up to what was requested."""
+def account(todo: Todo, select: Select, failed: Sequence[Result], output: Path,
+            stray: Sequence[Path] = ()) -> Iterator[str]:
+    """Yield failures, stray files, and a final count that adds up to what was requested."""
     for result in failed[:SHOWN_FAILURES]:
         last = result.notes[-1].message.splitlines()[0] if result.notes else "no reason given"
         yield f"failed: TIC {result.task.starid} ({result.task.datasource}): {last}"
     if len(failed) > SHOWN_FAILURES:
         yield f"... and {len(failed) - SHOWN_FAILURES} more; see diagnostics.errors in {todo.path}"
+    if stray:
+        more = f" and {len(stray) - SHOWN_STRAY} more" if len(stray) > SHOWN_STRAY else ""
+        yield (f"{len(stray)} files that no result refers to: "
+               + ", ".join(path.name for path in stray[:SHOWN_STRAY]) + more)
     count = todo.count(select)
     parts = [f"{status.name if status is not None else 'pending'} {n_rows}"
              for status, n_rows in sorted(count.items(), key=lambda item: item[0] or 0)]

@@ -5,7 +5,7 @@ from types import ModuleType
 
 from photometry.core.errors import UsageError
 from photometry.core.stamp import Stars
-from photometry.io.layout import plot_path
+from photometry.io.layout import LightCurveName, plot_path
 from photometry.io.lightcurve import LightCurveFile, StoredLightCurve
 from photometry.io.pages import write_picture
 
@@ -26,15 +26,17 @@ def load_plots() -> ModuleType:
     return plots
 
 
-def save_figure(output: Path, lightcurve: Path, content: LightCurveFile,
-                stars: Stars) -> Path:
-    """Draw the star of a light-curve file beside its neighbors and return the picture's path."""
+def save_figure(output: Path, content: LightCurveFile, stars: Stars) -> Path:
+    """Draw a star beside its neighbors and return the picture's path."""
     plots = load_plots()
     found, target = content.measurement, content.target
     data = plots.StarData(
         f"TIC {target.starid}, Tmag {target.tmag:.2f}, {content.method}", content.cadences,
         found.lightcurve, content.drift, content.box, content.sumimage, found.aperture, stars)
-    path = plot_path(output, lightcurve)
+    source = content.source
+    name = LightCurveName(target.starid, source.ccd, source.cadence_s, source.data_rel,
+                          source.version)
+    path = plot_path(output, name.path(output))
     write_picture(path, plots.to_png(plots.plot_star(data)))
     return path
 

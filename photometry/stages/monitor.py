@@ -18,7 +18,10 @@ EVERY_S = 10.0
 
 
 class Monitor:
-    """Watches the answers of a run and keeps `status.json` in the output folder up to date.
+    """Watches the answers of a run and keeps `status.json` beside the to-do list up to date.
+
+    A list has one writer, so runs that share an output folder do not share this file. Where the
+    list is a copy in memory, it goes to the output folder.
 
     Parameters
     ----------
@@ -28,7 +31,7 @@ class Monitor:
 
     def __init__(self, todo: Todo, run: Run, capacity: int, every_s: float = EVERY_S) -> None:
         self._todo, self._run, self._capacity, self._every_s = todo, run, capacity, every_s
-        self._path = layout.status_path(run.output)
+        self._path = layout.status_path(todo.folder if todo.is_writable else run.output)
         self._began = self._told = time.monotonic()
         self._started = _now()
         self._done = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from photometry.core.errors import UsageError
 from photometry.core.ids import Select
 from photometry.io import layout
-from photometry.io.lightcurve import read_lightcurve
+from photometry.io.bulk import find_lightcurves, read_stored
 from photometry.io.pages import write_picture
 from photometry.stages.ccd_figures import save_ccd_figures
 from photometry.stages.figures import load_plots, star_picture
@@ -36,7 +36,7 @@ def plot_stars(output: Path, starids: Sequence[int]) -> list[Path]:
         When a star has no light curve there, or there is no matplotlib.
     """
     plots = load_plots()
-    found = [(starid, path) for starid, path in layout.find_lightcurves(output)
+    found = [(starid, path) for starid, path in find_lightcurves(output)
              if starid in starids]
     missing = sorted(set(starids) - {starid for starid, _ in found})
     if missing:
@@ -44,5 +44,5 @@ def plot_stars(output: Path, starids: Sequence[int]) -> list[Path]:
     pictures = []
     for _, path in found:
         pictures.append(layout.plot_path(output, path))
-        write_picture(pictures[-1], star_picture(plots, read_lightcurve(path)))
+        write_picture(pictures[-1], star_picture(plots, read_stored(path)))
     return pictures

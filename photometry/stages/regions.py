@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from photometry.core.flags import PixelFlag
 from photometry.core.pixels import Box
 from photometry.core.stamp import Pixels
-from photometry.core.targets import TILE_SIZE
 from photometry.io.catalog import StarTable
 from photometry.io.cube import Cube
 from photometry.io.cube_chunks import BYTES_PER_PIXEL
@@ -19,9 +18,7 @@ from photometry.sky.background import BackgroundModel
 HELD_BYTES = BYTES_PER_PIXEL + np.dtype(np.float32).itemsize
 SHARED_BYTES = 1_500_000_000      # read for the stars of a tile; 85 x 85 pixels, 12,000 frames
 STAMP_BYTES = 1_000_000_000       # the stamp of one star; two are in memory while it grows
-MARGIN_PX = 7                     # half the stamp of a faint star
-EXTRA = 0.25                      # of the pixels wanted, to have what the next stars want
-BLOCK_PIXELS = 1_000_000          # whose background is computed at a time, in double precision
+SPARSE = 4                        # times the pixels of the stamps: then each is read alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +36,13 @@ def read_pixels(cube: Cube, model: BackgroundModel, box: Box) -> Pixels:
     """Read a box of a cube and subtract the background, block of frames by block."""
     flux, flux_err, pixel_flags = cube.read(box)
     background = np.empty_like(flux)
-    collected = np.zeros(box.shape, dtype=bool)
-    step = max(1, BLOCK_PIXELS // max(box.shape[0] * box.shape[1], 1))
-    for start in range(0, len(flux), step):
-        frames = slice(start, start + step)
-        background[frames] = model.evaluate(box, frames)
+    for frames, values in model.blocks(box):
+        background[frames] = values
         flux[frames] -= background[frames]
-        collected |= ((pixel_flags[frames] & PixelFlag.INVALID) == 0).any(axis=0)
+    never = np.bitwise_and.reduce(pixel_flags, axis=0) & int(PixelFlag.INVALID)
     return Pixels(box, cube.cadences, flux, flux_err, background, model.common(box),
-                  pixel_flags, cube.sumimage(box), collected)
+                  pixel_flags, cube.sumimage(box), never == 0,
+                  np.bitwise_or.reduce(pixel_flags, axis=(1, 2)))
 
 
 def cut(pixels: Pixels, box: Box) -> Pixels:
@@ -67,31 +62,15 @@ def cut(pixels: Pixels, box: Box) -> Pixels:
 def shared_box(boxes: Iterable[Box], n_frames: int) -> Box | None:
     """Return a box around as many boxes as may be held together, the smallest first.
 
-    None if there is none; the stamps of the brightest stars may be left to be read alone.
+    None if there is none, or much would be read for few; the stamps of the brightest stars may
+    be left to be read alone.
     """
-    shared: Box | None = None
+    shared, wanted = None, 0
     for box in sorted(boxes, key=_area):
         around = box if shared is None else shared.union(box)
         if _area(around) * n_frames * HELD_BYTES <= SHARED_BYTES:
-            shared = around
-    return shared
-
-
-def widened(box: Box, limits: Box, n_frames: int) -> Box:
-    """Return a box enlarged to whole sky tiles and the margin of stamps in them, if cheap.
-
-    The stars of a crowded tile come in several batches, and one read then serves them all.
-    """
-    sides = []
-    for start, length in zip(box.offset, box.shape, strict=True):
-        first, last = start + MARGIN_PX, start + length - 1 - MARGIN_PX      # where stars are
-        sides += [first // TILE_SIZE * TILE_SIZE - MARGIN_PX,
-                  (last // TILE_SIZE + 1) * TILE_SIZE + MARGIN_PX]
-    if sides[0] >= sides[1] or sides[2] >= sides[3]:
-        return box
-    wide = box.union(Box(*sides).intersection(limits))
-    cheap = _area(wide) <= (1 + EXTRA) * _area(box)
-    return wide if cheap and _area(wide) * n_frames * HELD_BYTES <= SHARED_BYTES else box
+            shared, wanted = around, wanted + _area(box)
+    return shared if shared is not None and _area(shared) <= SPARSE * wanted else None
 
 
 def largest_box(first: Box, n_frames: int) -> Box:

@@ -16,7 +16,8 @@ from photometry.core.ids import CcdId
 from photometry.core.pixels import OUTPUT_NAMES, output_of
 from photometry.core.stats import clipped_variance_factor, mad_sigma
 from photometry.io import layout
-from photometry.io.lightcurve import StoredLightCurve, read_lightcurve
+from photometry.io.bulk import find_lightcurves, read_stored
+from photometry.io.lightcurve import StoredLightCurve
 from photometry.io.pages import write_page, write_picture
 from photometry.io.todo import Todo
 from photometry.io.truth import read_truth
@@ -113,7 +114,7 @@ def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = 
     with Todo(input_folder, readonly=True) as todo:
         counts = todo.count()
         failure = todo.last_error()
-    found = layout.find_lightcurves(output_folder)
+    found = find_lightcurves(output_folder)
     wanted = [place for place, (starid, _) in enumerate(found) if starid in starids]
     stored = _read([found[place][1] for place in _spread(len(found), settings.files, wanted)])
     if not stored:
@@ -154,7 +155,7 @@ def _read(paths: Iterable[Path]) -> list[StoredLightCurve]:
     stored = []
     for path in paths:
         try:
-            stored.append(read_lightcurve(path))
+            stored.append(read_stored(path))
         except InputError as problem:
             logger.warning("left out of the summary: %s", problem)
     return stored

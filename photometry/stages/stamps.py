@@ -1,5 +1,6 @@
 """Sources of stamps: a tile of a cube or a target pixel file, with catalog, motion and PRF."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -34,7 +35,6 @@ from photometry.stages.regions import (
     largest_box,
     read_pixels,
     shared_box,
-    widened,
 )
 
 # Stars this far outside a stamp still put light into it; bright ones from further away.
@@ -108,7 +108,8 @@ class CubeStamps:
         places = cube.observation.spacecraft_km
         self._places = np.full((len(cube.cadences), 3), np.nan) if places is None else places
         self._targets: dict[int, Target] = {}
-        self._shared: Box | None = None       # what the stars of a tile share
+        self._together: tuple[int, ...] = ()
+        self._shared: Box | None = None       # what these stars share
         self._held: Region | None = None      # its pixels, once they are wanted
         self.limits = cube.box
         self.frame_flags = frame_flags(self._motion, self._background)
@@ -130,7 +131,7 @@ class CubeStamps:
             star = self._catalog.star(starid)
             if star is None:
                 raise InputError(self._catalog.path, f"has no star {starid}")
-            self._targets[starid] = _target(star, self._wcs_text)
+            self._targets[starid], = _targets([star], self._wcs_text)
         return self._targets[starid]
 
     def first_box(self, target: Target) -> Box:
@@ -138,20 +139,17 @@ class CubeStamps:
         first = default_box(target.row, target.column, target.tmag, self.limits)
         return first.intersection(self._limits_of(target))
 
-    def hold(self, starids: list[int]) -> None:
-        """Get ready for the stars of a tile, which are read together when the first is wanted.
+    def hold(self, together: tuple[int, ...]) -> None:
+        """Get ready for stars that are neighbors, to be read when the first is wanted.
 
         Stars unknown to the catalog are left out, and so are stamps too large to be shared.
         """
-        self._targets.clear()
-        known = [starid for starid in starids if self._catalog.star(starid) is not None]
-        n_frames = len(self._cube.cadences)
-        shared = shared_box((self.first_box(self.target(starid)) for starid in known), n_frames)
-        held = None if self._held is None else self._held.pixels.box
-        if shared is not None and held is not None and held.encloses(shared):
+        if together == self._together:
             return
-        self._held = None
-        self._shared = None if shared is None else widened(shared, self.limits, n_frames)
+        self._together, self._held = together, None
+        targets = _targets(self._catalog.stars(together), self._wcs_text)
+        self._targets = {target.starid: target for target in targets}
+        self._shared = shared_box(map(self.first_box, targets), len(self._cube.cadences))
 
     def stamp(self, target: Target, box: Box) -> Stamp:
         """Cut a stamp from the tile in memory, or read one that reaches beyond it."""
@@ -240,7 +238,7 @@ class TpfStamps:
         if star.starid != starid:
             raise InputError(self._tpf.path, f"is of star {self._tpf.star.starid}, and no catalog "
                                              f"knows star {starid}")
-        return _target(star, self._tpf.wcs_text)
+        return _targets([star], self._tpf.wcs_text)[0]
 
     def first_box(self, target: Target) -> Box:  # noqa: ARG002
         """Return the whole stamp."""
@@ -265,10 +263,12 @@ class TpfStamps:
         return np.zeros(box.shape, dtype=bool)
 
 
-def _target(star: CatalogStar, wcs_text: str) -> Target:
-    row, column = wcs.to_pixels(wcs_text, star.ra, star.dec)
-    return Target(star.starid, star.tmag, star.ra, star.dec, float(row[0]), float(column[0]),
-                  star.ra_j2000, star.dec_j2000, star.pm_ra, star.pm_dec, star.teff)
+def _targets(stars: Sequence[CatalogStar], wcs_text: str) -> list[Target]:
+    row, column = wcs.to_pixels(wcs_text, [star.ra for star in stars],
+                                [star.dec for star in stars])
+    return [Target(star.starid, star.tmag, star.ra, star.dec, float(row[place]),
+                   float(column[place]), star.ra_j2000, star.dec_j2000, star.pm_ra, star.pm_dec,
+                   star.teff) for place, star in enumerate(stars)]
 
 
 def _identity(catalog: Catalog | None) -> tuple[str, str]:

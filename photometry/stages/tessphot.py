@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry import __version__, methods
+from photometry.core.deck import Batch, Deck
 from photometry.core.errors import (
     InputError,
     OutputError,
@@ -29,37 +30,39 @@ from photometry.core.outcome import (
     Measurement,
     Metrics,
     Note,
-    Outcome,
     Result,
     Status,
 )
 from photometry.core.pixels import Box, output_of
 from photometry.core.progress import Progress, silent
-from photometry.core.stamp import Stamp
+from photometry.core.stamp import Pixels, Stamp
 from photometry.core.work import Answer
 from photometry.io import layout
 from photometry.io.apertures import Apertures
 from photometry.io.catalog import Catalog
 from photometry.io.cube import Cube
-from photometry.io.layout import LightCurveName
 from photometry.io.lightcurve import (
     ORIGIN,
     LightCurveFile,
     Provenance,
     Source,
-    write_lightcurve,
 )
 from photometry.io.run_log import log_to
 from photometry.io.todo import Todo
 from photometry.io.tpf import read_tpf
-from photometry.metrics import metrics
+from photometry.metrics import metrics, stamp_area
 from photometry.scene.variation import locate_variation
 from photometry.stages import method_choice
 from photometry.stages.figures import save_figure
-from photometry.stages.method_choice import FIRST_METHOD, Bench, measure
+from photometry.stages.method_choice import FIRST_METHOD, Bench, Trial, measure
 from photometry.stages.own_apertures import is_given, measure_pixels
 from photometry.stages.prfs import choose_prf, prf_beside, store_prfs
+from photometry.stages.products import BulkParts, FitsFiles, Products, collect
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps, describe
+
+REGION_TILES = 2                  # side of the regions that are read at once, in sky tiles
+REGIONS_PER_WORKER = 4            # with fewer, some workers would have to wait at the end
+STAR_WORK_PX = 500                # what a star costs besides its pixels, in pixels
 
 logger = logging.getLogger("photometry.tessphot")
 
@@ -93,6 +96,7 @@ class Run:
     method: str | None = None         # forced for all targets
     version: int = 1
     gzip: bool = True
+    bulk: bool = False                # one file for each CCD instead of one for each star
     plot: bool = False
     prf: Path | None = None           # folder of PRF models, or a word that `prfs` knows
     origin: str = ORIGIN              # what the ORIGIN card says
@@ -103,19 +107,24 @@ class Run:
     rules: method_choice.Settings = method_choice.DEFAULTS
 
 
-def measure_tile(run: Run, tasks: list[Task]) -> list[Result]:
-    """Measure the stars of one sky tile or one target pixel file, from one read of it."""
+def measure_batch(run: Run, batch: Batch) -> list[Result]:
+    """Measure some stars of a region of the sky or of one target pixel file, read once."""
     if run.log_dir is not None:
         log_to(run.log_dir)
-    logger.debug("%d stars of %s, from TIC %d on", len(tasks), tasks[0].ccd, tasks[0].starid)
+    first = batch.tasks[0]
+    logger.debug("%d stars of %s, from TIC %d on", len(batch), first.ccd, first.starid)
     try:
-        source = open_source(run, tasks[0])
+        source = open_source(run, first)
         if isinstance(source, CubeStamps):
-            source.hold([task.starid for task in tasks])
+            source.hold(batch.together)
     except PhotometryError as problem:
         note = Note(type(problem).__name__, f"{type(problem).__name__}: {problem}")
-        return [Result(task, Status.ERROR, "error", notes=(note,)) for task in tasks]
-    return [measure_task(run, source, task) for task in tasks]
+        return [Result(task, Status.ERROR, "error", notes=(note,)) for task in batch]
+    products = (BulkParts(run.output) if run.bulk
+                else FitsFiles(run.output, run.version, run.origin, run.gzip))
+    results = [measure_task(run, source, task, products) for task in batch]
+    products.finish()
+    return results
 
 
 def open_source(run: Run, task: Task) -> StampSource:
@@ -146,7 +155,7 @@ def _tpf_stamps(folder: Path, output: Path, ccd: CcdId, cadence_s: int, starid: 
                              f"with {cadence_s} s cadence")
 
 
-def measure_task(run: Run, source: StampSource, task: Task) -> Result:
+def measure_task(run: Run, source: StampSource, task: Task, products: Products) -> Result:
     """Measure one star and write its light curve; whatever goes wrong becomes its status."""
     began = time.perf_counter()
     method = run.method or task.method or FIRST_METHOD
@@ -158,7 +167,7 @@ def measure_task(run: Run, source: StampSource, task: Task) -> Result:
         trial = (measure(bench, run.method, task.method) if given is None
                  else measure_pixels(bench, given))
         method, stamp, resizes = trial.method, trial.stamp, trial.resizes
-        result = _finish(run, source, task, method, trial.outcome, stamp)
+        result = _finish(run, source, task, products, trial)
         result = replace(result, stamp_shape=stamp.pixels.box.shape, stamp_resizes=resizes,
                          decisions=(*describe(stamp, resizes), *result.decisions))
     except OutputError:
@@ -170,33 +179,28 @@ def measure_task(run: Run, source: StampSource, task: Task) -> Result:
         note = Note("bug", f"{type(bug).__name__}: {bug}\n{traceback.format_exc()}")
         result = Result(task, Status.ERROR, method, notes=(note,))
     if result.path is None:
-        _path_of(run, source, task).unlink(missing_ok=True)     # of an earlier run: out of date
+        products.drop(task, source.origin.data_rel)
     result = replace(result, elapsed_s=time.perf_counter() - began)
     logger.debug("TIC %d: %s with %s in %.3f s", task.starid, result.status.name, result.method,
                  result.elapsed_s)
     return result
 
 
-def _finish(run: Run, source: StampSource, task: Task, method: str, outcome: Outcome,
-            stamp: Stamp) -> Result:
+def _finish(run: Run, source: StampSource, task: Task, products: Products,
+            trial: Trial) -> Result:
+    method, outcome, stamp = trial.method, trial.outcome, trial.stamp
     if isinstance(outcome, Decline):
         note = Note("declined", f"{method} declined: {outcome.reason}")
         return Result(task, Status.ERROR, method, notes=(note,))
     numbers = metrics(outcome.lightcurve, stamp.pixels.cadences, outcome.aperture,
                       stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
     numbers = replace(numbers, variation=locate_variation(stamp, outcome.lightcurve))
-    path = _path_of(run, source, task)
     content = light_curve_file(run, source, method, outcome, stamp, numbers)
-    write_lightcurve(path, content, run.origin, run.gzip)
+    path = products.add(task, content)
     if run.plot:
-        save_figure(run.output, path, content, stamp.stars)
+        save_figure(run.output, content, stamp.stars)
     return Result(task, Status.WARNING if outcome.notes else Status.OK, method, numbers,
                   str(path), outcome.neighbours, outcome.notes, decisions=outcome.decisions)
-
-
-def _path_of(run: Run, source: StampSource, task: Task) -> Path:
-    return LightCurveName(task.starid, task.ccd, task.cadence_s, source.origin.data_rel,
-                          run.version).path(run.output, run.gzip)
 
 
 def light_curve_file(run: Run, source: StampSource, method: str, found: Measurement,
@@ -210,11 +214,16 @@ def light_curve_file(run: Run, source: StampSource, method: str, found: Measurem
                run.version, origin.time_accuracy_s, origin.time_observer,
                origin.timestamp_shift_s, origin.instrument),
         method, source.cadences(stamp.target), replace(found, aperture=bits),
-        cadence_flags(pixels.pixel_flags, found.flags) | source.frame_flags, stamp.drift,
-        pixels.box, pixels.sumimage, numbers,
-        {} if is_given(found) else asdict(run.method_settings[method]),
+        cadence_flags(pixels, found.flags) | source.frame_flags, stamp.drift, pixels.box,
+        pixels.sumimage, numbers,
+        {} if is_given(found) else _values(run.method_settings[method]),
         Provenance(f"tess-photometry {__version__}", __version__, run.fingerprint, origin.inputs,
                    origin.catalog, origin.procver, origin.ticver, run.date))
+
+
+def _values(settings: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass, not copied."""
+    return {each.name: getattr(settings, each.name) for each in fields(settings)}
 
 
 def choose(todo: Todo, select: Select, again: bool, at_random: bool,
@@ -258,36 +267,42 @@ def aperture_image(found: NDArray[np.int32], background_pixels: NDArray[np.bool_
     return found | np.where(background_pixels, int(ApertureFlag.BACKGROUND), 0) | outputs
 
 
-def cadence_flags(pixel_flags: NDArray[np.uint8],
+def cadence_flags(pixels: Pixels,
                   found: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
     """Return the light curve's QUALITY (T,).
 
     That is the method's own flags `found` (T,), and a background jump anywhere in the stamp.
     """
-    jump = (pixel_flags & int(PixelFlag.BACKGROUND_JUMP)).any(axis=(1, 2))
-    flags = np.where(jump, int(LightCurveFlag.BACKGROUND_JUMP), 0).astype(np.int32)
+    flags = np.zeros(len(pixels.pixel_flags), dtype=np.int32)
+    jump = int(PixelFlag.BACKGROUND_JUMP)
+    some = (slice(None) if pixels.flagged is None
+            else np.flatnonzero(pixels.flagged & jump))       # mostly none
+    flags[some] = np.where((pixels.pixel_flags[some] & jump).any(axis=(1, 2)),
+                           int(LightCurveFlag.BACKGROUND_JUMP), 0)
     return flags if found is None else flags | found
 
 
-Tile = list[Task]
-Draw = Callable[[Callable[[Tile], list[Result]], Iterable[Tile]],
-                Iterator[Answer[Tile, list[Result]]]]
-Watch = Callable[[Answer[Tile, list[Result]], list[Result]], None]
+Draw = Callable[[Callable[[Batch], list[Result]], "Dealer"],
+                Iterator[Answer[Batch, list[Result]]]]
+Watch = Callable[[Answer[Batch, list[Result]], list[Result]], None]
 
 
 def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progress = silent,
-               watch: Watch | None = None, stop: Callable[[], bool] = bool) -> Iterator[Result]:
+               watch: Watch | None = None, stop: Callable[[], bool] = bool,
+               workers: int = 1) -> Iterator[Result]:
     """Measure the pending targets and settle who keeps shared light.
 
     Parameters
     ----------
     draw
-        `workers.pull` bound to a crew: gives the tiles to workers and yields what became of
+        `workers.pull` bound to a crew: gives batches to workers and yields what became of
         each.
     watch
         Is told of every answer and what was saved of it.
     stop
-        Tells whether to draw no more tiles; what is under way is finished and saved.
+        Tells whether to draw no more batches; what is under way is finished and saved.
+    workers
+        How many there are.
 
     Yields
     ------
@@ -295,13 +310,14 @@ def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progr
         After it has been saved.
     """
     few = select.starids or select.priorities
+    collect(todo, run.output, left_over=True)
     while True:
-        tiles = todo.tiles(select)
-        touched = {(tile[0].ccd, tile[0].cadence_s) for tile in tiles}
+        regions = find_regions(todo, select, workers)
+        touched = {(region[0].ccd, region[0].cadence_s) for region in regions}
         store_prfs(run.prf, (ccd for ccd, _ in touched), run.input, run.output)
-        answers = draw(partial(measure_tile, run), _started(todo, run, tiles, stop))
+        answers = draw(partial(measure_batch, run), Dealer(todo, run, regions, stop))
         results = _saved(todo, run, answers, watch)
-        yield from progress(results, sum(map(len, tiles)), "stars")
+        yield from progress(results, sum(map(len, regions)), "stars")
         if stop():
             return
         if todo.count(select).get(None):
@@ -310,21 +326,45 @@ def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progr
                                          touched if few else None):
             path.unlink(missing_ok=True)
         if not todo.count(select).get(None):
-            return
+            break
+    collect(todo, run.output)
 
 
-def _started(todo: Todo, run: Run, tiles: Iterable[Tile],
-             stop: Callable[[], bool]) -> Iterator[Tile]:
-    for tile in tiles:
-        if stop():
-            logger.warning("asked to stop: finishing what is under way (%.0f s at most); "
-                           "asking again stops at once", run.settings.drain_s)
-            return
-        todo.start(tile, run.settings.deadline_s)
-        yield tile
+def find_regions(todo: Todo, select: Select, workers: int) -> list[list[Task]]:
+    """Return the pending rows by what one read serves: large pieces of the sky, if enough."""
+    regions = todo.tiles(select, REGION_TILES)
+    enough = workers == 1 or len(regions) >= REGIONS_PER_WORKER * workers
+    return regions if enough else todo.tiles(select)
 
 
-def _saved(todo: Todo, run: Run, answers: Iterable[Answer[Tile, list[Result]]],
+def work_of(task: Task) -> float:
+    """Return about how much work a star is, in pixels: those of its stamp, and the rest."""
+    return STAR_WORK_PX + stamp_area(task.tmag)
+
+
+class Dealer:
+    """Deals batches of rows, which are marked as being worked on."""
+
+    def __init__(self, todo: Todo, run: Run, regions: list[list[Task]],
+                 stop: Callable[[], bool]) -> None:
+        self._todo, self._run, self._stop = todo, run, stop
+        self._deck, self._stopped = Deck(regions, work_of), False
+
+    def draw(self, last: Batch | None) -> Batch | None:
+        """Return a batch for a worker that was given `last` before; None = no more."""
+        if self._stop():
+            if not self._stopped:
+                logger.warning("asked to stop: finishing what is under way (%.0f s at most); "
+                               "asking again stops at once", self._run.settings.drain_s)
+            self._stopped = True
+            return None
+        batch = self._deck.draw(last)
+        if batch is not None:
+            self._todo.start(batch, self._run.settings.deadline_s)
+        return batch
+
+
+def _saved(todo: Todo, run: Run, answers: Iterable[Answer[Batch, list[Result]]],
            watch: Watch | None) -> Iterator[Result]:
     for answer in answers:
         if answer.lost is None:
@@ -338,15 +378,15 @@ def _saved(todo: Todo, run: Run, answers: Iterable[Answer[Tile, list[Result]]],
         yield from results
 
 
-def _lost(todo: Todo, run: Run, tile: Tile, reason: str) -> list[Result]:
+def _lost(todo: Todo, run: Run, batch: Batch, reason: str) -> list[Result]:
     """Let others try what was lost with its worker, unless a star has killed too many."""
-    attempts = max(todo.attempts(task) for task in tile)
-    if len(tile) == 1 and attempts >= run.settings.lives:
-        return [_quarantined(tile[0], f"{attempts} workers were lost at this star: the last "
-                                      f"time {reason}")]
-    logger.warning("%d stars from TIC %d on were lost: %s; they are tried again", len(tile),
-                   tile[0].starid, reason)
-    todo.put_back(tile)
+    attempts, first = max(todo.attempts(task) for task in batch), batch.tasks[0]
+    if len(batch) == 1 and attempts >= run.settings.lives:
+        return [_quarantined(first, f"{attempts} workers were lost at this star: the last "
+                                    f"time {reason}")]
+    logger.warning("%d stars from TIC %d on were lost: %s; they are tried again", len(batch),
+                   first.starid, reason)
+    todo.put_back(batch)
     return []
 
 

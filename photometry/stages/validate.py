@@ -29,8 +29,9 @@ from photometry.core.ids import CcdId
 from photometry.core.pixels import OUTPUT_NAMES, SCIENCE_AREA, Box, output_of
 from photometry.core.stats import clipped_variance_factor
 from photometry.io import layout
+from photometry.io.bulk import find_lightcurves, read_stored
 from photometry.io.cube import Cube
-from photometry.io.lightcurve import StoredLightCurve, read_lightcurve
+from photometry.io.lightcurve import StoredLightCurve
 from photometry.io.requested import requested
 from photometry.io.truth import Truth, read_truth
 from photometry.metrics import noise_floor
@@ -78,7 +79,7 @@ def validate(folder: Path, output: Path) -> Validation:
     rows: list[Row] = []
     parts: list[Group] = []
     sky: list[SkyResult] = []
-    files = dict(layout.find_lightcurves(output))
+    files = dict(find_lightcurves(output))
     for ccd, starids in requested(layout.todo_path(folder)).items():
         path = layout.truth_path(folder, ccd)
         if not path.exists():
@@ -110,7 +111,7 @@ def _compare(truth: Truth, readout: Readout, cadenceno: NDArray[np.int64],
         here = near.slices(truth.box.offset)
         floor = float(np.sum(share**2 / variance[here]) ** -0.5)
         region = region_of(truth, star, share, light[here], changing)
-        stored = read_lightcurve(files[starid]) if starid in files else None
+        stored = read_stored(files[starid]) if starid in files else None
         if stored is not None and _ccd(stored) != truth.ccd:
             stored = None
         numbers = {} if stored is None else compare_star(

@@ -524,6 +524,13 @@ def test_tiles_group_what_one_read_serves(todo):
     assert found == [[1, 5], [2, 6], [3], [4, 7]]
 
 
+def test_neighboring_tiles_may_be_one_group(todo):
+    apart = [[task.priority for task in group] for group in todo.tiles(side=1)]
+    found = [[task.priority for task in group] for group in todo.tiles(side=32)]
+    assert len(found) < len(apart)
+    assert sorted(map(sum, found)) == sorted([1 + 4 + 5 + 7, 2 + 6, 3])
+
+
 def test_tiles_hold_pending_rows_only(todo):
     todo.start(todo.tasks(Select(starids=(11, 20))))
     found = [[task.priority for task in group] for group in todo.tiles()]

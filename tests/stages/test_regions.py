@@ -14,6 +14,7 @@ from photometry.io.catalog import Catalog
 from photometry.io.cube import Cube
 from photometry.metrics import default_box
 from photometry.scene.prf import CircularPrf
+from photometry.sky import background
 from photometry.stages import regions
 from photometry.stages.stamps import CubeStamps
 from tests.conftest import ROOT
@@ -55,26 +56,10 @@ def test_nothing_is_shared_when_nothing_fits():
     assert regions.shared_box([], 60) is None
 
 
-def test_the_batches_of_a_crowded_tile_want_the_same_pixels():
-    boxes = tile_boxes(np.random.default_rng(6), np.full(300, 12.0))
-    widened = {regions.widened(regions.shared_box(batch, 1300), CCD_BOX, 1300)
-               for batch in (boxes[:50], boxes[50:100], boxes)}
-    shared, = widened
-    assert all(shared.encloses(box) for box in boxes)
-    assert max(shared.shape) <= 64 + 2 * 10
-
-
-def test_a_single_star_wants_no_more_than_its_stamp():
+def test_a_few_stars_far_apart_are_read_alone():
     box = default_box(700.2, 1050.4, 12.0, CCD_BOX)
-    assert regions.widened(box, CCD_BOX, 1300) == box
-
-
-def test_widening_ends_at_the_data_and_at_the_bound(monkeypatch):
-    box = Box(650, 704, 1028, 1083)
-    limits = Box(0, 704, 0, 1083)
-    assert limits.encloses(regions.widened(box, limits, 1300))
-    monkeypatch.setattr(regions, "SHARED_BYTES", held_bytes(box, 1300))
-    assert regions.widened(box, CCD_BOX, 1300) == box
+    assert regions.shared_box([box], 1300) == box
+    assert regions.shared_box([box, box.grown(down=-150, up=150)], 1300) is None
 
 
 @pytest.mark.parametrize("frames", [60, 1300, FRAMES_200_S])
@@ -109,7 +94,7 @@ def test_blocks_of_frames_change_nothing(monkeypatch):
     box = Box(1100, 1150, 1180, 1213)
     cube, model = FakeCube(37, box), make_background(box, 37)
     whole = regions.read_pixels(cube, model, box)
-    monkeypatch.setattr(regions, "BLOCK_PIXELS", 5 * 50 * 33)
+    monkeypatch.setattr(background, "_BLOCK_VALUES", 5 * 50 * 33)
     parts = regions.read_pixels(cube, model, box)
     for name in ("flux", "background", "pixel_flags", "collected"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
@@ -127,7 +112,7 @@ def test_blocks_of_frames_change_nothing(monkeypatch):
 def test_reading_needs_little_more_memory_than_what_it_returns(monkeypatch):
     box, frames = Box(1100, 1150, 1180, 1213), 1000
     cube, model = FakeCube(frames, box), make_background(box, frames)
-    monkeypatch.setattr(regions, "BLOCK_PIXELS", 20 * 50 * 33)
+    monkeypatch.setattr(background, "_BLOCK_VALUES", 20 * 50 * 33)
     tracemalloc.start()
     kept = regions.read_pixels(cube, model, box)
     peak = tracemalloc.get_traced_memory()[1]
@@ -162,7 +147,7 @@ def count_reads(source, monkeypatch):
 
 def test_a_tile_is_read_once_and_only_when_wanted(source, monkeypatch):
     targets, boxes = some_stars(source, 12), count_reads(source, monkeypatch)
-    source.hold([target.starid for target in targets])
+    source.hold(tuple(target.starid for target in targets))
     assert boxes == []
     for target in targets:
         assert source.stamp(target, source.first_box(target)).pixels.box.contains(
@@ -170,24 +155,28 @@ def test_a_tile_is_read_once_and_only_when_wanted(source, monkeypatch):
     assert len(boxes) == 1
 
 
-def test_the_next_stars_of_a_tile_need_no_second_read(source, monkeypatch):
+def test_the_next_batch_of_the_same_stars_needs_no_second_read(source, monkeypatch):
     targets, boxes = some_stars(source, 12), count_reads(source, monkeypatch)
-    widest = max(targets, key=lambda target: target.column)
-    for group in (targets, [widest], targets[3:5]):
-        source.hold([target.starid for target in group])
-        for target in group:
+    together = tuple(target.starid for target in targets)
+    for batch in (targets[:5], targets[5:]):
+        source.hold(together)
+        for target in batch:
             source.stamp(target, source.first_box(target))
     assert len(boxes) == 1
+    source.hold(together[:7])
+    source.stamp(targets[0], source.first_box(targets[0]))
+    assert len(boxes) == 2
 
 
 def test_stars_too_large_to_be_shared_are_read_alone_with_the_same_values(source, monkeypatch):
     targets = some_stars(source, 12)
     alone = [source.stamp(target, source.first_box(target)) for target in targets]
     frames = len(source._cube.cadences)
+    monkeypatch.setattr(regions, "SPARSE", 100)
     faint = regions.shared_box([source.first_box(target) for target in targets[6:]], frames)
     monkeypatch.setattr(regions, "SHARED_BYTES", held_bytes(faint, frames))
     boxes = count_reads(source, monkeypatch)
-    source.hold([target.starid for target in targets])
+    source.hold(tuple(target.starid for target in targets))
     for target, expected in zip(targets, alone, strict=True):
         stamp = source.stamp(target, source.first_box(target))
         np.testing.assert_array_equal(stamp.pixels.flux, expected.pixels.flux)

@@ -1,0 +1,97 @@
+"""Where light curves go: into a FITS file each, or into parts of one file for each CCD."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Protocol
+
+from photometry.core.ids import Task
+from photometry.io import layout
+from photometry.io.bulk import Bulk, Member
+from photometry.io.bulk_merge import merge
+from photometry.io.bulk_parts import write_part
+from photometry.io.layout import BulkName, LightCurveName
+from photometry.io.lightcurve import LightCurveFile, write_lightcurve
+from photometry.io.todo import Todo
+
+
+class Products(Protocol):
+    """Takes the light curves of a batch."""
+
+    def add(self, task: Task, content: LightCurveFile) -> Path:
+        """Take one, and return where it is, once `finish` has been called."""
+
+    def drop(self, task: Task, data_rel: int) -> None:
+        """Remove what an earlier run wrote: there is none now."""
+
+    def finish(self) -> None:
+        """Write what is not written yet."""
+
+
+class FitsFiles:
+    """A file for each star, written at once."""
+
+    def __init__(self, output: Path, version: int, origin: str, gzip: bool) -> None:
+        self._output, self._version = output, version
+        self._origin, self._gzip = origin, gzip
+
+    def add(self, task: Task, content: LightCurveFile) -> Path:
+        """Write the file."""
+        path = self._path(task, content.source.data_rel)
+        write_lightcurve(path, content, self._origin, self._gzip)
+        return path
+
+    def drop(self, task: Task, data_rel: int) -> None:
+        """Remove the file."""
+        self._path(task, data_rel).unlink(missing_ok=True)
+
+    def _path(self, task: Task, data_rel: int) -> Path:
+        return LightCurveName(task.starid, task.ccd, task.cadence_s, data_rel,
+                              self._version).path(self._output, self._gzip)
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+class BulkParts:
+    """A part of the file of a CCD for each batch."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._members: dict[Path, list[Member]] = defaultdict(list)
+
+    def add(self, task: Task, content: LightCurveFile) -> Path:
+        """Keep it until the batch is complete."""
+        path = BulkName(task.ccd, task.cadence_s, content.source.data_rel,
+                        content.source.version).path(self._output)
+        self._members[path].append(Member(content, task.cbv_area))
+        return layout.member_path(path, task.starid)
+
+    def drop(self, task: Task, data_rel: int) -> None:
+        """Do nothing: `collect` leaves out what the to-do list does not have as measured."""
+
+    def finish(self) -> None:
+        """Write the parts."""
+        for path, members in self._members.items():
+            write_part(path, members)
+
+
+def collect(todo: Todo, output: Path, left_over: bool = False) -> None:
+    """Bring the files of many light curves up to date with the to-do list.
+
+    Parameters
+    ----------
+    left_over
+        Only put parts together that an earlier run left behind.
+    """
+    for ccd, cadence_s, path in layout.find_bulks(output):
+        parts = list(layout.parts_folder(path).glob("*.hdf5"))
+        if left_over and not parts:
+            continue
+        committed, dropped = todo.members(path.name, ccd, cadence_s)
+        if parts or dropped & _starids(path):
+            merge(path, parts, committed, dropped)
+
+
+def _starids(path: Path) -> set[int]:
+    with Bulk(path) as bulk:
+        return set(bulk.stars["starid"].tolist())
