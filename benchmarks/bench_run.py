@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,7 +27,12 @@ SIDE = 160                # pixels, of what is read to find the rate
 def main():
     args = parse()
     introduce()
-    data = args.data / "data"
+    with tempfile.TemporaryDirectory() as folder:
+        measure((args.data or Path(folder)) / "data", args)
+
+
+def measure(data, args):
+    """Print everything about one set of data, which is made where it is missing."""
     if not (data / "todo.fresh").exists():
         bench_methods.prepare(data, args)
     stars = bench_methods.count_targets(data)
@@ -45,8 +51,8 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("--data", type=Path, default=Path("bench_run.data"), metavar="DIR",
-                        help="where simulated data are, or are made and kept (bench_run.data)")
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="where simulated data are, or are made and kept (made, not kept)")
     parser.add_argument("--frames", type=int, default=1300)
     parser.add_argument("--size", default="400x368", metavar="COLUMNSxROWS")
     parser.add_argument("--stars", type=int, default=2050, help="simulated, Tmag 4 to 16")
