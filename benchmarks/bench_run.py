@@ -109,7 +109,8 @@ def physics(data):
         start = time.process_time()
         planes = cube.read(box)
         took = time.process_time() - start
-    print(f"reading alone: {sum(plane.nbytes for plane in planes) / took / 1e6:.0f} MB/s of pixels, "
+    size = sum(plane.nbytes for plane in planes)
+    print(f"reading alone: {size / took / 1e6:.0f} MB/s of pixels, "
           f"{1e9 * took / planes[0].size:.1f} ns per pixel and frame")
 
 
