@@ -61,7 +61,8 @@ def test_the_list_says_where_each_light_curve_is(bulk):
     output = bulk / "lightcurves"
     with Todo(bulk, readonly=True) as todo:
         count = todo.count()
-        kept = {path for path in todo.kept_files(output) if layout.split_member(path)[0].exists()}
+        kept = {path for places in todo.kept_files(output) for path in places
+                if layout.split_member(path)[0].exists()}
     assert len(kept) == count[Status.OK] + count.get(Status.WARNING, 0)
     assert all(read_stored(path).starid == int(path.name.partition("#")[2])
                for path in sorted(kept)[:2])
@@ -113,7 +114,7 @@ def test_parts_that_a_killed_run_left_are_used_if_they_were_committed(sector, ex
     assert list(parts.iterdir())
     assert not file_of(output).exists()
     with Todo(folder) as todo:          # one result that was written but not committed
-        lost = next(path for path in todo.kept_files(output))
+        lost = todo.kept_files(output)[0][0]
         todo.reset_all(cli.Select(starids=(int(lost.name.partition("#")[2]),)))
     run_photometry(folder, output, "--bulk")
     assert file_of(output).read_bytes() == expected

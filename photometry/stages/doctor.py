@@ -173,4 +173,4 @@ def orphans(todo: Todo, output: Path) -> list[Path]:
 def missing(todo: Todo, output: Path) -> list[Path]:
     """Return light curves that are results of the list and are nowhere, by one possible place."""
     return [places[0] for places in todo.kept_files(output)
-            if not any(path.exists() for path in places)]
+            if not any(layout.split_member(path)[0].exists() for path in places)]
