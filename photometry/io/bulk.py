@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from photometry.core.errors import InputError
 from photometry.core.ffi import Readout
 from photometry.core.ids import CcdId, Target
-from photometry.core.outcome import LightCurve, Measurement, Metrics, Note, WeightMap
+from photometry.core.outcome import LightCurve, Measurement, Metrics, Note, Variation, WeightMap
 from photometry.core.pixels import Box, science_column, science_row
 from photometry.core.time import Cadences
 from photometry.io import layout
@@ -58,7 +58,7 @@ COLUMNS = {"TIME": np.float64, "TIMECORR": np.float32, "FLUX_RAW": np.float64,
            "POS_CORR2": np.float64, "MOM_CENTR1_ERR": np.float64, "MOM_CENTR2_ERR": np.float64}
 IMAGES = {"sumimage": np.float64, "aperture": np.int32}
 EMPTY = ("FLUX_CORR", "FLUX_CORR_ERR")        # until a later program fills them
-METRICS = tuple(field.name for field in fields(Metrics))
+METRICS = tuple(field.name for field in fields(Metrics) if field.name != "variation")
 TARGET = tuple(field.name for field in fields(Target))
 BOX = tuple(field.name for field in fields(Box))
 INTEGERS = ("starid", "mask_size", "cbv_area", "source", "first_pixel", *BOX)
@@ -178,7 +178,9 @@ class Bulk:
                                 for name, value in details["extras"].items()},
                         weightmap=self._weightmap(facts["starid"])),
             values["QUALITY"], np.column_stack([values["POS_CORR2"], values["POS_CORR1"]]), box,
-            images["sumimage"], Metrics(**{name: facts[name] for name in METRICS}),
+            images["sumimage"], Metrics(
+                **{name: facts[name] for name in METRICS},
+                variation=details["variation"] and Variation(**details["variation"])),
             source["settings"], Provenance(**source["provenance"]))
 
     def _image(self, name: str, first: int, box: Box) -> NDArray:

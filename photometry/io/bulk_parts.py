@@ -136,8 +136,9 @@ def _source_json(source: Source, provenance: Provenance, settings: tuple) -> str
 
 
 def _details(content: LightCurveFile) -> str:
-    found = content.measurement
-    return json.dumps({"notes": [(note.code, note.message) for note in found.notes],
+    found, varies = content.measurement, content.metrics and content.metrics.variation
+    return json.dumps({"variation": varies and asdict(varies),
+                       "notes": [(note.code, note.message) for note in found.notes],
                        "fitted": found.lightcurve.row_err is not None,
                        "neighbours": found.neighbours, "extras": found.extras}, default=_plain)
 
