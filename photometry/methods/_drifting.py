@@ -12,8 +12,8 @@ from photometry.methods._scene import Scene
 def change_terms(stamp: Stamp, scene: Scene) -> NDArray[np.float64]:
     """Return what multiplies `change_coefficients` in each pixel (6, R, C), e-/s.
 
-    The target's PRF is expanded to second order in the motion and to first in the added
-    variance; of the other stars the slope of their summed light is enough.
+    The slopes are those of the mean image, which knows where the light really is; second order
+    and added variance are the target's, by its PRF.
     """
     box, target, h = stamp.pixels.box, stamp.target, STEP_PX
     steps = h * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1),
@@ -22,13 +22,12 @@ def change_terms(stamp: Stamp, scene: Scene) -> NDArray[np.float64]:
         box, target.row + steps[:, 0], target.column + steps[:, 1])
     mixed = (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * h * h)
     broad = stamp.prf(box, target.row, target.column, BLUR_PX)
-    terms = scene.target_flux * np.stack([
-        (up - down) / (2 * h), (right - left) / (2 * h), (up - 2 * here + down) / h**2,
-        (right - 2 * here + left) / h**2, mixed, broad - here])
-    for axis in (0, 1):
-        if box.shape[axis] > 1:
-            terms[axis] -= np.gradient(scene.others, axis=axis)
-    return terms
+    curves = scene.target_flux * np.stack([
+        (up - 2 * here + down) / h**2, (right - 2 * here + left) / h**2, mixed, broad - here])
+    image = np.where(np.isfinite(stamp.pixels.sumimage), stamp.pixels.sumimage, scene.light)
+    slopes = [np.gradient(image, axis=axis) if box.shape[axis] > 1 else np.zeros(box.shape)
+              for axis in (0, 1)]
+    return np.concatenate([np.negative(slopes), curves])
 
 
 def change_coefficients(stamp: Stamp) -> NDArray[np.float64]:
