@@ -134,10 +134,15 @@ def common_error(stamp: Stamp, pixels: FitPixels) -> float:
 
 def systematic_error(sources: Sources, model: Model, weights: NDArray,
                      settings: Tolerances) -> float:
-    """Return the constant error of the flux, e-/s, from positions, PRF and steady stars."""
+    """Return the constant error of the flux, e-/s, from positions, PRF and steady stars.
+
+    What the mean image has beyond the model counts as if all of it were flux gone astray.
+    """
     flux, near = model.flux, model.near
     moved = flux[near] * (model.slopes @ weights) * settings.position_error
     shaped = flux[near] * (model.images[near] @ np.abs(weights)) * settings.prf_error
     leaked = model.error[model.steady] * (model.images[model.steady] @ weights)
     split = sources.share[0] * (1 - sources.share[0]) * flux[0] * settings.catalog_error
-    return float(np.sqrt(np.sum(moved**2) + np.sum(shaped**2) + np.sum(leaked**2) + split**2))
+    astray = np.abs(weights) @ model.misfit
+    return float(np.sqrt(np.sum(moved**2) + np.sum(shaped**2) + np.sum(leaked**2) + split**2
+                         + astray**2))

@@ -4,7 +4,7 @@ from photometry.core.errors import OutputError
 from photometry.io.pages import write_page, write_picture
 
 VALUES = dict.fromkeys(("title", "about", "counts", "failure", "sample", "table", "noise", "stars",
-                        "places", "example"), "x")
+                        "places", "example", "images"), "x")
 
 
 def test_a_page_holds_its_values(tmp_path):

@@ -33,7 +33,8 @@ def write_cube(folder, ccd=CCD, box=BOX, cadence_s=1800, data_rel=2, sumimage=No
                           np.zeros(FRAMES, dtype=np.int32), np.full(FRAMES, 1425.6)),
         time_start=time - 0.01, time_stop=time + 0.01)
     frames = cube.Frames(tuple(f"frame{index}.fits" for index in range(FRAMES)),
-                         np.zeros(FRAMES, dtype=np.uint32), (WCS_TEXT,) * FRAMES, 1)
+                         np.zeros(FRAMES, dtype=np.uint32), np.zeros(FRAMES, dtype=np.int64),
+                         np.zeros(FRAMES, dtype=np.int64), (WCS_TEXT,) * FRAMES, 1)
     path = layout.cube_path(folder, ccd)
     with cube.creating(path, observation, frames, cube.Provenance("0.1", "", "", "")) as writer:
         writer.write_image("sumimage", np.ones(box.shape) if sumimage is None else sumimage)
