@@ -58,6 +58,7 @@ def parse():
     parser.add_argument("--stars", type=int, default=2050, help="simulated, Tmag 4 to 16")
     parser.add_argument("--methods", nargs="*", default=["aperture", "linpsf"], metavar="METHOD")
     parser.add_argument("--repeat", type=int, default=2, help="runs; the fastest counts (2)")
+    parser.set_defaults(faint_limit=16)
     return parser.parse_args()
 
 
