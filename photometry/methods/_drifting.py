@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from photometry.core.stamp import Stamp
 from photometry.methods._joint import Motion
-from photometry.methods._moving import BLUR_PX, STEP_PX
+from photometry.methods._moving import BLUR_PX
 from photometry.methods._scene import Scene
 
 
@@ -13,21 +13,19 @@ def change_terms(stamp: Stamp, scene: Scene) -> NDArray[np.float64]:
     """Return what multiplies `change_coefficients` in each pixel (6, R, C), e-/s.
 
     The slopes are those of the mean image, which knows where the light really is; second order
-    and added variance are the target's, by its PRF.
+    is the target's, by differences of its PRF between pixels; blur spreads light as diffusion
+    does. Summed over an aperture only its edge counts, where light is smooth.
     """
-    box, target, h = stamp.pixels.box, stamp.target, STEP_PX
-    steps = h * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1),
-                          (1, 1), (1, -1), (-1, 1), (-1, -1)])
-    here, up, down, right, left, *corners = stamp.prf(
-        box, target.row + steps[:, 0], target.column + steps[:, 1])
-    mixed = (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * h * h)
-    broad = stamp.prf(box, target.row, target.column, BLUR_PX)
-    curves = scene.target_flux * np.stack([
-        (up - 2 * here + down) / h**2, (right - 2 * here + left) / h**2, mixed, broad - here])
     image = np.where(np.isfinite(stamp.pixels.sumimage), stamp.pixels.sumimage, scene.light)
-    slopes = [np.gradient(image, axis=axis) if box.shape[axis] > 1 else np.zeros(box.shape)
+    slopes = [np.gradient(image, axis=axis) if image.shape[axis] > 1 else np.zeros(image.shape)
               for axis in (0, 1)]
-    return np.concatenate([np.negative(slopes), curves])
+    light = np.pad(scene.target_flux * scene.share, 1, mode="edge")
+    here = light[1:-1, 1:-1]
+    rows = light[2:, 1:-1] - 2 * here + light[:-2, 1:-1]
+    columns = light[1:-1, 2:] - 2 * here + light[1:-1, :-2]
+    mixed = (light[2:, 2:] - light[2:, :-2] - light[:-2, 2:] + light[:-2, :-2]) / 4
+    blur = 0.5 * BLUR_PX**2 * (rows + columns)
+    return np.stack([*np.negative(slopes), rows, columns, mixed, blur])
 
 
 def change_coefficients(stamp: Stamp) -> NDArray[np.float64]:
