@@ -22,6 +22,7 @@ NO_CADENCES = "no good cadences"
 NO_PIXELS = "no valid pixels at the target"
 SATURATED = "target saturated"
 NO_ERRORS = "no_errors"
+ALIKE = 9                         # pixels that a wrong PRF makes err together
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
 
 
@@ -136,13 +137,14 @@ def systematic_error(sources: Sources, model: Model, weights: NDArray,
                      settings: Tolerances) -> float:
     """Return the constant error of the flux, e-/s, from positions, PRF and steady stars.
 
-    What the mean image has beyond the model counts as if all of it were flux gone astray.
+    What the mean image has beyond the model may be flux gone astray: neighboring pixels leave
+    over alike, so that it adds up as `ALIKE` pixels together.
     """
     flux, near = model.flux, model.near
     moved = flux[near] * (model.slopes @ weights) * settings.position_error
     shaped = flux[near] * (model.images[near] @ np.abs(weights)) * settings.prf_error
     leaked = model.error[model.steady] * (model.images[model.steady] @ weights)
     split = sources.share[0] * (1 - sources.share[0]) * flux[0] * settings.catalog_error
-    astray = np.abs(weights) @ model.misfit
+    astray = np.sqrt(ALIKE) * np.linalg.norm(weights * model.misfit)
     return float(np.sqrt(np.sum(moved**2) + np.sum(shaped**2) + np.sum(leaked**2) + split**2
                          + astray**2))

@@ -10,9 +10,9 @@ A star's own scatter plays no part: what varies is not worse measured for it.
    reason, or whose aperture loses more than `edge_share` of the expected flux at the edge of
    the data, is left to halo photometry.
 4. A joint fit of all stars is tried too where more than `crowded` of the light in the aperture is
-   other stars', and where an ideal fit promises less than `promise` of the aperture's noise. The
-   one with the smaller predicted error is kept; the fit anyway if the aperture holds the place
-   of a brighter star.
+   other stars', and where the noise of an ideal fit is below `promise` of the aperture's predicted
+   error. The one with the smaller predicted error is kept; the fit anyway if the aperture holds
+   the place of a brighter star.
 
 The predicted error is e sqrt(1 + (s / `flux_tolerance`)^2): e the rms quoted error over the star's
 own flux, without the worst cadences; s the relative error of the mean flux that the method itself
@@ -49,7 +49,7 @@ class Settings:
     halo_tmag: float = 6.0            # stars this bright or brighter may be left to halo
     edge_share: float = 0.01          # of the expected flux, lost where the data end
     crowded: float = 0.1              # share of other stars' light in an aperture
-    promise: float = 0.9              # of the aperture's noise, promised by a fit
+    promise: float = 0.9              # of the aperture's predicted error, for a fit to be tried
     flux_tolerance: float = 0.01      # relative error of the mean flux as bad as the noise
     magnitude_error: float = 0.5      # of the catalog
 
@@ -137,9 +137,9 @@ def edge_share(stamp: Stamp, found: Measurement, limits: Box) -> float:
 
 def fit_pays(trial: Trial, found: Measurement, rules: Settings) -> bool:
     """Tell whether a joint fit may do better than an aperture."""
-    noise, own = _noise(trial, found), _own_flux(trial, found)
+    promised = found.fit_error / _own_flux(trial, found)
     return (found.contamination > rules.crowded or holds_brighter(trial, found)
-            or found.fit_error < rules.promise * noise * own)
+            or promised < rules.promise * predicted_error(trial, rules))
 
 
 def holds_brighter(trial: Trial, found: Measurement) -> bool:
