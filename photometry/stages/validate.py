@@ -241,7 +241,7 @@ def _amplitude(found: NDArray, true: NDArray, error: NDArray) -> dict[str, float
     shape = true / true.mean() - 1
     weight = (found.mean() / error) ** 2
     power = float(np.sum(weight * shape**2))
-    if power == 0:
+    if power < 1:          # nothing varies that could be seen
         return {}
     variation = found / found.mean() - 1
     return {"amplitude": float(np.sum(weight * shape * variation)) / power,
