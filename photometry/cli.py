@@ -12,7 +12,7 @@ from typing import Any
 
 from photometry import __version__, methods
 from photometry.cli_care import doctor, merge_todo
-from photometry.cli_plot import plot
+from photometry.cli_results import plot, report, validate
 from photometry.console import (
     DONE,
     INTERRUPTED,
@@ -431,54 +431,6 @@ def _simulate(args: argparse.Namespace) -> int:
                                     if given.get(field.name) is not None})
     stage.simulate(args.out, settings, progress_for(args))
     say(f"simulated sector: {args.out}")
-    return DONE
-
-
-def report(argv: Sequence[str] | None = None) -> int:
-    """Write a one-page summary of a run."""
-    parser = new_parser("tessphot report", "Write a one-page summary of a run, with figures of "
-                        "some stars.", "tessphot report data --starid 182092046")
-    add_folders(parser)
-    parser.add_argument("--output", type=Path, metavar="DIR",
-                        help="folder of the light curves (default: as run_tessphot.py)")
-    parser.add_argument("--starid", type=int, action="append", default=[], metavar="TIC",
-                        help="show this star; may be repeated (default: variable ones)")
-    return command(parser, _report, argv)
-
-
-def _report(args: argparse.Namespace) -> int:
-    from photometry.stages import report as stage
-    folder = input_folder(args, None)
-    summary = stage.summarize(folder, output_folder(args, folder, shipped=False), args.starid,
-                              settings_of(args, "report")["report"])
-    say(*summary.lines)
-    return DONE
-
-
-def validate(argv: Sequence[str] | None = None) -> int:
-    """Compare results with a simulation's truth."""
-    parser = new_parser("tessphot validate", "Compare light curves and backgrounds made from "
-                        "simulated images with the truth: scatter over the noise floors, error "
-                        "of the mean flux, width of (flux - truth) / error.",
-                        "tessphot validate data --save table.json")
-    add_folders(parser)
-    parser.add_argument("--output", type=Path, metavar="DIR",
-                        help="folder of the light curves (default: as run_tessphot.py)")
-    parser.add_argument("--save", type=Path, metavar="FILE",
-                        help="also write the numbers: bins, stars and background to a .json, "
-                             "or the bins to a .csv")
-    return command(parser, _validate, argv)
-
-
-def _validate(args: argparse.Namespace) -> int:
-    from photometry.io.tables import write_tables
-    from photometry.stages import truth_tables
-    from photometry.stages import validate as stage
-    folder = input_folder(args, None)
-    found = stage.validate(folder, output_folder(args, folder, shipped=False))
-    say(*truth_tables.lines(found))
-    if args.save is not None:
-        write_tables(args.save, truth_tables.as_tables(found))
     return DONE
 
 
