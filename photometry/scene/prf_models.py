@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, spline_filter
 
 from photometry.core.pixels import Box
+from photometry.scene.prf_loops import add_samples
 from photometry.scene.prf_wings import Wings
 
 SLOPE = 3.5
@@ -98,14 +99,10 @@ class SampledPrf:
     def _render(self, box: Box, row: NDArray, column: NDArray, broadening: float,
                 winged: bool = True) -> NDArray[np.float64]:
         spline, wings = self._spline_at(box, broadening)
-        size = len(spline)
         from_row, from_column = box.rows - row[:, None], box.columns - column[:, None]
-        places, values = _nearby(from_row, size, self.samples_per_pixel)
-        half = sum(value[:, :, None] * spline[place] for place, value in zip(
-            places, values, strict=True))
-        in_columns = _weights(from_column, size, self.samples_per_pixel)
-        image = half @ in_columns.transpose(0, 2, 1)
-        return image + wings(from_row, from_column) if winged else image
+        image = wings(from_row, from_column) if winged else np.zeros((len(row), *box.shape))
+        add_samples(image, spline, self.samples_per_pixel, from_row[:, 0], from_column[:, 0])
+        return image
 
     def _spline_at(self, box: Box,
                    broadening: float) -> tuple[NDArray[np.float64], "Wings | PowerLaw"]:
@@ -163,29 +160,3 @@ def _matched(model: NDArray, at: NDArray) -> "PowerLaw":
 def _offsets(size: int, samples_per_pixel: int) -> NDArray[np.float64]:
     """Return where samples lie, pixels from the star."""
     return (np.arange(size) - size // 2) / samples_per_pixel
-
-
-def _nearby(offset: NDArray, size: int,
-            samples_per_pixel: int) -> tuple[list[NDArray[np.int_]], list[NDArray[np.float64]]]:
-    """Return four samples around each offset (N, P), pixels, and cubic B-spline weights.
-
-    Weights of samples that do not exist are zero.
-    """
-    place = offset * samples_per_pixel + size // 2
-    base = np.floor(place).astype(int)
-    u = place - base
-    values = ((1 - u) ** 3 / 6, (3 * u**3 - 6 * u**2 + 4) / 6,
-              (-3 * u**3 + 3 * u**2 + 3 * u + 1) / 6, u**3 / 6)
-    places = [base + step for step in range(-1, 3)]
-    return ([np.clip(index, 0, size - 1) for index in places],
-            [np.where((index >= 0) & (index < size), value, 0.0)
-             for index, value in zip(places, values, strict=True)])
-
-
-def _weights(offset: NDArray, size: int, samples_per_pixel: int) -> NDArray[np.float64]:
-    """Return the cubic B-spline weights (N, P, S) of samples at offsets (N, P), pixels."""
-    weights = np.zeros((*offset.shape, size))
-    stars, pixels = np.indices(offset.shape)
-    for index, value in zip(*_nearby(offset, size, samples_per_pixel), strict=True):
-        weights[stars, pixels, index] += value
-    return weights

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from photometry.core.pixels import Box
+from photometry.scene.prf_loops import add_gaussians
 
 SIGMAS_PX = (3.0, 4.5, 7.0, 10.0, 15.0, 22.0)
 # The usual wings, near the power law r^-3.5 of `prf_models`: 2.3 % lie beyond 13 x 13 pixels.
@@ -39,10 +40,11 @@ class Wings:
 
     def __call__(self, from_row: NDArray, from_column: NDArray) -> NDArray[np.float64]:
         """Return the light (..., R, C) at distances (..., R) and (..., C) from the star."""
-        in_rows, in_columns = (np.exp(-0.5 * (away[..., None, :] / self.sigmas[:, None]) ** 2)
-                               for away in (from_row, from_column))
-        density = self.shares / (2 * np.pi * self.sigmas**2)
-        return np.swapaxes(in_rows * density[:, None], -1, -2) @ in_columns
+        shape = (*from_row.shape, from_column.shape[-1])
+        image = np.zeros(shape)
+        add_gaussians(image.reshape(-1, *shape[-2:]), self.shares, self.sigmas,
+                      from_row.reshape(-1, shape[-2]), from_column.reshape(-1, shape[-1]))
+        return image
 
     def at(self, distance: NDArray) -> NDArray[np.float64]:
         """Return the light at distances from the star."""
