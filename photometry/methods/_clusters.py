@@ -4,13 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from photometry.core.stats import MAD_TO_SIGMA
+from photometry.methods import _flood
 
-EIGHT = np.ones((3, 3), dtype=bool)
 MODE_SAMPLE = 9                   # values left when the search for the mode stops
 # How far from its catalog position the peak of a star may be, pixels; bleeding moves peaks.
 PEAK_DISTANCE_PX = 2.0 * np.sqrt(2.0)
@@ -38,12 +35,7 @@ def find_level(values: NDArray, kappa: float) -> Level:
 
 def half_sample_mode(values: NDArray) -> float:
     """Return the mode: the mean of the densest values, by halving (Bickel & Fruehwirth 2006)."""
-    values = np.sort(values)
-    while len(values) > MODE_SAMPLE:
-        half = (len(values) + 1) // 2
-        start = int(np.argmin(values[half - 1:] - values[:len(values) - half + 1]))
-        values = values[start:start + half]
-    return float(values.mean())
+    return float(_flood.half_sample_mode(values, MODE_SAMPLE))
 
 
 def find_clusters(image: NDArray, cut: float, minimum: int) -> NDArray[np.int32]:
@@ -52,17 +44,12 @@ def find_clusters(image: NDArray, cut: float, minimum: int) -> NDArray[np.int32]
     A pixel counts only with at least `minimum` bright ones in the 3 x 3 around it, itself
     included, which keeps noise from joining into long threads. NaN is never bright.
     """
-    bright = image > cut
-    crowd = ndimage.uniform_filter(bright.astype(np.float32), 3, mode="constant") * 9
-    labels, _ = ndimage.label(bright & (crowd > minimum - 0.5), structure=EIGHT)
-    return labels
+    return _flood.crowded(image, cut, minimum)
 
 
 def find_peaks(image: NDArray, labels: NDArray, blur: float) -> tuple[NDArray, NDArray]:
     """Return row and column indices of the local maxima inside clusters."""
-    smooth = np.where(labels > 0, np.nan_to_num(image), 0.0)
-    smooth = ndimage.gaussian_filter(smooth, blur, mode="constant")
-    return np.nonzero((ndimage.maximum_filter(smooth, size=3) == smooth) & (labels > 0))
+    return _flood.peaks(image, labels > 0, blur)
 
 
 def assign_peaks(peaks: tuple[NDArray, NDArray], heights: NDArray, row: NDArray, column: NDArray,
@@ -77,13 +64,8 @@ def assign_peaks(peaks: tuple[NDArray, NDArray], heights: NDArray, row: NDArray,
         Position of the stars on the same grid, their expected peak light, and whether the
         peak may lie far away.
     """
-    if not len(heights) or not len(row):
-        return np.full(len(row), -1)
-    distance = np.hypot(peaks[0] - row[:, None], peaks[1] - column[:, None])
-    nearest = np.argmin(distance, axis=1)
     reach = np.where(is_bright, PEAK_DISTANCE_BRIGHT_PX, PEAK_DISTANCE_PX)
-    near = distance[np.arange(len(row)), nearest] <= reach
-    return np.where(near & (light >= PEAK_SHARE * heights[nearest]), nearest, -1)
+    return _flood.nearest_peaks(*peaks, heights, row, column, light, reach, PEAK_SHARE)
 
 
 def one_per_patch(seeds: NDArray, peaks: tuple[NDArray, NDArray], heights: NDArray,
@@ -105,36 +87,7 @@ def watershed(image: NDArray, labels: NDArray,
     2009) when the link of two pixels ranks by its lower one, ties by its higher one. A cluster
     without a seed stays whole.
     """
-    inside = labels > 0
-    node = np.cumsum(inside).reshape(inside.shape) - 1
-    size = int(inside.sum())
-    low, high, first, second = _links(image, labels, node)
-    rank = np.empty(len(low))
-    rank[np.lexsort((-high, -low))] = np.arange(1, len(low) + 1)
-    rooted = node[seeds]
-    weight = np.concatenate([rank, np.full(len(rooted), 0.5)])
-    first = np.concatenate([first, np.full(len(rooted), size)])
-    second = np.concatenate([second, rooted])
-    graph = coo_array((weight, (first, second)), shape=(size + 1, size + 1)).tocsr()
-    forest = minimum_spanning_tree(graph)[:size, :size]
-    _, component = connected_components(forest, directed=False)
-    result = np.zeros(labels.shape, dtype=np.int32)
-    result[inside] = component + 1
-    return result
-
-
-def _links(image: NDArray, labels: NDArray, node: NDArray) -> tuple[NDArray, ...]:
-    """Return lower value, higher value and both nodes of all neighbouring pixels of a cluster."""
-    parts = []
-    everything, ahead, behind = slice(None), slice(1, None), slice(None, -1)
-    for here, there in (((behind, everything), (ahead, everything)),
-                        ((everything, behind), (everything, ahead)),
-                        ((behind, behind), (ahead, ahead)),
-                        ((behind, ahead), (ahead, behind))):
-        linked = (labels[here] == labels[there]) & (labels[here] > 0)
-        a, b = image[here][linked], image[there][linked]
-        parts.append((np.minimum(a, b), np.maximum(a, b), node[here][linked], node[there][linked]))
-    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+    return _flood.basins(image, labels.astype(np.int32), *seeds)
 
 
 def fill_holes(mask: NDArray[np.bool_], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -147,9 +100,4 @@ def fill_holes(mask: NDArray[np.bool_], usable: NDArray[np.bool_]) -> NDArray[np
 
 def connected_to(mask: NDArray[np.bool_], row: float, column: float) -> NDArray[np.bool_]:
     """Return the connected part of the mask that comes nearest to a position."""
-    labels, count = ndimage.label(mask, structure=EIGHT)
-    if count < 2:
-        return mask
-    rows, columns = np.nonzero(mask)
-    nearest = np.argmin(np.hypot(rows - row, columns - column))
-    return labels == labels[rows[nearest], columns[nearest]]
+    return _flood.part_nearest(mask, row, column)
