@@ -10,15 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from photometry.core.flags import ApertureFlag, is_good
 from photometry.core.outcome import LightCurve, Metrics
 from photometry.core.pixels import Box, ccd_column, ccd_row
-from photometry.core.stats import mad_sigma
 from photometry.core.time import Cadences
+from photometry.scatters import all_scatters, median
 
-HOURS_PER_DAY = 24.0
 # Pixels of the first stamp at Tmag 0, 1 ... 9 and fainter: charge bleeds along columns.
 STAMP_ROWS = (833, 365, 163, 79, 41, 27, 21, 17, 17, 15)
 STAMP_COLUMNS = (159, 103, 69, 49, 37, 27, 21, 17, 17, 15)
-TREND_ORDER = 3
-CDPP_HOURS, CDPP_TREND_DAYS, CDPP_GAP_DAYS = 2.0, 2.0, 0.3
 
 
 def default_box(row: float, column: float, tmag: float, within: Box) -> Box:
@@ -54,27 +51,21 @@ def metrics(lightcurve: LightCurve, cadences: Cadences, aperture: NDArray[np.int
     `rms_hour` is the robust scatter of 1-hour means of rel; `ptp` the median of
     abs(diff(rel)); `variability` the standard deviation of rel about a weighted cubic in time
     over the median relative error; `edge_flux` the mean image summed over the pixels of the
-    aperture on the border of the stamp; `cdpp` as in `cdpp`. NaN = too few values.
+    aperture on the border of the stamp; `cdpp` as in `photometry.scatters`. NaN = too few values.
     """
     used = is_good(cadences.quality) & np.isfinite(lightcurve.flux)
     flux, error = lightcurve.flux[used], lightcurve.flux_err[used]
-    time = cadences.time[used]
-    mean = _median(flux)
+    mean = median(flux)
     scale = mean if mean != 0 else np.nan
-    relative, relative_error = flux / scale - 1.0, error / abs(scale)
-    mask = (aperture & ApertureFlag.PHOTOMETRY) > 0
+    variance, rms_hour, ptp, variability, cdpp = all_scatters(
+        cadences.time[used], flux / scale - 1.0, error / abs(scale))
+    mask = (aperture & int(ApertureFlag.PHOTOMETRY)) > 0
     return Metrics(
-        mean_flux=mean,
-        variance=float(np.var(relative, ddof=1)) if len(relative) > 1 else float("nan"),
-        rms_hour=_scatter(hourly_means(time, relative)),
-        ptp=_median(np.abs(np.diff(relative))),
-        variability=_variability(time, relative, relative_error),
-        pos_row=float(ccd_row(_median(lightcurve.row[used]))),
-        pos_column=float(ccd_column(_median(lightcurve.column[used]))),
-        contamination=contamination,
-        mask_size=int(mask.sum()),
-        edge_flux=edge_flux(mask, sumimage),
-        cdpp=cdpp(time, relative))
+        mean_flux=mean, variance=variance, rms_hour=rms_hour, ptp=ptp, variability=variability,
+        pos_row=float(ccd_row(median(lightcurve.row[used]))),
+        pos_column=float(ccd_column(median(lightcurve.column[used]))),
+        contamination=contamination, mask_size=int(mask.sum()),
+        edge_flux=edge_flux(mask, sumimage), cdpp=cdpp)
 
 
 def edge_flux(mask: NDArray[np.bool_], sumimage: NDArray[np.float64]) -> float:
@@ -82,45 +73,6 @@ def edge_flux(mask: NDArray[np.bool_], sumimage: NDArray[np.float64]) -> float:
     border = np.ones(mask.shape, dtype=bool)
     border[1:-1, 1:-1] = False
     return float(np.nansum(sumimage[mask & border]))
-
-
-def hourly_means(time: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the means of values in bins of one hour from the first time; time in days."""
-    if not len(time):
-        return np.empty(0)
-    hour = np.floor((time - time[0]) * HOURS_PER_DAY + 1e-6).astype(int)
-    count = np.bincount(hour)
-    return np.bincount(hour, weights=values)[count > 0] / count[count > 0]
-
-
-def cdpp(time: NDArray[np.float64], relative: NDArray[np.float64],
-         hours: float = CDPP_HOURS) -> float:
-    """Return the noise that a transit of some hours meets, in the manner of the mission's CDPP.
-
-    It is the robust scatter of means of n = hours / spacing consecutive values about the mean of
-    N = 2 days / spacing values around them: for white noise of sigma, sigma sqrt(1/n - 1/N).
-    No mean reaches across a gap of more than 0.3 days. NaN = too few values.
-    """
-    spacing = _median(np.diff(time))
-    if not spacing > 0:
-        return float("nan")
-    n = max(1, round(hours / HOURS_PER_DAY / spacing))
-    half = max(round((CDPP_TREND_DAYS / spacing - n) / 2), 1)
-    cuts = np.flatnonzero(np.diff(time) > CDPP_GAP_DAYS) + 1
-    parts = [_short_minus_long(part, n, half) for part in np.split(relative, cuts)]
-    return _scatter(np.concatenate(parts))
-
-
-def _short_minus_long(values: NDArray, n: int, half: int) -> NDArray[np.float64]:
-    """Return means of `n` values less those of up to `n + 2 half` about them, evenly."""
-    if len(values) <= n + 1:
-        return np.empty(0)
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    first = np.arange(len(values) - n + 1)
-    reach = np.minimum(half, np.minimum(first, first[::-1]))      # less near the ends
-    first, reach = (part[reach >= min(half, reach.max()) / 2] for part in (first, reach))
-    start, stop = first - reach, first + n + reach
-    return (total[first + n] - total[first]) / n - (total[stop] - total[start]) / (stop - start)
 
 
 def noise_floor(flux: ArrayLike, background: ArrayLike, n_pixels: ArrayLike,
@@ -147,25 +99,3 @@ def noise_floor(flux: ArrayLike, background: ArrayLike, n_pixels: ArrayLike,
     light = np.maximum(flux, 0.0) + np.maximum(background, 0.0)
     reading = np.asarray(n_pixels) * n_readout * read_noise**2 / exposure
     return np.sqrt(factor * (light + reading) / exposure)
-
-
-def _median(values: NDArray) -> float:
-    values = values[np.isfinite(values)]
-    return float(np.median(values)) if len(values) else float("nan")
-
-
-def _scatter(values: NDArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(mad_sigma(known)) if len(known) > 1 else float("nan")
-
-
-def _variability(time: NDArray, relative: NDArray, error: NDArray) -> float:
-    """Return the scatter about a cubic trend over the median error, NaN for few values."""
-    known = np.isfinite(relative) & np.isfinite(error) & (error > 0)
-    time, relative, error = time[known], relative[known], error[known]
-    if len(time) <= TREND_ORDER + 1:
-        return float("nan")
-    phase = 2.0 * (time - time[0]) / (time[-1] - time[0]) - 1.0
-    basis = np.vander(phase, TREND_ORDER + 1)
-    trend = basis @ np.linalg.lstsq(basis / error[:, None], relative / error, rcond=None)[0]
-    return float(np.std(relative - trend) / np.median(error))

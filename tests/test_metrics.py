@@ -7,7 +7,7 @@ from photometry.core.flags import ApertureFlag, CadenceFlag
 from photometry.core.outcome import LightCurve
 from photometry.core.pixels import SCIENCE_AREA, Box
 from photometry.core.stats import clipped_variance_factor
-from photometry.metrics import cdpp, default_box, edge_flux, hourly_means, metrics, noise_floor
+from photometry.metrics import default_box, edge_flux, metrics, noise_floor
 from tests.factories import make_cadences, make_stamp
 
 BOX = Box(700, 705, 900, 907)
@@ -39,24 +39,6 @@ def test_white_noise_has_its_own_scatter():
     assert found.rms_hour == pytest.approx(sigma / np.sqrt(2), rel=0.1)
     assert found.ptp == pytest.approx(sigma * np.sqrt(2) * 0.6745, rel=0.1)
     assert found.variability == pytest.approx(1, rel=0.05)
-
-
-@pytest.mark.parametrize(("cadence_s", "n", "whole"), [(1800, 4, 96), (600, 12, 288)])
-def test_cdpp_of_white_noise(cadence_s, n, whole):
-    time = make_cadences(20000, cadence_s).time
-    relative = np.random.default_rng(3).normal(0, 1e-3, len(time))
-    assert cdpp(time, relative) == pytest.approx(1e-3 * np.sqrt(1 / n - 1 / whole), rel=0.03)
-
-
-def test_cdpp_knows_no_trend_and_reaches_across_no_gap():
-    time = make_cadences(600).time + np.where(np.arange(600) < 300, 0, 1.0)
-    noise = np.random.default_rng(2).normal(0, 1e-4, 600)
-    step = np.where(np.arange(600) < 300, 0, 0.1)
-    line = 1e-3 * (time - time[0])
-    assert cdpp(time, noise + step + line) == pytest.approx(cdpp(time, noise), rel=0.3)
-    assert cdpp(time, step) < 1e-12
-    for few in (0, 1, 3):
-        assert np.isnan(cdpp(time[:few], noise[:few]))
 
 
 def test_cubic_trend_is_no_variability():
@@ -102,12 +84,6 @@ def test_missing_errors_leave_other_numbers():
     found = numbers(np.full(9, 5.0), err=np.nan)
     assert np.isnan(found.variability)
     assert found.mean_flux == 5
-
-
-def test_hourly_means_join_two_half_hours():
-    time = np.arange(6) / 48.0
-    means = hourly_means(time, np.array([1.0, 3, 5, 7, 9, 11]))
-    np.testing.assert_allclose(means, [2, 6, 10])
 
 
 @pytest.mark.parametrize(("tmag", "shape"), [

@@ -26,7 +26,7 @@ _RINGS_PX = (4.5, 6.5)            # distances at which the wings are matched to 
 _TAPER_PX = 1.5                   # width of the border in which the model yields to the wings
 _TILE_PX = 64                     # boxes up to this size have one model
 CELL_PX = 16                      # over which a model serves
-_KEPT_MODELS = 64                 # splines in memory: of the cells of a tile, sharp and blurred
+_KEPT_MODELS = 256                # splines in memory: of the cells of a region, sharp and blurred
 
 
 @dataclass(frozen=True, slots=True)

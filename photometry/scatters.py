@@ -1,0 +1,133 @@
+"""Scatters of a series in time, in loops: what `photometry.metrics` says of a light curve."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photometry.compiled import compiled
+from photometry.core.stats import MAD_TO_SIGMA
+
+HOURS_PER_DAY = 24.0
+CDPP_HOURS, CDPP_TREND_DAYS, CDPP_GAP_DAYS = 2.0, 2.0, 0.3
+TREND_TERMS = 4                   # of a cubic
+
+
+@compiled
+def median(values: NDArray) -> float:
+    """Return the median of the finite values, NaN for none."""
+    known = values[np.isfinite(values)]
+    return np.median(known) if len(known) > 0 else np.nan
+
+
+@compiled
+def scatter(values: NDArray) -> float:
+    """Return 1 sigma from the median absolute deviation, NaN for fewer than two values."""
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return np.nan
+    return MAD_TO_SIGMA * np.median(np.abs(known - np.median(known)))
+
+
+@compiled
+def hourly_means(time: NDArray, values: NDArray) -> NDArray[np.float64]:
+    """Return the means of values in bins of one hour from the first time; time in days."""
+    means = np.empty(len(time))
+    found, count, total, hour = 0, 0, 0.0, 0.0
+    for place in range(len(time)):
+        now = np.floor((time[place] - time[0]) * HOURS_PER_DAY + 1e-6)
+        if count > 0 and now != hour:
+            means[found] = total / count
+            found, count, total = found + 1, 0, 0.0
+        hour, count, total = now, count + 1, total + values[place]
+    if count > 0:
+        means[found] = total / count
+        found += 1
+    return means[:found].copy()
+
+
+@compiled
+def _short_minus_long(values: NDArray, n: int, half: int, found: NDArray) -> int:
+    """Put in means of `n` values less those of up to `n + 2 half` about them, evenly.
+
+    Return how many there are.
+    """
+    last = len(values) - n
+    if last < 2:
+        return 0
+    total = np.zeros(len(values) + 1)
+    for place in range(len(values)):
+        total[place + 1] = total[place] + values[place]
+    count = 0
+    for first in range(last + 1):
+        reach = min(half, first, last - first)      # less near the ends
+        if 2 * reach >= min(half, last // 2):
+            start, stop = first - reach, first + n + reach
+            found[count] = ((total[first + n] - total[first]) / n
+                            - (total[stop] - total[start]) / (stop - start))
+            count += 1
+    return count
+
+
+@compiled
+def cdpp(time: NDArray, relative: NDArray, hours: float = CDPP_HOURS) -> float:
+    """Return the noise that a transit of some hours meets, in the manner of the mission's CDPP.
+
+    It is the robust scatter of means of n = hours / spacing consecutive values about the mean of
+    N = 2 days / spacing values around them: for white noise of sigma, sigma sqrt(1/n - 1/N).
+    No mean reaches across a gap of more than 0.3 days. NaN = too few values.
+    """
+    spacing = median(np.diff(time)) if len(time) > 1 else np.nan
+    if not spacing > 0:
+        return np.nan
+    n = max(1, int(np.rint(hours / HOURS_PER_DAY / spacing)))
+    half = max(int(np.rint((CDPP_TREND_DAYS / spacing - n) / 2)), 1)
+    found, count, first = np.empty(len(time)), 0, 0
+    for place in range(1, len(time) + 1):
+        if place == len(time) or time[place] - time[place - 1] > CDPP_GAP_DAYS:
+            count += _short_minus_long(relative[first:place], n, half, found[count:])
+            first = place
+    return scatter(found[:count])
+
+
+@compiled
+def _trend(phase: NDArray, values: NDArray, weight: NDArray) -> NDArray[np.float64]:
+    """Return the cubic (T,) that fits values with weights best; phases are from -1 to 1."""
+    basis = np.empty((TREND_TERMS, len(phase)))      # Legendre's: hardly correlated
+    basis[0], basis[1] = 1.0, phase
+    basis[2], basis[3] = 1.5 * phase**2 - 0.5, 2.5 * phase**3 - 1.5 * phase
+    matrix = np.empty((TREND_TERMS, TREND_TERMS + 1))
+    for i in range(TREND_TERMS):
+        for j in range(TREND_TERMS):
+            matrix[i, j] = np.sum(basis[i] * basis[j] * weight)
+        matrix[i, TREND_TERMS] = np.sum(basis[i] * values * weight)
+    for i in range(TREND_TERMS):                     # positive definite: needs no pivots
+        matrix[i] /= matrix[i, i]
+        for j in range(TREND_TERMS):
+            if j != i:
+                matrix[j] -= matrix[j, i] * matrix[i]
+    trend = np.zeros(len(phase))
+    for i in range(TREND_TERMS):
+        trend += matrix[i, TREND_TERMS] * basis[i]
+    return trend
+
+
+@compiled
+def variability(time: NDArray, relative: NDArray, error: NDArray) -> float:
+    """Return the scatter about a cubic trend over the median error, NaN for few values."""
+    known = np.isfinite(relative) & np.isfinite(error) & (error > 0)
+    time, relative, error = time[known], relative[known], error[known]
+    if len(time) <= TREND_TERMS:
+        return np.nan
+    phase = 2.0 * (time - time[0]) / (time[-1] - time[0]) - 1.0
+    rest = relative - _trend(phase, relative, error**-2.0)
+    return np.std(rest) / np.median(error)
+
+
+@compiled
+def all_scatters(time: NDArray, relative: NDArray,
+                 error: NDArray) -> tuple[float, float, float, float, float]:
+    """Return variance, scatter of hourly means, point to point, variability and CDPP."""
+    count = len(relative)
+    variance = np.var(relative) * count / (count - 1) if count > 1 else np.nan
+    steps = np.abs(np.diff(relative)) if count > 1 else np.empty(0)
+    return (variance, scatter(hourly_means(time, relative)), median(steps),
+            variability(time, relative, error), cdpp(time, relative))
