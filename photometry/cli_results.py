@@ -82,11 +82,11 @@ def validate(argv: Sequence[str] | None = None) -> int:
 
 def _validate(args: argparse.Namespace) -> int:
     from photometry.io.tables import write_tables
-    from photometry.stages import truth_tables
+    from photometry.stages import truth_tables, truth_text
     from photometry.stages import validate as stage
     folder = input_folder(args, None)
     found = stage.validate(folder, output_folder(args, folder, shipped=False))
-    say(*truth_tables.lines(found))
+    say(*truth_text.lines(found))
     if args.save is not None:
         write_tables(args.save, truth_tables.as_tables(found))
     return DONE

@@ -53,6 +53,7 @@ from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics, stamp_area
 from photometry.scene.variation import locate_variation
 from photometry.stages import method_choice
+from photometry.stages.blends import with_blends
 from photometry.stages.figures import save_figure
 from photometry.stages.method_choice import FIRST_METHOD, Bench, Trial, measure
 from photometry.stages.own_apertures import is_given, measure_pixels
@@ -192,6 +193,7 @@ def _finish(run: Run, source: StampSource, task: Task, products: Products,
     if isinstance(outcome, Decline):
         note = Note("declined", f"{method} declined: {outcome.reason}")
         return Result(task, Status.ERROR, method, notes=(note,))
+    outcome = with_blends(outcome, stamp)
     numbers = metrics(outcome.lightcurve, stamp.pixels.cadences, outcome.aperture,
                       stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
     numbers = replace(numbers, variation=locate_variation(stamp, outcome.lightcurve))
@@ -207,13 +209,14 @@ def light_curve_file(run: Run, source: StampSource, method: str, found: Measurem
                      stamp: Stamp, numbers: Metrics) -> LightCurveFile:
     """Gather what the file of a star holds."""
     pixels, origin = stamp.pixels, source.origin
+    cards = found.extras | {"FLUX_SYS": (found.systematic, "relative error of the mean flux")}
     bits = aperture_image(found.aperture, source.background_pixels(pixels.box), pixels.box)
     return LightCurveFile(
         stamp.target,
         Source(origin.ccd, origin.cadence_s, origin.readout, origin.wcs_text, origin.data_rel,
                run.version, origin.time_accuracy_s, origin.time_observer,
                origin.timestamp_shift_s, origin.instrument),
-        method, source.cadences(stamp.target), replace(found, aperture=bits),
+        method, source.cadences(stamp.target), replace(found, aperture=bits, extras=cards),
         cadence_flags(pixels, found.flags) | source.frame_flags, stamp.drift, pixels.box,
         pixels.sumimage, numbers,
         {} if is_given(found) else _values(run.method_settings[method]),

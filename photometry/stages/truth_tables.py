@@ -1,7 +1,7 @@
-"""The tables of a validation: per magnitude and method, per region, per kind of variability."""
+"""The tables of a validation: magnitudes and methods, regions, crowds, error bars, accounts."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
@@ -11,10 +11,14 @@ from photometry.scene.variability import KINDS as VARIABLE_KINDS
 ALL, NONE = "all", "none"
 QUANTILE = "higher"           # defined where values are infinite
 AMPLITUDE_ERROR = 0.01        # where noise allows to judge depths and amplitudes to a percent
+LEAST_BIAS = 0.01             # of the mean flux, that is allowed where the quoted error is less
+IDEAL_SNR, FOUND_SNR = 8.0, 7.1     # of transits an ideal fit finds; the mission's threshold
 CONSTANT, CENTER = "constant", "center"
 CROWDED, EDGE, STRAP, GLOW = "crowded", "edge", "strap", "glow"
 REGIONS = (CENTER, EDGE, STRAP, GLOW, CROWDED)
 KINDS = (CONSTANT, *VARIABLE_KINDS)
+ECLIPSING = ("transit", "eclipse")
+CROWDS: dict[str, bool] = {"fainter": False, "brighter": True}      # neighbors that matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +37,28 @@ class StarResult:
     pull: float = float("nan")
     amplitude: float = float("nan")       # found over true, of what varies
     amplitude_error: float = float("inf")
+    per_bright_floor: float = float("inf")
+    sigma: float = float("nan")   # quoted error of the mean flux, relative
+    contamination_error: float = float("inf")
+    brighter: bool = False        # whether a brighter neighbor matters
+    blended: bool = False         # whether another star is too near to be told apart
+    told: bool = False            # whether the light curve says so
+    ideal_snr: float = float("nan")   # of transits and eclipses
+    snr: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: a whole magnitude and a method."""
+    """One line of the table: stars of a whole magnitude, of a method, in a region."""
 
     ccd: str
     tmag: int                     # from this to the next
     method: str
+    region: str
     stars: int
     delivered: float              # share of the stars asked for
     per_own_floor: float          # median, of scatter
+    per_bright_floor: float
     per_prf_floor: float
     per_prf_floor_90: float
     bias_50: float                # of its absolute value
@@ -71,6 +85,57 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Crowd:
+    """Crowded stars whose neighbors that matter are all fainter, or some of them brighter."""
+
+    ccd: str
+    neighbors: str
+    stars: int
+    delivered: float
+    per_prf_floor: float          # median
+    per_prf_floor_90: float
+    bias_50: float
+    bias_90: float
+    within: float                 # share of stars with a bias below 1 % or the quoted error
+    excess_50: float              # bias over the larger of 1 % and the quoted error
+    excess_90: float
+    deep: int
+    amplitude_50: float
+    amplitude_90: float
+
+
+@dataclass(frozen=True, slots=True)
+class Width:
+    """Widths of (flux - truth) / error of stars of one kind measured by one method."""
+
+    ccd: str
+    cadence_s: int
+    kind: str
+    method: str
+    stars: int
+    pull_10: float
+    pull_50: float
+    pull_90: float
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whether everything was delivered and told."""
+
+    ccd: str
+    stars: int
+    delivered_13: float           # of Tmag < 13
+    delivered_15: float           # of Tmag < 15
+    flagged: float                # of the frames clean in truth, that have a bad quality bit
+    contamination_50: float       # of the error's absolute value
+    contamination_90: float
+    blends: int                   # stars that cannot be told from another
+    told: float                   # share of these that say so
+    transits: int                 # that an ideal fit finds
+    found: float                  # share of these
+
+
+@dataclass(frozen=True, slots=True)
 class SkyResult:
     """How well the background of a CCD was found, e-/s."""
 
@@ -87,35 +152,75 @@ class Validation:
     stars: tuple[StarResult, ...]
     rows: tuple[Row, ...]
     groups: tuple[Group, ...]
+    crowds: tuple[Crowd, ...]
+    widths: tuple[Width, ...]
+    accounts: tuple[Account, ...]
     sky: tuple[SkyResult, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Validation"]) -> "Validation":
+        """Return the tables of several CCDs as one."""
+        return cls(*(tuple(row for part in parts for row in getattr(part, field.name))
+                     for field in fields(cls)))
+
+
+def tables_of(ccd: CcdId, cadence_s: int, stars: Sequence[StarResult], sky: SkyResult,
+              flagged: float) -> Validation:
+    """Return all tables of one CCD; `flagged` as in `Account`."""
+    return Validation(tuple(stars), tuple(table(ccd, stars)), tuple(groups(ccd, stars)),
+                      tuple(crowds(ccd, stars)), tuple(widths(ccd, cadence_s, stars)),
+                      (account(ccd, stars, flagged),) if stars else (), (sky,))
 
 
 def table(ccd: CcdId, stars: Sequence[StarResult]) -> list[Row]:
-    """Return a row per whole magnitude for all stars and for those of each method."""
+    """Return a row per whole magnitude: all stars, then those of each method, of each region."""
     rows = []
     for tmag in sorted({int(np.floor(star.tmag)) for star in stars}):
         group = [star for star in stars if np.floor(star.tmag) == tmag]
+        rows.append(_row(ccd, tmag, ALL, ALL, group))
         used = sorted({star.method for star in group} - {NONE})
-        parts = {ALL: group} | {name: [star for star in group if star.method == name]
-                                for name in used if len(used) > 1}
-        rows += [_row(ccd, tmag, name, part) for name, part in parts.items()]
+        for name in used if len(used) > 1 else ():
+            rows.append(_row(ccd, tmag, name, ALL, _those(group, "method", name)))
+        there = [name for name in REGIONS if any(star.region == name for star in group)]
+        for name in there if len(there) > 1 else ():
+            rows.append(_row(ccd, tmag, ALL, name, _those(group, "region", name)))
     return rows
 
 
-def _row(ccd: CcdId, tmag: int, method: str, stars: Sequence[StarResult]) -> Row:
-    own = _quantile([star.per_own_floor for star in stars], 0.5)
-    return Row(str(ccd), tmag, method, len(stars), _delivered(stars), own, *_quality(stars))
+def _those(stars: Sequence[StarResult], name: str, value: str) -> list[StarResult]:
+    return [star for star in stars if getattr(star, name) == value]
+
+
+def _row(ccd: CcdId, tmag: int, method: str, region: str, stars: Sequence[StarResult]) -> Row:
+    own, bright = (_quantile([getattr(star, name) for star in stars], 0.5)
+                   for name in ("per_own_floor", "per_bright_floor"))
+    return Row(str(ccd), tmag, method, region, len(stars), _delivered(stars), own, bright,
+               *_quality(stars), _pull(stars, 0.5))
 
 
 def _delivered(stars: Sequence[StarResult]) -> float:
-    return float(np.mean([np.isfinite(star.scatter) for star in stars]))
+    return float(np.mean([np.isfinite(star.scatter) for star in stars])) if stars else np.nan
 
 
-def _quality(stars: Sequence[StarResult]) -> tuple[float, float, float, float, float]:
-    """Return scatter over PRF floor and bias, each median and 90th percentile, and the pull."""
-    prf, bias = [star.per_prf_floor for star in stars], [abs(star.bias) for star in stars]
-    return (_quantile(prf, 0.5), _quantile(prf, 0.9), _quantile(bias, 0.5), _quantile(bias, 0.9),
-            _quantile([star.pull for star in stars if np.isfinite(star.pull)], 0.5, "linear"))
+def _quality(stars: Sequence[StarResult]) -> tuple[float, float, float, float]:
+    """Return scatter over PRF floor and bias, each median and 90th percentile."""
+    return (*_two([star.per_prf_floor for star in stars]), *_two([star.bias for star in stars]))
+
+
+def _pull(stars: Sequence[StarResult], share: float) -> float:
+    return _quantile([star.pull for star in stars if np.isfinite(star.pull)], share, "linear")
+
+
+def _depths(stars: Sequence[StarResult]) -> tuple[int, float, float]:
+    """Return how many amplitudes can be judged, median and 90th percentile of their error."""
+    deep = [star.amplitude - 1 for star in stars if star.amplitude_error < AMPLITUDE_ERROR]
+    return len(deep), *_two(deep)
+
+
+def _two(values: Sequence[float]) -> tuple[float, float]:
+    """Return median and 90th percentile of absolute values."""
+    sizes = np.abs(values)
+    return _quantile(sizes, 0.5), _quantile(sizes, 0.9)
 
 
 def _quantile(values: Sequence[float], share: float, method: str = QUANTILE) -> float:
@@ -127,41 +232,60 @@ def groups(ccd: CcdId, stars: Sequence[StarResult]) -> list[Group]:
     rows = []
     for name in (*REGIONS, *KINDS):
         group = [star for star in stars if name in (star.region, star.kind)]
-        if not group:
-            continue
-        deep = [abs(star.amplitude - 1) for star in group
-                if star.amplitude_error < AMPLITUDE_ERROR]
-        rows.append(Group(str(ccd), name, len(group), _delivered(group), *_quality(group),
-                          len(deep), _quantile(deep, 0.5), _quantile(deep, 0.9)))
+        if group:
+            rows.append(Group(str(ccd), name, len(group), _delivered(group), *_quality(group),
+                              _pull(group, 0.5), *_depths(group)))
     return rows
 
 
-def lines(found: Validation) -> Iterator[str]:
-    """Yield the tables as text."""
-    yield (f"{'CCD':14s} {'Tmag':>4s} {'method':9s} {'stars':>5s} {'given':>6s} {'/own':>6s} "
-           f"{'/PRF':>6s} {'90 %':>6s} {'bias %':>7s} {'90 %':>7s} {'pull':>5s}")
-    for row in found.rows:
-        yield (f"{row.ccd:14s} {row.tmag:4d} {row.method:9s} {row.stars:5d} "
-               f"{100 * row.delivered:5.1f}% {row.per_own_floor:6.2f} {row.per_prf_floor:6.2f} "
-               f"{row.per_prf_floor_90:6.2f} {100 * row.bias_50:7.2f} {100 * row.bias_90:7.2f} "
-               f"{row.pull:5.2f}")
-    yield ""
-    yield (f"{'CCD':14s} {'stars':14s} {'number':>6s} {'given':>6s} {'/PRF':>6s} {'90 %':>6s} "
-           f"{'bias %':>7s} {'90 %':>7s} {'pull':>5s} {'deep':>5s} {'depth %':>8s} {'90 %':>6s}")
-    for row in found.groups:
-        yield (f"{row.ccd:14s} {row.name:14s} {row.stars:6d} {100 * row.delivered:5.1f}% "
-               f"{row.per_prf_floor:6.2f} {row.per_prf_floor_90:6.2f} {100 * row.bias_50:7.2f} "
-               f"{100 * row.bias_90:7.2f} {row.pull:5.2f} {row.deep:5d} "
-               f"{100 * row.amplitude_50:8.2f} {100 * row.amplitude_90:6.2f}")
-    yield ""
-    for sky in found.sky:
-        yield (f"{sky.ccd} background: rms {sky.rms:.3f} e-/s, varying part "
-               f"{sky.varying:.3f} e-/s, rms over quoted error {sky.pull:.2f}")
+def crowds(ccd: CcdId, stars: Sequence[StarResult]) -> list[Crowd]:
+    """Return a row for crowded stars without and with brighter neighbors that matter."""
+    rows = []
+    for name, brighter in CROWDS.items():
+        group = [star for star in stars if star.region == CROWDED and star.brighter == brighter]
+        if not group:
+            continue
+        excess = [star.bias / max(LEAST_BIAS, np.nan_to_num(star.sigma)) for star in group]
+        within = float(np.mean(np.abs(excess) <= 1))
+        rows.append(Crowd(str(ccd), name, len(group), _delivered(group), *_quality(group),
+                          within, *_two(excess), *_depths(group)))
+    return rows
+
+
+def widths(ccd: CcdId, cadence_s: int, stars: Sequence[StarResult]) -> list[Width]:
+    """Return a row per kind of variability and method."""
+    rows = []
+    for kind in KINDS:
+        of_kind = _those(stars, "kind", kind)
+        for method in sorted({star.method for star in of_kind} - {NONE}):
+            group = _those(of_kind, "method", method)
+            rows.append(Width(str(ccd), cadence_s, kind, method, len(group),
+                              *(_pull(group, share) for share in (0.1, 0.5, 0.9))))
+    return rows
+
+
+def account(ccd: CcdId, stars: Sequence[StarResult], flagged: float) -> Account:
+    """Return what was delivered, and what a user is told."""
+    blends = [star for star in stars if star.blended]
+    ideal = [star for star in stars if star.ideal_snr > IDEAL_SNR]
+    bright, faint = ([star for star in stars if star.tmag < limit] for limit in (13, 15))
+    impure = [star.contamination_error for star in stars
+              if not np.isnan(star.contamination_error)]
+    return Account(str(ccd), len(stars), _delivered(bright), _delivered(faint), flagged,
+                   *_two(impure), len(blends), _share(blends, lambda star: star.told),
+                   len(ideal), _share(ideal, lambda star: star.snr > FOUND_SNR))
+
+
+def _share(stars: Sequence[StarResult], holds: Callable[[StarResult], bool]) -> float:
+    return float(np.mean([holds(star) for star in stars])) if stars else float("nan")
 
 
 def as_tables(found: Validation) -> dict[str, list[dict]]:
     """Return plain lists of rows, for JSON and CSV."""
     return {"bins": [asdict(row) for row in found.rows],
             "groups": [asdict(group) for group in found.groups],
+            "crowds": [asdict(crowd) for crowd in found.crowds],
+            "widths": [asdict(width) for width in found.widths],
+            "accounts": [asdict(one) for one in found.accounts],
             "stars": [asdict(star) for star in found.stars],
             "background": [asdict(sky) for sky in found.sky]}

@@ -7,12 +7,17 @@ left(t) = own(t) - truth(t), over cadences that are clean in truth (and have no 
 =============  ==================================================================================
 scatter        standard deviation of left, e-/s
 own floor      `metrics.noise_floor` of the pixels of the aperture, over FLFRCSAP
+bright floor   own floor and 20 ppm in an hour, in quadrature
 PRF floor      (sum over pixels of P^2 / v)^-1/2: error of a fit of the star alone, everything
                else known; P the simulator's own PRF, v the variance of photons and read noise
 bias           mean(left) / mean(truth)
 pull           standard deviation of (left - mean(left)) FLFRCSAP / FLUX_RAW_ERR
 amplitude      sum(w x y) / sum(w y^2), x = own / mean(own) - 1, y the same of the truth, w = 1 /
                error^2: found over true depth of transits and eclipses, amplitude of pulsations
+ideal S/N      (sum(y^2))^1/2 mean(truth) / PRF floor, of transits and eclipses
+S/N            amplitude (sum(y^2))^1/2 mean(truth) / scatter
+contamination  CONT minus the share of other stars' light in the same pixels; for methods that fit
+               all stars, minus that of stars too near to be told apart
 =============  ==================================================================================
 """
 
@@ -22,11 +27,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry import methods
 from photometry.core.errors import InputError
 from photometry.core.ffi import Readout
 from photometry.core.flags import ApertureFlag, is_good
 from photometry.core.ids import CcdId
-from photometry.core.pixels import OUTPUT_NAMES, SCIENCE_AREA, Box, output_of
+from photometry.core.pixels import OUTPUT_NAMES, output_of
 from photometry.core.stats import clipped_variance_factor
 from photometry.io import layout
 from photometry.io.bulk import find_lightcurves, read_stored
@@ -35,36 +41,32 @@ from photometry.io.lightcurve import StoredLightCurve
 from photometry.io.requested import requested
 from photometry.io.truth import Truth, read_truth
 from photometry.metrics import noise_floor
-from photometry.scene.detector import strap_profile
-from photometry.scene.simulate import SimulatedPrf
 from photometry.scene.simulated_sky import Sky
 from photometry.sky.background import BackgroundModel
-from photometry.stages.simulation import simulated_prf
+from photometry.stages.truth_light import (
+    Light,
+    Place,
+    clean_frames,
+    find_light,
+    find_place,
+    frames_of,
+    impurity,
+)
 from photometry.stages.truth_tables import (
-    CENTER,
     CONSTANT,
-    CROWDED,
-    EDGE,
-    GLOW,
-    STRAP,
-    Group,
-    Row,
+    ECLIPSING,
     SkyResult,
     StarResult,
     Validation,
-    groups,
-    table,
+    tables_of,
 )
 
-PRF_REACH_PX = 8              # half side of the pixels that an ideal fit uses
 SKY_FRAMES = 8                # frames in which the background is compared
-FLOOR_FRAMES = 32             # whose sky makes the floor
 LEAST_CADENCES = 5
 LOST_SHARE = 0.01             # of the clean frames; a star that lacks more is not delivered
-CROWDED_SHARE = 0.1           # light of others in a star's PRF, over its own
-EDGE_PX = 64
-STRAP_PX = 3                  # this near to a strap's column
-GLOW_TIMES, GLOW_LEAST = 2.0, 1.0     # in a glow: the sky's median change; e-/s
+BLEND_CODE = "blend"          # of the remark that a light curve is two stars'
+WEIGHTING = ("halo",)         # methods whose pixels do not count alike
+BRIGHT_PPM = 20.0             # noise in an hour that is allowed to the brightest stars
 
 
 def validate(folder: Path, output: Path) -> Validation:
@@ -75,10 +77,7 @@ def validate(folder: Path, output: Path) -> Validation:
     InputError
         When there is no to-do list, or none of its CCDs has a truth.
     """
-    stars: list[StarResult] = []
-    rows: list[Row] = []
-    parts: list[Group] = []
-    sky: list[SkyResult] = []
+    parts: list[Validation] = []
     files = dict(find_lightcurves(output))
     for ccd, starids in requested(layout.todo_path(folder)).items():
         path = layout.truth_path(folder, ccd)
@@ -87,119 +86,66 @@ def validate(folder: Path, output: Path) -> Validation:
         truth = read_truth(path)
         with Cube(layout.cube_path(folder, ccd)) as cube:
             found = list(_compare(truth, cube.readout, cube.cadences.cadenceno, starids, files))
-            sky.append(compare_sky(ccd, truth, cube))
-        stars += found
-        rows += table(ccd, found)
-        parts += groups(ccd, found)
-    if not stars:
+            flagged = float(np.mean(~is_good(cube.cadences.quality)[
+                clean_frames(truth)[frames_of(truth, cube.cadences.cadenceno)]]))
+            parts.append(tables_of(ccd, int(truth.settings["cadence_s"]), found,
+                                   compare_sky(ccd, truth, cube), flagged))
+    if not any(part.stars for part in parts):
         raise InputError(folder, "has no truth of simulated images, expected truth/truth_*.hdf5")
-    return Validation(tuple(stars), tuple(rows), tuple(parts), tuple(sky))
+    return Validation.joined(parts)
 
 
 def _compare(truth: Truth, readout: Readout, cadenceno: NDArray[np.int64],
              starids: Sequence[int], files: dict[int, Path]) -> Iterator[StarResult]:
-    place = {int(starid): index for index, starid in enumerate(truth.stars["starid"])}
+    index = {int(starid): number for number, starid in enumerate(truth.stars["starid"])}
     kinds = dict(zip(truth.variables["index"].tolist(), truth.variables["kind"].astype(str),
                      strict=True))
-    light, (sky, changing) = mean_light(truth), clean_sky(truth)
-    variance, frames = pixel_variance(truth, light + sky, readout), frames_of(truth, cadenceno)
+    light, frames = find_light(truth, readout), frames_of(truth, cadenceno)
+    clean = clean_frames(truth)[frames]
     for starid in starids:
-        if starid not in place:
+        if starid not in index:
             continue
-        star = place[starid]
-        near, share = star_share(truth, star)
-        here = near.slices(truth.box.offset)
-        floor = float(np.sum(share**2 / variance[here]) ** -0.5)
-        region = region_of(truth, star, share, light[here], changing)
+        star = index[starid]
+        place, kind = find_place(truth, star, light), kinds.get(star, CONSTANT)
+        flux = truth.flux(star)[frames]
+        ideal = _power(flux[clean]) / place.floor if kind in ECLIPSING else np.nan
         stored = read_stored(files[starid]) if starid in files else None
         if stored is not None and _ccd(stored) != truth.ccd:
             stored = None
-        numbers = {} if stored is None else compare_star(
-            stored, truth.flux(star)[frames], floor, clean_frames(truth)[frames])
-        yield StarResult(starid, float(truth.stars["tmag"][star]), kind=kinds.get(star, CONSTANT),
-                         region=region, **numbers)
+        numbers = {} if stored is None else {
+            **compare_star(stored, flux, place.floor, clean),
+            "contamination_error": _contamination_error(stored, truth, star, light, place),
+            "told": _is_told(stored)}
+        yield StarResult(starid, float(truth.stars["tmag"][star]), kind=kind,
+                         region=place.region, brighter=place.brighter, blended=place.blended,
+                         ideal_snr=ideal, **numbers)
+
+
+def _power(flux: NDArray) -> float:
+    """Return (sum of squared deviations from the mean)^1/2, e-/s."""
+    return float(np.sqrt(np.sum((flux - flux.mean()) ** 2)))
+
+
+def _is_told(stored: StoredLightCurve) -> bool:
+    """Tell whether a file says that its light is of more stars than one."""
+    return any(key.startswith("NOTE") and value == BLEND_CODE
+               for key, value in stored.header.items())
+
+
+def _contamination_error(stored: StoredLightCurve, truth: Truth, star: int, light: Light,
+                         place: Place) -> float:
+    """Return what the file says minus the truth; NaN for pixels that are weighted."""
+    found = 1.0 - stored.header.get("CROWDSAP", np.nan)
+    if stored.method in methods.separating():
+        return found - place.blend_share
+    if stored.method in WEIGHTING:
+        return float("nan")
+    mask = (stored.aperture & int(ApertureFlag.PHOTOMETRY)) > 0
+    return found - impurity(truth, star, light, stored.box, mask)
 
 
 def _ccd(stored: StoredLightCurve) -> CcdId:
     return CcdId(*(int(stored.header[key]) for key in ("SECTOR", "CAMERA", "CCD")))
-
-
-def _prf(truth: Truth) -> SimulatedPrf:
-    return simulated_prf(truth.ccd, truth.wcs_text, truth.settings["prf"])
-
-
-def frames_of(truth: Truth, cadenceno: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return which frames of the truth have these cadence numbers; some have no image."""
-    return np.searchsorted(truth.frames["cadenceno"], cadenceno)
-
-
-def clean_frames(truth: Truth) -> NDArray[np.bool_]:
-    """Return which frames (T,) good photometry is expected of."""
-    good = is_good(truth.frames["quality"])
-    return good & truth.frames["clean"] if "clean" in truth.frames else good
-
-
-def mean_light(truth: Truth) -> NDArray[np.float64]:
-    """Return the light (R, C), e-/s, of undisplaced stars."""
-    stars = truth.stars
-    return _prf(truth)(truth.box, stars["row"], stars["column"], stars["flux"])
-
-
-def clean_sky(truth: Truth) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation (R, C), e-/s, of the sky in some clean frames."""
-    clean, sky = np.flatnonzero(clean_frames(truth)), Sky(**truth.sky)
-    some = clean[np.linspace(0, len(clean) - 1, min(FLOOR_FRAMES, len(clean))).round().astype(int)]
-    total, squares = np.zeros(truth.box.shape), np.zeros(truth.box.shape)
-    for frame in some.tolist():
-        image = sky.evaluate(frame, truth.box)
-        total += image
-        squares += image**2
-    mean = total / len(some)
-    return mean, np.sqrt(np.maximum(squares / len(some) - mean**2, 0.0))
-
-
-def pixel_variance(truth: Truth, light: NDArray, readout: Readout) -> NDArray[np.float64]:
-    """Return the variance (R, C), (e-/s)^2, of pixels with the given light (R, C), e-/s."""
-    exposure = float(np.median(truth.frames["exposure_s"]))
-    noise = np.array(readout.read_noise)[output_of(truth.box.columns)]
-    factor = clipped_variance_factor(readout.crmiten, readout.crblksz)
-    return (factor * (np.maximum(light, 0.0) + readout.n_readout * noise**2 / exposure)
-            / exposure)
-
-
-def star_share(truth: Truth, star: int) -> tuple[Box, NDArray[np.float64]]:
-    """Return the pixels around a star and the share (R, C) of its light in each."""
-    row, column = float(truth.stars["row"][star]), float(truth.stars["column"][star])
-    near = Box(round(row), round(row) + 1, round(column), round(column) + 1)
-    near = near.grown(*(PRF_REACH_PX,) * 4, within=truth.box)
-    return near, _prf(truth)(near, *(np.array([value]) for value in (row, column, 1.0)))
-
-
-def region_of(truth: Truth, star: int, share: NDArray, light: NDArray,
-              changing: NDArray) -> str:
-    """Return what is special about a star's place: the first that holds.
-
-    Parameters
-    ----------
-    share, light : (R, C)
-        Around the star: its own share, and the light of all stars, e-/s.
-    changing
-        Standard deviation of the sky in all pixels, e-/s.
-    """
-    flux = float(truth.stars["flux"][star])
-    row, column = (round(float(truth.stars[name][star])) for name in ("row", "column"))
-    if np.sum((light - flux * share) * share) > CROWDED_SHARE * flux * np.sum(share**2):
-        return CROWDED
-    whole = SCIENCE_AREA
-    if min(row - whole.row0, whole.row1 - 1 - row, column - whole.column0,
-           whole.column1 - 1 - column) < EDGE_PX:
-        return EDGE
-    if strap_profile(np.arange(column - STRAP_PX, column + STRAP_PX + 1)).any():
-        return STRAP
-    place = (np.clip(row - truth.box.row0, 0, truth.box.shape[0] - 1),
-             np.clip(column - truth.box.column0, 0, truth.box.shape[1] - 1))
-    glows = changing[place] > max(GLOW_LEAST, GLOW_TIMES * np.median(changing))
-    return GLOW if glows else CENTER
 
 
 def compare_star(stored: StoredLightCurve, truth: NDArray[np.float64],
@@ -227,13 +173,17 @@ def compare_star(stored: StoredLightCurve, truth: NDArray[np.float64],
         np.count_nonzero(stored.aperture & int(ApertureFlag.PHOTOMETRY)),
         np.median(stored.cadences.exposure_s), header[f"READNOI{output}"], header["NREADOUT"],
         clipped_variance_factor(header["CRMITEN"], header["CRBLKSZ"]))) / share
-    scatter = float(np.std(left, ddof=1))
+    scatter, light = float(np.std(left, ddof=1)), float(true.mean())
     if not np.isfinite(scatter):
         return {"method": stored.method}
+    hours = float(np.median(stored.cadences.exposure_s)) / 3600.0
+    bright = float(np.hypot(own, 1e-6 * BRIGHT_PPM / np.sqrt(hours) * light))
+    variation = _amplitude(left + true, true, curve.flux_err[good] / share)
     return {"method": stored.method, "scatter": scatter, "per_own_floor": scatter / own,
-            "per_prf_floor": scatter / floor, "bias": float(left.mean() / true.mean()),
+            "per_bright_floor": scatter / bright, "per_prf_floor": scatter / floor,
+            "bias": float(left.mean()) / light, "sigma": float(header.get("FLUX_SYS", np.nan)),
             "pull": float(np.std((left - left.mean()) * share / curve.flux_err[good], ddof=1)),
-            **_amplitude(left + true, true, curve.flux_err[good] / share)}
+            "snr": variation.get("amplitude", 0.0) * _power(true) / scatter, **variation}
 
 
 def _amplitude(found: NDArray, true: NDArray, error: NDArray) -> dict[str, float]:

@@ -13,8 +13,8 @@ from photometry.io import layout
 from photometry.io.cube import Cube
 from photometry.io.lightcurve import read_lightcurve
 from photometry.io.truth import read_truth
-from photometry.stages import truth_tables, validate
-from photometry.stages.truth_tables import StarResult, groups, table
+from photometry.stages import truth_light, truth_tables, truth_text, validate
+from photometry.stages.truth_tables import StarResult, account, crowds, groups, table, widths
 from photometry.stages.validate import compare_star
 
 CCD = CcdId(1, 2, 3)
@@ -26,7 +26,8 @@ def found(quiet):
 
 
 def test_lonely_quiet_stars_are_at_the_floors(found):
-    rows = [row for row in found.rows if row.method == "all" and 8 <= row.tmag < 13]
+    rows = [row for row in found.rows
+            if row.method == row.region == "all" and 8 <= row.tmag < 13]
     assert len(rows) == 5
     assert all(row.delivered == 1.0 for row in rows)
     assert all(0.9 < row.per_prf_floor < 1.25 for row in rows), rows
@@ -42,20 +43,20 @@ def test_the_background_is_compared(found):
 
 
 def floor_of(truth, star, variance):
-    near, share = validate.star_share(truth, star)
+    near, share = truth_light.star_share(truth, star)
     return np.sum(share**2 / variance[near.slices(truth.box.offset)]) ** -0.5
 
 
 def test_the_ideal_error_of_a_lonely_faint_star_is_that_of_its_effective_pixels(quiet):
     truth = read_truth(layout.truth_path(quiet, CCD))
     with Cube(layout.cube_path(quiet, CCD)) as cube:
-        light = validate.mean_light(truth) + validate.clean_sky(truth)[0]
-        variance = validate.pixel_variance(truth, light, cube.readout)
+        light = truth_light.mean_light(truth) + truth_light.clean_sky(truth)[0]
+        variance = truth_light.pixel_variance(truth, light, cube.readout)
     star = int(np.argmax(truth.stars["tmag"]))
     flat = np.full_like(variance, 4.0)
     row, column = (float(truth.stars[name][star]) for name in ("row", "column"))
     near = Box(int(row) - 12, int(row) + 13, int(column) - 12, int(column) + 13)
-    share = validate._prf(truth)(near, np.array([row]), np.array([column]), np.array([1.0]))
+    share = truth_light._prf(truth)(near, np.array([row]), np.array([column]), np.array([1.0]))
     assert floor_of(truth, star, flat) == pytest.approx(2 / np.sqrt(np.sum(share**2)), rel=1e-3)
     assert variance.min() > 0
     brightest = int(np.argmin(truth.stars["tmag"]))
@@ -82,6 +83,11 @@ def test_a_known_error_is_found(quiet):
     assert result["scatter"] == pytest.approx(np.std(noise, ddof=1), rel=0.02)
     assert result["per_prf_floor"] == pytest.approx(result["scatter"] / 2)
     assert result["pull"] == pytest.approx(result["scatter"] / 1.5, rel=1e-6)
+    assert result["sigma"] == stored.header["FLUX_SYS"]
+    hours = stored.header["XPOSURE"] / 3600
+    own = result["scatter"] / result["per_own_floor"]
+    assert result["per_bright_floor"] == pytest.approx(
+        result["scatter"] / np.hypot(own, 20e-6 * true.mean() / np.sqrt(hours)))
 
 
 def test_a_light_curve_without_values_counts_as_none(quiet):
@@ -96,7 +102,10 @@ def test_stars_without_a_light_curve_are_infinitely_bad():
     good = StarResult(1, 10.3, "aperture", scatter=1.0, per_own_floor=1.1, per_prf_floor=1.2,
                       bias=-0.01, pull=1.0)
     halo = replace(good, method="halo", per_prf_floor=2.2)
-    rows = table(CCD, [good, halo, StarResult(3, 10.9), StarResult(4, 12.0)])
+    rows = table(CCD, [good, halo, StarResult(3, 10.9, region="edge"), StarResult(4, 12.0)])
+    assert [(row.tmag, row.region, row.stars) for row in rows if row.region != "all"] == [
+        (10, "center", 2), (10, "edge", 1)]
+    rows = [row for row in rows if row.region == "all"]
     assert [(row.tmag, row.method, row.stars) for row in rows] == [
         (10, "all", 3), (10, "aperture", 1), (10, "halo", 1), (12, "all", 1)]
     assert rows[0].delivered == pytest.approx(2 / 3)
@@ -147,21 +156,111 @@ def test_an_amplitude_that_is_too_small_is_found(quiet):
 def test_a_crowded_star_is_told_from_a_lonely_one(quiet):
     truth = read_truth(layout.truth_path(quiet, CCD))
     star = int(np.argmin(truth.stars["tmag"]))
-    _, share = validate.star_share(truth, star)
+    _, share = truth_light.star_share(truth, star)
     changing, flux = np.ones(truth.box.shape), truth.stars["flux"][star]
-    assert validate.region_of(truth, star, share, flux * share, changing) in ("center", "strap")
-    assert validate.region_of(truth, star, share, 1.2 * flux * share, changing) == "crowded"
+    assert truth_light.region_of(truth, star, share, flux * share, changing) in ("center", "strap")
+    assert truth_light.region_of(truth, star, share, 1.2 * flux * share, changing) == "crowded"
 
 
 def test_tables_as_text_and_as_rows(found):
-    text = list(truth_tables.lines(found))
-    assert len(text) == 4 + len(found.rows) + len(found.groups) + len(found.sky)
-    bins, kinds = text[:1 + len(found.rows)], text[2 + len(found.rows):-2]
-    assert len(set(map(len, bins))) == len(set(map(len, kinds))) == 1
-    assert set(truth_tables.as_tables(found)) == {"bins", "groups", "stars", "background"}
+    crowded = replace(found, crowds=tuple(crowds(CCD, [StarResult(1, 9.0, region="crowded")])))
+    text = list(truth_text.lines(crowded))
+    assert max(map(len, text)) <= 100
+    tables = " ".join(text).split(str(CCD))
+    assert len(tables) - 1 == (sum(row.region == "all" for row in found.rows) + len(found.groups)
+                               + 1 + len(found.widths) + 3 + len(found.sky))
+    for block in "\n".join(text).split("\n\n")[:-1]:
+        assert len(set(map(len, block.splitlines()))) == 1
+    assert set(truth_tables.as_tables(found)) == {
+        "bins", "groups", "crowds", "widths", "accounts", "stars", "background"}
+
+
+def test_crowded_stars_may_be_wrong_by_a_percent_or_the_quoted_error():
+    star = StarResult(1, 12.0, "linpsf", region="crowded", scatter=1.0, per_prf_floor=1.1,
+                      bias=-0.02, sigma=0.04, brighter=True)
+    some = [star, replace(star, bias=0.1), replace(star, brighter=False),
+            replace(star, brighter=False, bias=0.008, sigma=0.001), replace(star, region="edge")]
+    fainter, brighter = crowds(CCD, some)
+    assert (fainter.neighbors, fainter.stars, brighter.stars) == ("fainter", 2, 2)
+    assert (fainter.within, brighter.within) == (1.0, 0.5)
+    assert fainter.excess_90 == pytest.approx(0.8)
+    assert (brighter.excess_50, brighter.excess_90) == (pytest.approx(2.5), pytest.approx(2.5))
+    unknown, = crowds(CCD, [replace(star, sigma=float("nan"))])
+    assert unknown.excess_50 == pytest.approx(2)
+
+
+def test_error_bars_are_told_by_kind_and_method():
+    star = StarResult(1, 10.0, "linpsf", pull=1.0)
+    rows = widths(CCD, 200, [star, replace(star, pull=2.0), replace(star, method="halo"),
+                             replace(star, kind="transit", pull=3.0), StarResult(5, 9.0)])
+    assert [(row.kind, row.method, row.stars, row.pull_50) for row in rows] == [
+        ("constant", "halo", 1, 1.0), ("constant", "linpsf", 2, 1.5), ("transit", "linpsf", 1, 3)]
+    assert rows[1].cadence_s == 200 and rows[1].pull_90 == pytest.approx(1.9)
+
+
+def test_the_account_counts_what_is_missing():
+    good = StarResult(1, 10.0, "linpsf", scatter=1.0, contamination_error=-0.004, blended=True,
+                      told=True, ideal_snr=9.0, snr=8.0)
+    rest = [replace(good, told=False, snr=7.0, contamination_error=0.001),
+            replace(good, blended=False, ideal_snr=7.9, contamination_error=float("nan")),
+            StarResult(4, 13.5), StarResult(5, 15.5)]
+    found = account(CCD, [good, *rest], 0.003)
+    assert (found.stars, found.delivered_13, found.delivered_15) == (5, 1.0, 0.75)
+    assert (found.blends, found.told, found.transits, found.found) == (2, 0.5, 2, 0.5)
+    assert np.isinf(found.contamination_90) and found.flagged == 0.003
+    assert account(CCD, [good, *rest[:2]], 0.0).contamination_90 == pytest.approx(0.004)
+
+
+def test_purity_is_compared_with_the_same_pixels(found):
+    errors = [star.contamination_error for star in found.stars if star.method == "aperture"]
+    assert len(errors) > 3
+    assert 0 < np.max(np.abs(errors)) < 0.005
+
+
+def test_transits_are_found_as_far_as_the_noise_allows(quiet):
+    stored = read_lightcurve(layout.find_lightcurves(quiet / "lightcurves")[0][1])
+    size, header = len(stored.cadences), stored.header
+    true = 1000.0 - 20.0 * (np.arange(size) % 20 < 4)
+    noise = np.random.default_rng(4).normal(0, 10.0, size)
+    seen = header["FLFRCSAP"] * (true + noise + 1000 * (1 - header["CROWDSAP"]) / header[
+        "CROWDSAP"])
+    curve = replace(stored.lightcurve, flux=seen,
+                    flux_err=np.full(size, 10.0 * header["FLFRCSAP"]))
+    result = compare_star(replace(stored, lightcurve=curve), true, 2.0, np.ones(size, bool))
+    ideal = np.sqrt(np.sum((true - true.mean()) ** 2)) / 10
+    assert result["snr"] == pytest.approx(ideal, abs=3)
 
 
 def test_data_without_truth_are_refused(quiet, tmp_path):
     shutil.copy(layout.todo_path(quiet), layout.todo_path(tmp_path))
     with pytest.raises(InputError, match="no truth of simulated images"):
         validate.validate(tmp_path, tmp_path)
+
+
+def test_neighbors_are_told_by_brightness_and_distance(quiet):
+    truth = read_truth(layout.truth_path(quiet, CCD))
+    order = np.argsort(truth.stars["tmag"])
+    bright, faint = int(order[0]), int(order[-1])
+
+    def moved(star, beside, away):
+        place = {name: truth.stars[name].copy() for name in ("row", "column")}
+        place["row"][star] = place["row"][beside]
+        place["column"][star] = place["column"][beside] + away
+        return replace(truth, stars=dict(truth.stars) | place)
+
+    with Cube(layout.cube_path(quiet, CCD)) as cube:
+        readout = cube.readout
+
+    def place(changed, star):
+        return truth_light.find_place(changed, star, truth_light.find_light(changed, readout))
+
+    lonely = place(truth, faint)
+    assert (lonely.brighter, lonely.blended, lonely.blend_share) == (False, False, 0.0)
+    beside = place(moved(faint, bright, 4.0), faint)
+    assert beside.brighter and beside.region == "crowded" and not beside.blended
+    assert not place(moved(faint, bright, 4.0), bright).brighter
+    near = moved(faint, bright, 0.5)
+    share = truth.stars["flux"][bright] / (truth.stars["flux"][[bright, faint]].sum())
+    assert place(near, faint).blended
+    assert place(near, faint).blend_share == pytest.approx(share)
+    assert not place(near, bright).blended      # six magnitudes fainter: that does not matter

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Simulate scenes, measure every star with the four commands, and hold the results to the goals.
+
+Each scene has another set of troubles. `claim` has what catalogs and headers get wrong, too; give
+it the mission's PRF models with --prf DIR. What is here is not for tuning: change the seed.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from _machine import introduce, run
+
+EXAMPLE = "example: python benchmarks/bench_accuracy.py quiet crowded --data /scratch/accuracy"
+TESSPHOT = "import sys; from photometry.cli import main; sys.exit(main())"
+TROUBLED = ("--scattered-light", "--jitter", "--momentum-dumps", "--variables")
+WRONG = ("--tmag-error=0.2", "--missing=0.02", "--wcs-error-px=0.02")
+FAINTEST_BRIGHT = 7       # Tmag; brighter stars are held to 20 ppm in an hour, too
+BRIGHT_GOAL, CROWD_SCATTER, PULL_OFF, CONTAMINATION = 1.5, 1.3, 0.05, 0.005
+
+
+class Scene(NamedTuple):
+    """What is simulated, and how faint stars are measured."""
+
+    options: tuple[str, ...]
+    scatter: float                # over the PRF floor, to be reached in the median
+    faint_limit: float = 15.0
+    bias: float = 0.005
+
+
+SCENES = {
+    "quiet": Scene(("--size=256x200", "--frames=100", "--cadence=1800", "--variables"), 1.1),
+    "troubled": Scene(("--size=256x200", "--frames=150", "--cadence=600", *TROUBLED), 1.2),
+    "fast": Scene(("--size=160x128", "--frames=400", "--cadence=200", "--density=900",
+                   *TROUBLED), 1.2),
+    "claim": Scene(("--size=256x200", "--frames=100", "--cadence=600", *TROUBLED, *WRONG), 1.2),
+    "crowded": Scene(("--size=200x160", "--frames=100", "--cadence=1800", "--stars=1500",
+                      "--variables"), 1.3, bias=0.01),
+    "faint": Scene(("--size=160x128", "--frames=100", "--cadence=1800", "--jitter"), 1.1, 16.0),
+    "bright": Scene(("--size=640x512", "--frames=60", "--cadence=1800", "--density=150",
+                     "--jitter"), 1.1, 8.0),
+}
+
+
+def main():
+    args = parse()
+    introduce()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.scenes:
+            measure(name, (args.data or Path(folder)) / name, args)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("scenes", nargs="*", choices=[*SCENES, []], metavar="SCENE",
+                        help=f"some of {', '.join(SCENES)} (default: all)")
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="where simulated data are, or are made and kept (made, not kept)")
+    parser.add_argument("--prf", metavar="DIR", help="simulate with the mission's PRF models")
+    parser.add_argument("--method", help="measure every star with this one")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
+    args = parser.parse_args()
+    args.scenes = args.scenes or list(SCENES)
+    return args
+
+
+def measure(name, data, args):
+    """Print everything about one scene, which is made where it is missing."""
+    scene = SCENES[name]
+    options = [*scene.options, f"--seed={args.seed}", *([f"--prf={args.prf}"] * bool(args.prf))]
+    print(f"\n{name}: tessphot simulate {' '.join(options)}")
+    if not (data / "todo.sqlite").exists():
+        workers = f"--workers={args.workers}"
+        run("-c", TESSPHOT, "simulate", data, *options, "-q")
+        run("run_make_catalog.py", 1, data, "-q")
+        run("run_prepare_photometry.py", data, workers, "-q")
+        run("run_make_todo.py", data, f"--faint-limit={scene.faint_limit}", "-q")
+    output = data / (args.method or "chosen")
+    used = run("run_tessphot.py", "--all", "-o", data, f"--output={output}", "-q",
+               *([f"--method={args.method}"] * bool(args.method)), fails=True)
+    table = data / f"{output.name}.json"
+    run("-c", TESSPHOT, "validate", data, f"--output={output}", f"--save={table}", "-q")
+    print(f"{used.cpu_s:.0f} CPU-s of photometry")
+    judge(scene, json.loads(table.read_text()))
+
+
+def judge(scene, tables):
+    """Print what was reached in each magnitude and crowd, misses marked by a star."""
+    print("Tmag       stars  given  scatter   90 %  bias %   90 %   pull")
+    for row in tables["bins"]:
+        if row["method"] != "all" or row["region"] != "all":
+            continue
+        faint = row["tmag"] >= FAINTEST_BRIGHT
+        print(f"{row['tmag']:4d}      {row['stars']:6d} "
+              + told(100 * row["delivered"], 99 if row["tmag"] < 13 else 97, ".1f", least=True)
+              + (told(row["per_prf_floor"], scene.scatter) if faint
+                 else told(row["per_bright_floor"], BRIGHT_GOAL))
+              + told(row["per_prf_floor_90"]) + told(times(row["bias_50"], 100), 100 * scene.bias)
+              + told(times(row["bias_90"], 100)) + told(row["pull"], 1 + PULL_OFF, least=None))
+    for row in tables["crowds"]:
+        print(f"{row['neighbors']:9s} {row['stars']:6d} {100 * row['delivered']:6.1f} "
+              + told(row["per_prf_floor"], CROWD_SCATTER) + told(row["per_prf_floor_90"])
+              + told(times(row["bias_50"], 100)) + told(times(row["bias_90"], 100))
+              + f" within 1 % or the quoted error {100 * row['within']:.1f} %, bias over these "
+              + told(row["excess_50"]) + told(row["excess_90"], 1.0))
+    for row in tables["accounts"]:
+        print(f"contamination {row['contamination_50']:.4f}"
+              + told(row["contamination_90"], CONTAMINATION, ".4f")
+              + f"; blends told {row['told']}; transits found {row['found']} of "
+              f"{row['transits']}; clean frames flagged {row['flagged']:.4f}")
+
+
+def times(value, factor):
+    return None if value is None else value * factor
+
+
+def told(value, goal=float("inf"), form=".2f", least=False):
+    """Return a figure with a star if it misses its goal; `least=None` = either way."""
+    if value is None:
+        return "    -  "
+    miss = (value < goal if least else value > goal
+            or (least is None and value < 2 - goal))
+    return f"{value:6{form}}{'*' if miss else ' '}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Which stars are told to be inseparable from the target."""
+
+from dataclasses import replace
+
+import pytest
+
+from photometry.core.outcome import Note
+from photometry.methods import aperture
+from photometry.stages.blends import with_blends
+from tests.factories import make_stamp
+
+
+@pytest.mark.parametrize(("neighbour", "told"), [((11.0, 0.4, 0.4), True),
+                                                 ((11.0, 0.6, 0.6), False),
+                                                 ((15.5, 0.4, 0.4), False)])
+def test_a_near_star_that_matters_is_told(neighbour, told):
+    stamp, _ = make_stamp(tmag=10.0, neighbours=(neighbour,))
+    found = with_blends(aperture.measure(stamp), stamp)
+    notes = [note for note in found.notes if note.code == "blend"]
+    assert bool(notes) == told
+    assert not told or str(stamp.stars.starid[1]) in notes[0].message
+    assert with_blends(found, stamp) is found or not told
+
+
+def test_a_method_that_tells_is_left_alone():
+    stamp, _ = make_stamp(tmag=10.0, neighbours=((11.0, 0.4, 0.4),))
+    plain = aperture.measure(stamp)
+    told = replace(plain, notes=(Note("blend", "measured together"),))
+    assert with_blends(told, stamp) is told
