@@ -48,6 +48,7 @@ class FfiHeader:
     dec_nom: float | None = None
     observer: str = "mission"     # whose place `timecorr` was made with: see `OBSERVERS`
     spacecraft_km: tuple[float, float, float] | None = None      # barycentric, ICRS
+    notes: tuple[str, ...] = ()   # what had to be mended
 
     @property
     def time(self) -> float:

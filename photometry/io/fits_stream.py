@@ -21,9 +21,11 @@ except ImportError:
 _DAMAGED = (EOFError, zlib.error, fast_error, gzip.BadGzipFile)
 UNREADABLE = (OSError, ValueError, TypeError, VerifyError, *_DAMAGED)
 GZIP_MAGIC = b"\x1f\x8b"
+_EXPECTED = {"IMAGE": "an image extension", "BINTABLE": "a table of images"}
 _BLOCK = 2880
 _CARD = 80
 _PIXEL_TYPES = {-32: ">f4", -64: ">f8"}
+_INTEGER_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8"}
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
@@ -50,16 +52,22 @@ def decompressed(content: bytes) -> bytes:
     return fast_gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
 
 
-def next_header(path: Path, stream: BinaryIO, hdu: int) -> fits.Header:
-    """Read the header at the stream's position, checked to be that of HDU number `hdu`."""
+def next_header(path: Path, stream: BinaryIO, hdu: int, kind: str = "IMAGE") -> fits.Header:
+    """Read the header at the stream's position, checked to be that of HDU number `hdu`.
+
+    Parameters
+    ----------
+    kind
+        Of an HDU after the first: "IMAGE" or "BINTABLE".
+    """
     block = stream.read(_BLOCK)
     if hdu == 0 and not block.startswith(b"SIMPLE  ="):
         raise InputError(path, f"starts with {block[:9]!r}, expected a FITS file ('SIMPLE  =')")
     if not block.strip(b"\0 "):
-        raise InputError(path, f"has no HDU {hdu}, expected a primary HDU and two images")
-    if hdu > 0 and not block.startswith(b"XTENSION= 'IMAGE   '"):
+        raise InputError(path, f"has no HDU {hdu}, expected {_EXPECTED[kind]}")
+    if hdu > 0 and not block.startswith(f"XTENSION= '{kind:<8}'".encode()):
         raise InputError(path, f"HDU {hdu} starts with {block[:20].decode('latin-1')!r}, "
-                               "expected an image extension")
+                               f"expected {_EXPECTED[kind]}")
     blocks = [block]
     while not _has_end(blocks[-1]):
         if len(blocks[-1]) < _BLOCK:
@@ -74,10 +82,11 @@ def _has_end(block: bytes) -> bool:
                for start in range(0, len(block), _CARD))
 
 
-def next_pixels(path: Path, stream: BinaryIO, header: fits.Header, hdu: int) -> NDArray:
+def next_pixels(path: Path, stream: BinaryIO, header: fits.Header, hdu: int,
+                types: dict[int, str] = _PIXEL_TYPES) -> NDArray:
     """Read the pixels after a header and skip to the next one."""
     rows, columns = shape(path, header, hdu)
-    kind = _PIXEL_TYPES.get(header.get("BITPIX"))
+    kind = types.get(header.get("BITPIX"))
     if kind is None:
         raise InputError(path, f"HDU {hdu} has BITPIX = {header.get('BITPIX')}, "
                                "expected -32 or -64 (floating-point e-/s)")
@@ -88,6 +97,12 @@ def next_pixels(path: Path, stream: BinaryIO, header: fits.Header, hdu: int) -> 
                                f"expected {size}")
     stream.read(-size % _BLOCK)
     return np.frombuffer(content, kind).reshape(rows, columns)
+
+
+def next_mask(path: Path, stream: BinaryIO, hdu: int) -> tuple[fits.Header, NDArray]:
+    """Read a header and its image of numbers of any kind."""
+    header = next_header(path, stream, hdu)
+    return header, next_pixels(path, stream, header, hdu, _INTEGER_TYPES | _PIXEL_TYPES)
 
 
 def shape(path: Path, header: fits.Header, hdu: int) -> tuple[int, int]:

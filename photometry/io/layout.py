@@ -21,7 +21,8 @@ _FFI = re.compile(r"tess\d+-s(\d{4})-([1-4])-([1-4])-\d{4}-[a-z]_ffic\.fits(\.gz
 _TICA = re.compile(r"hlsp_tica_tess_ffi_s(\d{4})-(?:o\d[ab]?-)?\d{8}-cam([1-4])-ccd([1-4])"
                    r"_tess_v\d+_img\.fits(\.gz)?$")
 _TPF = re.compile(r"tess\d+-s(\d{4})-(\d{16,})-\d{4}-[a-z]_(?:fast-|a_fast-)?tp\.fits(\.gz)?$")
-_CUTOUT = re.compile(r"tess-s(\d{4})-([1-4])-([1-4])_.+_astrocut\.fits(\.gz)?$")
+_CUTOUT = re.compile(r"(?:tess|tica|hlsp_tica.*)[-_]s(\d{4})-(?:cam)?([1-4])-(?:ccd)?([1-4])[-_].+"
+                     r"_astrocut\.fits(\.gz)?$")
 _CUBE = re.compile(r"sector(\d{3,})_camera([1-4])_ccd([1-4])\.hdf5$")
 _LIGHTCURVE = re.compile(
     r"tess(\d{11,})-s\d{3,}-[1-4]-[1-4]-c\d+-dr\d+-v\d+-tasoc_lc\.fits(\.gz)?$")

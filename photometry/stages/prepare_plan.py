@@ -211,9 +211,12 @@ def without_duplicates(frames: list[Frame]) -> tuple[tuple[Frame, ...], list[Lef
 
 
 def odd_ones(frames: Iterable[Frame]) -> tuple[str, ...]:
-    """Describe the frames whose headers differ from the majority's in what should be constant."""
+    """Describe the frames whose headers differ from the majority's in what should be constant.
+
+    Besides, what had to be mended when frames were read.
+    """
     frames = tuple(frames)
-    warnings = []
+    warnings = list(dict.fromkeys(note for frame in frames for note in frame.header.notes))
     for name in ("data_rel", "procver", "readout", "background_applied"):
         usual = majority(frames, name)
         odd = [frame.name for frame in frames if getattr(frame.header, name) != usual]

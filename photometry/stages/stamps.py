@@ -48,7 +48,7 @@ OBSERVER = "spacecraft at the CCD's middle, Earth across it"
 SPACECRAFT_OBSERVER = "spacecraft"
 EARTH_OBSERVER = "Earth"
 TPF_TIME_ACCURACY_S = 0.005     # SPOC's own barycentric correction of the target
-TESS = ("SPOC", "TICA", "TESSCUT")    # other origins are other instruments
+TESS = ("SPOC", "TICA", "TESSCUT", "TICACUT")    # other origins are other instruments
 TPF_OBSERVER = "spacecraft"
 
 
