@@ -10,7 +10,7 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import mad_sigma, nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
-from photometry.methods._linear import Estimate, fit_cadences
+from photometry.methods._linear import Cadences, Estimate
 from photometry.methods._moving import (
     BLUR_PX,
     changes_of,
@@ -130,21 +130,18 @@ class BlockFit:
         values = _columns(stamp.pixels.flux[frames], index) - moves @ others - model.offset
         errors = _columns(stamp.pixels.flux_err[frames], index) ** 2
         typical = filled(nan_mean(errors[good]))
-        found = self._solve(values, terms, moves, 1 / typical, LOOSE)
+        cadences = Cadences(values, terms, moves, 1 / typical)
+        share = np.maximum(terms[0, 0], 0.0)
+        cadences.lose(np.isfinite(values) @ share < (1 - LOST_SHARE) * share.sum())
+        found, _ = self._solve(cadences, np.tile(LOOSE, (len(values), 1)))
         likely = _excess(found, good)
-        away = found.values[:, 1:3]
-        found = self._solve(values, terms, moves, 1 / typical, likely)
+        away = found.values[:, 1:]
         change = np.tile(likely, (len(values), 1))
-        # Frames with much blur know it less well; they are fitted in groups, by factors of 2.
-        blur = BLUR_TRUST * (motion.jitter[frames] / BLUR_PX) ** 2 / likely[2]
-        level = np.ceil(np.log2(np.maximum(blur, 1.0))).astype(int)
-        for number in np.unique(level[level > 0]).tolist():
-            shaken = level == number
-            change[shaken, 2] = likely[2] * 2.0**number
-            again = self._solve(values[shaken], terms, moves[shaken], 1 / typical,
-                                likely * np.array([1, 1, 2.0**number]))
-            found.values[shaken], found.weights[shaken] = again.values, again.weights
-        weights = found.weights
+        # Frames with much blur know it less well.
+        blur = BLUR_TRUST * (motion.jitter[frames] / BLUR_PX) ** 2
+        change[:, 2] = np.maximum(likely[2], blur)
+        found, mixing = self._solve(cadences, change)
+        weights = cadences.weights(mixing)
         known = np.where(np.isfinite(errors), errors, typical)
         variance = np.einsum("tp,tp,tp->t", weights, weights, known)
         variance += ((weights @ terms[0, -len(likely):].T) ** 2 * change**2).sum(axis=1)
@@ -153,6 +150,13 @@ class BlockFit:
         background = np.nan_to_num(_columns(stamp.pixels.background[frames], index))
         return Series(found.values[:, 0], variance, np.einsum("tp,tp->t", weights, background),
                       away, weights)
+
+    def _solve(self, cadences: Cadences, change: NDArray) -> tuple[Estimate, NDArray]:
+        """Fit cadences in which motion and blur may change by (T, 3)."""
+        first = np.broadcast_to(self._precision, (len(change), len(self._precision)))
+        precision = np.concatenate([first, change ** -2.0], axis=1)
+        size = precision.shape[1]
+        return cadences.solve(precision, (0, *range(size - change.shape[1], size)))
 
     def _expanded(self, center: NDArray) -> tuple[NDArray, NDArray]:
         """Return the terms of what is free, and of the mean light of all but the target."""
@@ -176,37 +180,6 @@ class BlockFit:
         flux = self._model.flux[self._model.steady]
         return expand_faint(self._steady, flux, self._stamp.prf, self._box,
                             shift)[:, self._inside]
-
-    def _solve(self, values: NDArray, terms: NDArray, moves: NDArray, weight: NDArray,
-               change: NDArray) -> Estimate:
-        """Fit cadences by what pixels they lack; NaN where too much is lacking."""
-        count = terms.shape[1]
-        precision = np.concatenate([self._precision, change ** -2.0])
-        wanted = (0, *range(count - len(change), count))
-        result = Estimate(*(np.full((len(values), width), np.nan)
-                            for width in (len(wanted), len(wanted), values.shape[1])))
-        patterns, member = _patterns(np.isfinite(values))
-        share = np.maximum(terms[0, 0], 0.0)
-        for number, pattern in enumerate(patterns):
-            if share[pattern].sum() < (1 - LOST_SHARE) * share.sum():
-                continue
-            rows = np.flatnonzero(member == number)
-            found = fit_cadences(np.where(pattern, values[rows], 0.0), terms, moves[rows],
-                                 weight * pattern, precision, wanted)
-            for whole, part in ((result.values, found.values), (result.error, found.error),
-                                (result.weights, found.weights)):
-                whole[rows] = part
-        return result
-
-
-def _patterns(there: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
-    """Return the different rows (N, P) of a mask (T, P), and which each row is (T,)."""
-    if there.all():
-        return there[:1], np.zeros(len(there), dtype=int)
-    packed = np.ascontiguousarray(np.packbits(there, axis=1))     # like `there` it may not be
-    rows = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()    # sorts fast
-    _, first, member = np.unique(rows, return_index=True, return_inverse=True)
-    return there[first], member
 
 
 def _excess(found: Estimate, good: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,63 +1,120 @@
 """Weighted linear fits of moving sources to many cadences at once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
+
+from photometry.methods._cholesky import solve_each
+
+ROUNDING = 1e-12                  # keeps matrices positive that only just are
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Parameters of each cadence, and how the first follows from the pixels."""
+    """Parameters of each cadence; NaN where nothing could be fitted."""
 
     values: NDArray[np.float64]       # (T, W) of the parameters asked for
     error: NDArray[np.float64]        # (T, W) formal, with what was known beforehand
-    weights: NDArray[np.float64]      # (T, P): first parameter = sum(weights * pixels)
 
 
-def fit_cadences(pixels: NDArray, terms: NDArray, motion: NDArray, weight: NDArray,
-                 precision: NDArray, wanted: tuple[int, ...]) -> Estimate:
-    """Fit all parameters to each cadence and return those wanted.
+class Cadences:
+    """The equations of a linear fit to many cadences, with sums over pixels done once."""
 
-    Parameters
-    ----------
-    pixels : (T, P)
-    terms : (M, K, P)
-        Terms of the image of each parameter, from `_moving`.
-    motion : (T, M)
-        What multiplies the terms in each cadence.
-    weight : (P,)
-        Inverse variances of the pixels.
-    precision : (K,)
-        Inverse variances of the parameters about zero, known beforehand.
-    """
-    n_terms, count, n_pixels = terms.shape
-    weighted = terms * weight
-    flat = terms.reshape(-1, n_pixels)
-    pairs = (weighted.reshape(-1, n_pixels) @ flat.T).reshape(n_terms, count, n_terms, count)
-    pairs = pairs.transpose(0, 2, 1, 3).reshape(n_terms**2, -1)
-    products = (motion[:, :, None] * motion[:, None, :]).reshape(len(motion), -1)
-    normal = (products @ pairs).reshape(-1, count, count) + np.diag(precision)
-    # Fluxes and shifts differ by orders of magnitude: solve in units of their errors.
-    scale = 1 / np.sqrt(np.einsum("tkk->k", normal) / len(normal))
-    unit = np.broadcast_to(np.eye(count)[:, list(wanted)], (len(normal), count, len(wanted)))
-    solved = np.linalg.solve(normal * scale[:, None] * scale, unit * scale[:, None])
-    solved = solved * scale[:, None]
-    right = np.einsum("tm,tmk->tk", motion,
-                      (pixels @ weighted.reshape(-1, n_pixels).T).reshape(-1, n_terms, count))
-    mixing = (motion[:, :, None] * solved[:, None, :, 0]).reshape(len(motion), -1)
-    diagonal = solved[:, list(wanted), np.arange(len(wanted))]
-    return Estimate(np.einsum("tkw,tk->tw", solved, right), np.sqrt(np.maximum(diagonal, 0.0)),
-                    mixing @ weighted.reshape(-1, n_pixels))
+    def __init__(self, pixels: NDArray, terms: NDArray, motion: NDArray, weight: NDArray) -> None:
+        """Sum over pixels.
+
+        Parameters
+        ----------
+        pixels : (T, P)
+            NaN = not there.
+        terms : (M, K, P)
+            Terms of the image of each parameter, from `_moving`.
+        motion : (T, M)
+            What multiplies the terms in each cadence.
+        weight : (P,)
+            Inverse variances of the pixels.
+        """
+        n_terms, count, n_pixels = terms.shape
+        there = np.isfinite(pixels)
+        self._there = None if there.all() else there
+        self._motion = motion
+        self._weighted = (terms * weight).reshape(-1, n_pixels)
+        known = pixels if self._there is None else np.where(there, pixels, 0.0)
+        seen = (known @ self._weighted.T).reshape(-1, n_terms, count)
+        self._right = np.einsum("tm,tmk->tk", motion, seen)
+        self._normal = np.empty((len(pixels), count, count))
+        i, j = np.triu_indices(n_terms)
+        products = np.where(i == j, 1.0, 2.0) * motion[:, i] * motion[:, j]
+        flat = terms.reshape(-1, n_pixels)
+        for pattern, rows in _patterns(there):
+            pairs = (self._weighted * pattern) @ flat.T
+            pairs = pairs.reshape(n_terms, count, n_terms, count)[i, :, j]
+            pairs = (pairs + pairs.transpose(0, 2, 1)) / 2
+            self._normal[rows] = (products[rows] @ pairs.reshape(len(i), -1)).reshape(
+                -1, count, count)
+
+    def lose(self, rows: NDArray) -> None:
+        """Give up cadences, an index or mask."""
+        self._normal[rows] = np.nan
+
+    def solve(self, precision: NDArray, wanted: tuple[int, ...]) -> tuple[Estimate, NDArray]:
+        """Return parameters, and what mixes the equations to the first of them (T, K).
+
+        Parameters
+        ----------
+        precision : (T, K)
+            Inverse variances of the parameters about zero, known beforehand.
+        """
+        values, error, mixing = solve_each(self._normal, self._right, precision, np.array(wanted))
+        return Estimate(values, error), mixing
+
+    def weights(self, mixing: NDArray) -> NDArray[np.float64]:
+        """Return what makes the first parameter of the pixels (T, P)."""
+        mixed = (self._motion[:, :, None] * mixing[:, None, :]).reshape(len(mixing), -1)
+        weights = mixed @ self._weighted
+        return weights if self._there is None else weights * self._there
+
+
+def _patterns(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray | slice]]:
+    """Yield the different rows of a mask (T, P), and where each is."""
+    if there.all():
+        yield there[:1][0], slice(None)
+        return
+    packed = np.ascontiguousarray(np.packbits(there, axis=1))     # like `there` it may not be
+    rows = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()    # sorts fast
+    _, first, member = np.unique(rows, return_index=True, return_inverse=True)
+    for number, pattern in enumerate(there[first]):
+        yield pattern, np.flatnonzero(member == number)
+
+
+@dataclass(frozen=True, slots=True)
+class MeanFit:
+    """Parameters (K,) of one image, and the factored equations."""
+
+    values: NDArray[np.float64]
+    lower: NDArray[np.float64]        # (K, K) Cholesky factor, in units of `scale`
+    scale: NDArray[np.float64]        # (K,)
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """Formal errors (K,), with what was known beforehand."""
+        inverse, _ = linalg.lapack.dtrtri(self.lower, lower=1)
+        return np.linalg.norm(inverse, axis=0) * self.scale
 
 
 def fit_mean(image: NDArray, design: NDArray, weight: NDArray, expected: NDArray,
-             precision: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit parameters (K,) to one image (P,) with prior values, and return their errors too."""
-    normal = (design * weight) @ design.T + np.diag(precision)
-    right = (design * weight) @ image + precision * expected
+             precision: NDArray) -> MeanFit:
+    """Fit parameters (K,) to one image (P,) with prior values."""
+    half = design * np.sqrt(weight)
+    normal = half @ half.T
+    normal.flat[::len(normal) + 1] += precision
+    right = half @ (image * np.sqrt(weight)) + precision * expected
     # Unit diagonal first: fluxes of stars differ by factors of a million.
     scale = 1 / np.sqrt(np.maximum(np.diag(normal), np.finfo(float).tiny))
-    inverse = np.linalg.pinv(normal * scale[:, None] * scale, hermitian=True)
-    covariance = inverse * scale[:, None] * scale
-    return covariance @ right, np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    normal *= scale[:, None] * scale
+    normal.flat[::len(normal) + 1] += ROUNDING
+    lower = linalg.cholesky(normal, lower=True, overwrite_a=True)
+    return MeanFit(linalg.cho_solve((lower, True), right * scale) * scale, lower, scale)

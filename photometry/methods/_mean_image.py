@@ -23,6 +23,7 @@ NO_PIXELS = "no valid pixels at the target"
 SATURATED = "target saturated"
 NO_ERRORS = "no_errors"
 ALIKE = 9                         # pixels that a wrong PRF makes err together
+NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
 
 
@@ -66,37 +67,51 @@ def find_problem(stamp: Stamp, pixels: FitPixels,
 
 def fit_mean_image(stamp: Stamp, sources: Sources, pixels: FitPixels, motion: Motion,
                    settings: Tolerances) -> Model:
-    """Fit all sources, an offset, a common shift and a common blur to the mean image."""
+    """Fit sources, an offset, a common shift and a common blur to the mean image."""
     box, used = stamp.pixels.box, np.flatnonzero(pixels.usable)
-    image = stamp.pixels.sumimage.ravel()[used]
     variance = mean_variance(stamp, motion.good).ravel()[used]
     weight = min(motion.good.sum(), MEAN_CADENCES) / variance
     images = sources.images(stamp.prf, box, motion.center)
     near, steady = _divide(sources, images, pixels, weight, used, settings)
     terms = expand(sources.take(near), stamp.prf, box, motion.center)
     mean_terms = motion.terms(slice(None), motion.center)[motion.good].mean(axis=0)
-    design = images.copy()
-    design[near] = np.tensordot(mean_terms, terms, axes=1)
+    design = np.tensordot(mean_terms, terms, axes=1)
     total, rest = sources.total, np.ones((1, images.shape[1]))
-    precision = 1 / (settings.catalog_error * np.maximum(total, 1e-3)) ** 2
-    precision[0] = 0.0
-    held = [1 / max(common_error(stamp, pixels), 1e-6) ** 2]
-    flux, _ = fit_mean(image, np.vstack([design, rest])[:, used], weight,
-                       np.append(total, 0.0), np.append(precision, held))
-    changes = np.tensordot(flux[near], terms[[*SLOPES, BLUR]], axes=(0, 1))
+    errors = settings.catalog_error * np.maximum(total, 1e-3)
+    held = max(common_error(stamp, pixels), 1e-6) ** -2.0
+    believed = settings.prf_error * total[0] * np.sqrt(images[0, used] ** 2 @ weight)
+    fitted = _unsettled(steady, errors[steady]**2 * (images[steady][:, used]**2 @ weight),
+                        NO_MATTER * max(1.0, believed))
+    free = np.concatenate([near, fitted])
+    fixed = np.setdiff1d(steady, fitted)
+    design = np.vstack([design, images[fitted], rest])[:, used]
+    image = stamp.pixels.sumimage.ravel()[used] - total[fixed] @ images[fixed][:, used]
+    precision = np.concatenate([[0.0], errors[free[1:]] ** -2.0, [held]])
+    first = fit_mean(image, design, weight, np.append(total[free], 0.0), precision)
+    changes = np.tensordot(first.values[:len(near)], terms[[*SLOPES, BLUR]], axes=(0, 1))
     shape = [settings.shift_error, settings.shift_error, settings.blur_error / BLUR_PX**2]
-    whole = np.vstack([design, rest, changes])[:, used]
-    found, error = fit_mean(
-        image, whole, weight,
-        np.concatenate([total, np.zeros(4)]),
-        np.concatenate([precision, held, np.power(shape, -2.0)]))
-    count = len(sources)
-    offset, *shift, blur = found[count:].tolist()
+    design = np.vstack([design, changes[:, used]])
+    fit = fit_mean(image, design, weight, np.concatenate([total[free], np.zeros(4)]),
+                   np.concatenate([precision, np.power(shape, -2.0)]))
+    found = fit.values
+    offset, *shift, blur = found[len(free):].tolist()
     misfit = np.zeros(images.shape[1])
     misfit[used] = np.sqrt(np.maximum(
-        (image - found @ whole) ** 2 - variance / motion.good.sum(), 0.0))
-    return Model(near, steady, found[:count], error[:count], images, terms[[*SLOPES]],
+        (image - found @ design) ** 2 - variance / motion.good.sum(), 0.0))
+    total[free], errors[free] = found[:len(free)], fit.error[:len(free)]
+    return Model(near, steady, total, errors, images, terms[[*SLOPES]],
                  np.array(shift), blur, offset, misfit)
+
+
+def _unsettled(steady: NDArray[np.int_], chi2: NDArray, allowed: float) -> NDArray[np.int_]:
+    """Return the steady sources (N,) that must be fitted; the others are as in the catalog.
+
+    What chi2 (N,) tells, the sum of squares of the light of a source's prior error in units of
+    the pixels' errors, bounds the change of every parameter of a linear fit in units of its own
+    error. So the target's flux is off by less than `allowed` of its error.
+    """
+    order = np.argsort(chi2, kind="stable")
+    return np.sort(steady[order[np.cumsum(chi2[order]) > allowed**2]])
 
 
 def _divide(sources: Sources, images: NDArray, pixels: FitPixels, weight: NDArray,

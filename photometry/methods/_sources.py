@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.compiled import compiled
 from photometry.core.pixels import Box
 from photometry.core.stamp import Prf, Stamp
 from photometry.core.stats import flux_from_tmag
 from photometry.methods._scene import relevant, target_flux
-
-CHUNK_VALUES = 2_000_000          # bounds the memory of one evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +51,21 @@ class Sources:
     def images(self, prf: Prf, box: Box, shift: NDArray,
                broadening: float = 0.0) -> NDArray[np.float64]:
         """Return the light shares (K, P) of the sources when all stars move by `shift` (2,)."""
-        return self.images_at(prf, box, shift[None], broadening)[0]
+        light = prf(box, self.row + shift[0], self.column + shift[1], broadening)
+        light = self.share[:, None] * light.reshape(len(self.row), -1)
+        order = np.argsort(self.source, kind="stable")
+        starts = np.searchsorted(self.source[order], np.arange(len(self)))
+        return np.add.reduceat(light[order], starts) if len(starts) < len(order) else light[order]
 
-    def images_at(self, prf: Prf, box: Box, shifts: NDArray,
-                  broadening: float = 0.0) -> NDArray[np.float64]:
+    def images_at(self, prf: Prf, box: Box, shifts: NDArray) -> NDArray[np.float64]:
         """Return the light shares (M, K, P) for each of the shifts (M, 2)."""
-        pixels, count = box.shape[0] * box.shape[1], len(shifts)
-        images = np.zeros((count, len(self), pixels))
-        step = max(1, CHUNK_VALUES // max(pixels * count, 1))
-        for start in range(0, len(self.row), step):
-            part = slice(start, start + step)
-            light = prf(box, (self.row[part] + shifts[:, :1]).ravel(),
-                        (self.column[part] + shifts[:, 1:]).ravel(), broadening)
-            belongs = self.source[part] == np.arange(len(self))[:, None]
-            images += (belongs * self.share[part]) @ light.reshape(count, -1, pixels)
-        return images
+        return np.stack([self.images(prf, box, shift) for shift in shifts])
+
+    def summed(self, flux: NDArray, prf: Prf, box: Box, shifts: NDArray) -> NDArray[np.float64]:
+        """Return the light (M, P) of all sources of given fluxes (K,) for shifts (M, 2)."""
+        light = flux[self.source] * self.share
+        return np.stack([light @ prf(box, self.row + down, self.column + right).reshape(
+            len(light), -1) for down, right in shifts])
 
 
 def find_sources(stamp: Stamp, separation: float) -> Sources:
@@ -83,16 +82,18 @@ def find_sources(stamp: Stamp, separation: float) -> Sources:
                    _merge(row, column, separation))
 
 
+@compiled
 def _merge(row: NDArray, column: NDArray, separation: float) -> NDArray[np.int_]:
     """Return the source of each star: that of the first leader nearby, or its own."""
-    leaders: list[int] = []
-    source = np.zeros(len(row), dtype=int)
+    leaders, source = np.empty(len(row), dtype=np.int64), np.empty(len(row), dtype=np.int64)
+    count = 0
     for star in range(len(row)):
-        distance = np.hypot(row[leaders] - row[star], column[leaders] - column[star])
-        near = np.flatnonzero(distance < separation)
-        if len(near):
-            source[star] = near[0]
-        else:
-            source[star] = len(leaders)
-            leaders.append(star)
+        own = 0
+        while own < count and np.hypot(row[leaders[own]] - row[star],
+                                       column[leaders[own]] - column[star]) >= separation:
+            own += 1
+        if own == count:
+            leaders[count] = star
+            count += 1
+        source[star] = own
     return source

@@ -7,8 +7,8 @@ from photometry.core.flags import ApertureFlag
 from photometry.core.outcome import Decline, Grow, Measurement
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
-from photometry.methods import linpsf
-from photometry.methods._joint import _patterns
+from photometry.methods import _mean_image, linpsf
+from photometry.methods._linear import fit_mean
 from photometry.methods._mean_image import OUTSIDE, SATURATED
 from tests.factories import MixturePrf, make_stamp
 
@@ -167,10 +167,20 @@ def test_what_is_recorded():
     assert np.all(found.lightcurve.flux_background > 0)
 
 
-def test_patterns_of_missing_pixels_are_told_in_any_order_of_memory():
-    there = np.random.default_rng(2).random((40, 11)) > 0.3
-    there[7] = there[3]
-    for mask in (there, np.asfortranarray(there)):
-        patterns, member = _patterns(mask)
-        np.testing.assert_array_equal(patterns[member], mask)
-        assert len(patterns) < 40
+@pytest.mark.parametrize("tmag", [9.0, 12.5])
+def test_faint_stars_held_by_the_catalog_matter_nothing_to_the_target(monkeypatch, tmag):
+    rng = np.random.default_rng(1)
+    faint = tuple((tmag, *rng.uniform(-9, 9, 2)) for tmag in rng.uniform(14, 18, 150))
+    stamp, truth = make_stamp(tmag=tmag, cadences=30, neighbours=faint, jitter=0.02)
+    wrong = stamp.stars.tmag + rng.normal(0, 0.3, 151) * (np.arange(151) > 0)
+    stamp = dataclasses.replace(stamp, stars=dataclasses.replace(stamp.stars, tmag=wrong))
+    free = []
+    monkeypatch.setattr(_mean_image, "fit_mean", lambda image, design, *rest: (
+        free.append(len(design)), fit_mean(image, design, *rest))[1])
+    some = measured(stamp).lightcurve
+    monkeypatch.setattr(_mean_image, "NO_MATTER", 0.0)
+    every = measured(stamp).lightcurve
+    assert free[0] < free[2]
+    error = max(0.005 * truth.flux[0], np.median(every.flux_err) / np.sqrt(30))
+    assert np.abs(some.flux - every.flux).max() < 0.1 * error
+    np.testing.assert_allclose(some.flux_err, every.flux_err, rtol=0.01)

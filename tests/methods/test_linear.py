@@ -1,0 +1,59 @@
+"""Linear fits with the sums over pixels done once, against the fit of each cadence alone."""
+
+import numpy as np
+
+from photometry.methods._linear import Cadences, _patterns, fit_mean
+
+RNG = np.random.default_rng(2)
+TERMS, MOTION = RNG.normal(size=(4, 3, 11)), RNG.normal(size=(40, 4))
+WEIGHT, PRECISION = RNG.uniform(0.5, 2, 11), RNG.uniform(0.1, 1, (40, 3))
+
+
+def test_each_cadence_is_fitted_by_the_pixels_it_has():
+    pixels = RNG.normal(size=(40, 11))
+    pixels[RNG.random((40, 11)) < 0.1] = np.nan
+    cadences = Cadences(pixels, TERMS, MOTION, WEIGHT)
+    cadences.lose(np.arange(40) == 9)
+    found, mixing = cadences.solve(PRECISION, (0, 2))
+    weights = cadences.weights(mixing)
+    for number in range(40):
+        there = np.isfinite(pixels[number])
+        design = np.tensordot(MOTION[number], TERMS, axes=1)[:, there]
+        normal = (design * WEIGHT[there]) @ design.T + np.diag(PRECISION[number])
+        alone = np.linalg.solve(normal, (design * WEIGHT[there]) @ pixels[number, there])
+        if number == 9:
+            assert np.isnan(found.values[9]).all() and np.isnan(found.error[9]).all()
+            continue
+        np.testing.assert_allclose(found.values[number], alone[[0, 2]], rtol=1e-9)
+        np.testing.assert_allclose(found.error[number]**2,
+                                   np.diag(np.linalg.inv(normal))[[0, 2]], rtol=1e-9)
+        np.testing.assert_allclose(weights[number, there] @ pixels[number, there], alone[0],
+                                   rtol=1e-9)
+        assert np.all(weights[number, ~there] == 0)
+
+
+def test_patterns_of_missing_pixels_are_told_in_any_order_of_memory():
+    there = np.random.default_rng(2).random((40, 11)) > 0.3
+    there[7] = there[3]
+    for mask in (there, np.asfortranarray(there)):
+        seen = np.zeros(40, dtype=int)
+        found = list(_patterns(mask))
+        for pattern, rows in found:
+            seen[rows] += 1
+            assert np.all(mask[rows] == pattern)
+        assert np.all(seen == 1) and len(found) < 40
+
+
+def test_one_image_is_fitted_with_what_was_known():
+    design, image, expected = TERMS[0], RNG.normal(size=11), np.array([1.0, 2.0, 3.0])
+    found = fit_mean(image, design, WEIGHT, expected, PRECISION[0])
+    normal = (design * WEIGHT) @ design.T + np.diag(PRECISION[0])
+    right = (design * WEIGHT) @ image + PRECISION[0] * expected
+    np.testing.assert_allclose(found.values, np.linalg.solve(normal, right), rtol=1e-9)
+    np.testing.assert_allclose(found.error**2, np.diag(np.linalg.inv(normal)), rtol=1e-9)
+
+
+def test_what_cannot_be_told_apart_is_fitted_all_the_same():
+    design = np.ones((2, 11))
+    found = fit_mean(np.full(11, 4.0), design, WEIGHT, np.zeros(2), np.zeros(2))
+    assert np.isclose(found.values.sum(), 4.0, rtol=1e-5)
