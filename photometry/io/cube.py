@@ -73,6 +73,8 @@ class Frames:
     times_ns: NDArray[np.int64]   # (T,) when the files were changed
     wcs_texts: tuple[str, ...]    # header text; "" = none
     reference_index: int
+    reference_wcs: str = ""       # of the stars in the reference frame; "" = as its header says
+    wcs_note: str = ""            # why it is not as the header says
 
 
 class CubeWriter:
@@ -166,7 +168,8 @@ def _write_frames(file: h5py.File, frames: Frames) -> None:
         texts = texts.astype("S1")
     group.create_dataset("frames", data=texts, compression="gzip",
                          chunks=(min(_TEXT_FRAMES, len(texts)),))
-    group["reference"] = frames.wcs_texts[frames.reference_index]
+    group["reference"] = frames.reference_wcs or frames.wcs_texts[frames.reference_index]
+    group.attrs["note"] = frames.wcs_note
     group.attrs["ref_frame"] = frames.reference_index
 
 
@@ -309,8 +312,13 @@ class Cube:
 
     @property
     def wcs_text(self) -> str:
-        """World coordinates of the reference frame."""
+        """World coordinates of the reference frame, where its stars are."""
         return self._checked(lambda: self._file["wcs/reference"].asstr()[()])
+
+    @property
+    def wcs_note(self) -> str:
+        """Why these are not those of the header; "" = they are."""
+        return self._checked(lambda: str(self._file["wcs"].attrs.get("note", "")))
 
     def frame_wcs(self, index: int) -> str:
         """Return the world coordinates of one frame; "" = none."""

@@ -17,6 +17,7 @@ from photometry.core.sphere import unit_vectors
 
 MAX_STEPS = 20            # each shrinks the error by the relative distortion, a few per cent
 TOLERANCE_PX = 1e-6
+_MENDINGS = 3             # after these a turned distortion is right to first order
 
 
 @lru_cache(maxsize=8)
@@ -46,6 +47,44 @@ def to_sky(text: str, row: ArrayLike, column: ArrayLike) -> tuple[NDArray, NDArr
     ra, dec = parse(text).all_pix2world(np.atleast_1d(np.asarray(column, dtype=float)),
                                         np.atleast_1d(np.asarray(row, dtype=float)), 0)
     return ra, dec
+
+
+def moved(text: str, matrix: NDArray, shift: NDArray, box: Box) -> str:
+    """Return the WCS whose positions are a linear map of those of another.
+
+    What a turn does to the distortion is allowed for to first order over a box.
+
+    Parameters
+    ----------
+    matrix : (2, 2)
+        Of row and column.
+    shift : (2,)
+        px.
+    """
+    row, column = (values.ravel() for values in np.meshgrid(
+        np.linspace(box.row0, box.row1 - 1, 5), np.linspace(box.column0, box.column1 - 1, 5)))
+    ra, dec = to_sky(text, row, column)
+    wanted = np.column_stack([row, column]) @ matrix.T + shift
+    for _ in range(_MENDINGS):
+        text = _composed(text, matrix, shift)
+        found = np.column_stack([*to_pixels(text, ra, dec), np.ones(len(ra))])
+        matrix, shift = np.split(np.linalg.lstsq(found, wanted)[0].T, [2], axis=1)
+        shift = shift[:, 0]
+    return text
+
+
+def _composed(text: str, matrix: NDArray, shift: NDArray) -> str:
+    """Return a WCS with its reference pixel and axes moved, its distortion as it is."""
+    old, header = parse(text), fits.Header.fromstring(text)
+    column, row = old.wcs.crpix - 1
+    row, column = matrix @ [row, column] + shift
+    swapped = matrix[::-1, ::-1]                      # of column and row, as headers have them
+    cd = old.pixel_scale_matrix @ np.linalg.inv(swapped)
+    for key in [key for key in header if key.startswith(("CDELT", "PC1_", "PC2_"))]:
+        del header[key]
+    header.update({"CRPIX1": column + 1, "CRPIX2": row + 1, "CD1_1": cd[0, 0], "CD1_2": cd[0, 1],
+                   "CD2_1": cd[1, 0], "CD2_2": cd[1, 1]})
+    return header.tostring(endcard=False, padding=False)
 
 
 def footprint(text: str, box: Box) -> NDArray[np.float64]:

@@ -104,7 +104,8 @@ def _first_readable(ccd: CcdId, images: list[ImageFile], place: int = 0) -> FfiH
             if header.ccd != ccd:
                 raise InputError(file.path, f"is of {header.ccd}, but its name says {ccd}")
             if not header.wcs_text:
-                raise InputError(file.path, "has no world coordinates")
+                raise InputError(file.path, "has no world coordinates (--footprint wcs takes "
+                                            "those of the pointing of the sector)")
             return header
         except InputError as error:
             logger.warning("%s", error)

@@ -25,7 +25,6 @@ from photometry.io.catalog import Catalog
 from photometry.io.cube import FORMAT_VERSION, Cube
 from photometry.io.quaternions import find_table, read_table, table_name
 from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
-from photometry.scene.motion import is_usable
 from photometry.sky.anomalies import FULL_WELL, Exclude
 from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
 from photometry.stages.prepare_known import Known, known_frames, restore_slab
@@ -43,6 +42,7 @@ from photometry.stages.prepare_passes import (
     exclude_rules,
     read_block,
 )
+from photometry.stages.prepare_places import reference_frame
 from photometry.stages.prepare_plan import Frame, Group, LeftOut, plan
 from photometry.stages.prepare_sky import find_sky, make_sum_image
 
@@ -151,8 +151,8 @@ def _build(job: Job, group: Group, known: Known, run: Run, progress: Progress) -
                                    zip(group.frames, reasons, strict=True) if reason))
     quality, good = _quality(frames, levels[kept], left_out,
                              job.choices.anomalies.saturation * FULL_WELL)
-    reference = reference_frame(frames, good)
-    job = replace(job, wcs_text=frames[reference].header.wcs_text)
+    reference, text = reference_frame(frames, good)
+    job = replace(job, wcs_text=text)
     blocks = _cut(frames, [places[index] for index in kept], kept.tolist(), good.tolist())
     find_sky(job, blocks, levels[kept])
     run(partial(background_block, job), blocks, "measuring the background")
@@ -237,15 +237,15 @@ def _report(group: Group, cube_path: Path, names: Sequence[str], quality: NDArra
             left_out: tuple[LeftOut, ...], rules: tuple[Exclude, ...]) -> PrepareReport:
     return PrepareReport(cube_path, len(names),
                          (*left_out, *empty_frames(group, names, quality)),
-                         (*group.warnings, *notes(group, rules, _unplaced(cube_path))))
+                         (*group.warnings, *notes(group, rules, *_places(cube_path))))
 
 
-def _unplaced(cube_path: Path) -> list[str]:
-    """Return the names of images with world coordinates that could not be used."""
+def _places(cube_path: Path) -> tuple[list[str], str]:
+    """Return names of images whose world coordinates could not be used, and what was mended."""
     with Cube(cube_path) as cube:
         interpolated = np.flatnonzero(cube.motion_arrays()["interpolated"]).tolist()
-        return [cube.image_names[index] for index in interpolated
-                if cube.frame_wcs(index).strip()]
+        return ([cube.image_names[index] for index in interpolated
+                 if cube.frame_wcs(index).strip()], cube.wcs_note)
 
 
 def _affordable(group: Group, workers: int, max_memory_gb: float) -> int:
@@ -297,20 +297,3 @@ def _quality(frames: Sequence[Frame], levels: NDArray,
 def _unusable(left_out: tuple[LeftOut, ...]) -> InputError:
     name, reason = left_out[-1]
     return InputError(name, f"{reason}; none of {len(left_out)} images can be read")
-
-
-def reference_frame(frames: Sequence[Frame], good: NDArray[np.bool_]) -> int:
-    """Return the index of the good frame with a usable WCS nearest to the middle of the data.
-
-    Raises
-    ------
-    InputError
-        When no frame has one.
-    """
-    time = np.array([frame.header.time for frame in frames])
-    distance = np.abs(time - 0.5 * (time[0] + time[-1]))
-    for index in sorted(range(len(frames)), key=lambda index: (not good[index], distance[index])):
-        if is_usable(frames[index].header.wcs_text, frames[index].header.box):
-            return index
-    raise InputError(frames[0].path.parent, f"none of {len(frames)} images has usable world "
-                                            "coordinates (CTYPE1, CRVAL1, CD1_1 ...)")

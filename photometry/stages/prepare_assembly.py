@@ -124,8 +124,10 @@ def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,
         timestamp_shift_s=sum(_shifts_s(headers[reference_index])) / 2, **usual)
     provenance = cube.Provenance(__version__, to_toml(sections(job.choices)), job.mark,
                                  fingerprint(names, [int(value) for value in crc32]), left_out)
+    places = job.scratch.load("sky", "wcs_text", "wcs_note")
     files = cube.Frames(names, crc32, sizes, times_ns,
-                        tuple(header.wcs_text for header in headers), reference_index)
+                        tuple(header.wcs_text for header in headers), reference_index,
+                        str(places["wcs_text"]), str(places["wcs_note"]))
     return observation, files, provenance
 
 

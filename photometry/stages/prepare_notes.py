@@ -20,17 +20,18 @@ def empty_frames(group: Group, names: Sequence[str], quality: ArrayLike) -> tupl
 
 
 def notes(group: Group, rules: Sequence[Exclude],
-          unplaced: Sequence[str] = ()) -> tuple[str, ...]:
+          unplaced: Sequence[str] = (), mended: str = "") -> tuple[str, ...]:
     """Return lines about frames that are used, but not as others are.
 
-    `unplaced` names those with world coordinates that could not be used.
+    `unplaced` names those with world coordinates that could not be used, `mended` tells what was
+    wrong with the coordinates of all.
     """
     total = len(group.frames)
     bare = sum(not frame.header.wcs_text.strip() for frame in group.frames)
     missing = (f"{bare} of {total} frames have no world coordinates",) if bare else ()
     lost = (f"{len(unplaced)} of {total} frames have world coordinates that cannot be used: "
             f"{', '.join(unplaced[:3])}{' ...' if len(unplaced) > 3 else ''}",) if unplaced else ()
-    return (*missing, *lost, *_excluded(group, rules))
+    return (*missing, *lost, *([mended] if mended else []), *_excluded(group, rules))
 
 
 def _excluded(group: Group, rules: Sequence[Exclude]) -> Iterator[str]:

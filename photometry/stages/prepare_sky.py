@@ -27,6 +27,7 @@ from photometry.stages.prepare_passes import (
     is_strap,
     plan_of,
 )
+from photometry.stages.prepare_places import find_places
 
 _BRIGHT_SHARE = 0.1               # of the full well
 _FEWEST_BRIGHT = 8                # frames that show how straps answer to scattered light
@@ -62,7 +63,10 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     masked = np.where(is_strap(job.box), np.nan, mean)      # straps are brighter than the sky
     used = starmask.sky_pixels(masked, grid, fit, job.choices.stars)
     halo = starmask.halos(mean)
-    sky = wings.static_sky(masked, used, halo, _catalog_light(job), grid, fit, job.choices.wings)
+    own = {frame.header.wcs_text for block in blocks for frame in block.frames}
+    places = find_places(job, mean, usual=job.wcs_text not in own)
+    sky = wings.static_sky(masked, used, halo, _catalog_light(job, places.wcs_text), grid, fit,
+                           job.choices.wings)
     static = sky.frame
     scene = differences.make_scene(mean, mean - level.full_model(static, grid), halo, FULL_WELL,
                                    grid, job.choices.changes)
@@ -75,7 +79,8 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
                              job.choices.prepare.beacon_brightest)
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
                      beacon_center=beacons.center, beacon_curve=beacons.curve, orbit_starts=starts,
-                     level_err=sky.level_err,
+                     level_err=sky.level_err, wcs_text=np.array(places.wcs_text),
+                     wcs_note=np.array(places.note),
                      **{name: getattr(straps, name.removeprefix("strap_")) for name in STRAPS})
 
 
@@ -104,7 +109,7 @@ def _deep(job: Job, frames: Frames, candidates: NDArray[np.bool_]) -> NDArray[np
     return mean
 
 
-def _catalog_light(job: Job) -> wings.Light | None:
+def _catalog_light(job: Job, wcs_text: str) -> wings.Light | None:
     """Return the light of the catalog's stars; None without stars on the window."""
     if job.catalog is None:
         return None
@@ -112,7 +117,7 @@ def _catalog_light(job: Job) -> wings.Light | None:
         ra, dec, tmag = catalog.lights(job.choices.wings.faintest_tmag)
     if len(ra) == 0:
         return None
-    row, column = wcs.to_pixels(job.wcs_text, ra, dec)
+    row, column = wcs.to_pixels(wcs_text, ra, dec)
     known = np.isfinite(row) & np.isfinite(column)
     if not job.box.contains(row[known], column[known]).any():
         return None

@@ -57,3 +57,16 @@ def test_where_the_distortion_does_not_converge_there_is_no_position():
     row, column = wcs.to_pixels(text, [float(ra[0]), float(ra[0]) + 180], [float(dec[0])] * 2)
     assert np.isfinite(row[0])
     assert np.isnan([row[1], column[1]]).all()
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 0.3, -1.0])
+def test_moved_coordinates_put_stars_where_the_map_does(angle_deg):
+    text, box = wcs_text(CcdId(1, 4, 2)), Box(300, 700, 1400, 1900)
+    angle = np.radians(angle_deg)
+    matrix = 1.0002 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    shift = np.array([3.1, -7.4]) + (np.eye(2) - matrix) @ [500, 1650]
+    row, column = np.meshgrid([300, 500, 699], [1400, 1600, 1899])
+    ra, dec = wcs.to_sky(text, row.ravel(), column.ravel())
+    found = np.column_stack(wcs.to_pixels(wcs.moved(text, matrix, shift, box), ra, dec))
+    wanted = np.column_stack([row.ravel(), column.ravel()]) @ matrix.T + shift
+    np.testing.assert_allclose(found, wanted, atol=1e-3 + 0.05 * abs(angle_deg))

@@ -313,8 +313,8 @@ def test_no_usable_image_at_all(tmp_path):
 
 
 def test_no_world_coordinates_at_all(tmp_path):
-    write_window(tmp_path, 2, wcs_text="")
-    with pytest.raises(InputError, match="world coordinates"):
+    write_window(tmp_path, 2, wcs_text="", ccd=CcdId(999, 2, 3))
+    with pytest.raises(InputError, match=r"world coordinates .*the pointing of sector 999"):
         build(tmp_path, tmp_path / "cube.hdf5")
 
 
