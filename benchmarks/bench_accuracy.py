@@ -34,12 +34,12 @@ class Scene(NamedTuple):
 SCENES = {
     "quiet": Scene(("--size=256x200", "--frames=100", "--cadence=1800", "--variables"), 1.1),
     "troubled": Scene(("--size=256x200", "--frames=150", "--cadence=600", *TROUBLED), 1.2),
-    "fast": Scene(("--size=160x128", "--frames=400", "--cadence=200", "--density=900",
+    "fast": Scene(("--size=256x200", "--frames=300", "--cadence=200",
                    *TROUBLED), 1.2),
     "claim": Scene(("--size=256x200", "--frames=100", "--cadence=600", *TROUBLED, *WRONG), 1.2),
     "crowded": Scene(("--size=200x160", "--frames=100", "--cadence=1800", "--stars=1500",
                       "--variables"), 1.3, bias=0.01),
-    "faint": Scene(("--size=160x128", "--frames=100", "--cadence=1800", "--jitter"), 1.1, 16.0),
+    "faint": Scene(("--size=256x200", "--frames=100", "--cadence=1800", "--jitter"), 1.1, 16.0),
     "bright": Scene(("--size=640x512", "--frames=60", "--cadence=1800", "--density=150",
                      "--jitter"), 1.1, 8.0),
 }

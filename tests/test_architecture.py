@@ -91,6 +91,40 @@ def test_everything_public_has_a_docstring(path):
     assert [node.name for node in public if not ast.get_docstring(node)] == []
 
 
+def closure(start):
+    """Return the modules of ours that some import, at their heads or later, and these do."""
+    paths, found = {name_of(path): path for path in MODULES}, set()
+    left = [name for name in paths if re.fullmatch("|".join(start), name)]
+    while left:
+        name = left.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse(paths[name].read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("photometry"):
+                each = [f"{node.module}.{alias.name}" for alias in node.names]
+                left += [module for module in (node.module, *each) if module in paths]
+    return found
+
+
+def test_simulated_scenes_share_no_prf_motion_or_noise_with_what_measures_them():
+    scenes = closure([r"photometry\.scene\.(simulate|simulated_\w+|mission_prf|pointing|troubles|"
+                      r"detector|variability)"])
+    measuring = closure([r"photometry\.(methods|sky)\..*", r"photometry\.metrics",
+                         r"photometry\.scene\.(motion|jitter|centroids|prf\w*|effective_psf|"
+                         r"psf_stars|variation)", r"photometry\.stages\.(tessphot|prepare)"])
+    assert {"photometry.scene.mission_prf", "photometry.scene.rendering"} <= scenes - measuring
+    assert {"photometry.scene.motion", "photometry.core.noise"} <= measuring - scenes
+    shared = scenes & measuring - {"photometry.scene"}
+    assert {name for name in shared if not name.startswith("photometry.core.")} == {
+        "photometry.scene.wcs", "photometry.scene.detector"}
+    assert not shared & {"photometry.core.noise", "photometry.core.stats"}
+    # Of the detector only facts are shared: where its straps are.
+    known = [set(re.findall(r"\bdetector\.(\w+)\(", path.read_text())) for path in MODULES
+             if name_of(path) in measuring]
+    assert set().union(*known) == {"strap_columns"}
+
+
 def tracked():
     """Return the text files that git knows."""
     listed = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT,

@@ -89,6 +89,12 @@ def test_noise_of_each_output_has_the_variance_of_the_model():
     assert np.abs(pull).max() < 5
 
 
+def test_mitigation_of_cosmic_rays_leaves_the_noise_of_a_trimmed_mean():
+    reads = np.sort(np.random.default_rng(6).normal(size=(300_000, 10)), axis=1)
+    trimmed = reads[:, 1:-1].mean(axis=1).var()
+    assert 8 * trimmed == pytest.approx(detector.MITIGATED_VARIANCE[True], abs=0.008)
+
+
 def test_quoted_error_is_that_of_the_measured_flux():
     scene = make_scene()
     ideal = ideal_image(scene, 0)
