@@ -20,6 +20,7 @@ TROUBLED = ("--scattered-light", "--jitter", "--momentum-dumps", "--variables")
 WRONG = ("--tmag-error=0.2", "--missing=0.02", "--wcs-error-px=0.02")
 FAINTEST_BRIGHT = 7       # Tmag; brighter stars are held to 20 ppm in an hour, too
 BRIGHT_GOAL, CROWD_SCATTER, PULL_OFF, CONTAMINATION = 1.5, 1.3, 0.05, 0.005
+DEPTH_PERCENT, FOUND_PERCENT = 1.0, 97.0
 
 
 class Scene(NamedTuple):
@@ -29,6 +30,7 @@ class Scene(NamedTuple):
     scatter: float                # over the PRF floor, to be reached in the median
     faint_limit: float = 15.0
     bias: float = 0.005
+    settings: str = ""            # what has no option
 
 
 SCENES = {
@@ -40,6 +42,8 @@ SCENES = {
     "crowded": Scene(("--size=200x160", "--frames=100", "--cadence=1800", "--stars=1500",
                       "--variables"), 1.3, bias=0.01),
     "faint": Scene(("--size=256x200", "--frames=100", "--cadence=1800", "--jitter"), 1.1, 16.0),
+    "pixels": Scene(("--size=256x200", "--frames=60", "--cadence=200", "--tpf", "--tpf-cadence=20",
+                     "--jitter", "--variables"), 1.2, settings="[simulate]\ntpf_targets = 40\n"),
     "bright": Scene(("--size=640x512", "--frames=60", "--cadence=1800", "--density=150",
                      "--jitter"), 1.1, 8.0),
 }
@@ -75,7 +79,9 @@ def measure(name, data, args):
     print(f"\n{name}: tessphot simulate {' '.join(options)}")
     if not (data / "todo.sqlite").exists():
         workers = f"--workers={args.workers}"
-        run("-c", TESSPHOT, "simulate", data, *options, "-q")
+        data.mkdir(parents=True, exist_ok=True)
+        (data / "settings.toml").write_text(scene.settings)
+        run("-c", TESSPHOT, "simulate", data, *options, "-q", "--settings", data / "settings.toml")
         run("run_make_catalog.py", 1, data, "-q")
         run("run_prepare_photometry.py", data, workers, "-q")
         run("run_make_todo.py", data, f"--faint-limit={scene.faint_limit}", "-q")
@@ -90,28 +96,38 @@ def measure(name, data, args):
 
 def judge(scene, tables):
     """Print what was reached in each magnitude and crowd, misses marked by a star."""
-    print("Tmag       stars  given  scatter   90 %  bias %   90 %   pull")
+    print("cadence   Tmag stars  given  scatter  90 %  bias %   90 %   pull")
     for row in tables["bins"]:
         if row["method"] != "all" or row["region"] != "all":
             continue
         faint = row["tmag"] >= FAINTEST_BRIGHT
-        print(f"{row['tmag']:4d}      {row['stars']:6d} "
+        print(f"{row['cadence_s']:5d} s  {row['tmag']:6d} {row['stars']:5d} "
               + told(100 * row["delivered"], 99 if row["tmag"] < 13 else 97, ".1f", least=True)
               + (told(row["per_prf_floor"], scene.scatter) if faint
                  else told(row["per_bright_floor"], BRIGHT_GOAL))
               + told(row["per_prf_floor_90"]) + told(times(row["bias_50"], 100), 100 * scene.bias)
               + told(times(row["bias_90"], 100)) + told(row["pull"], 1 + PULL_OFF, least=None))
+    for row in tables["groups"]:
+        print(f"{row['name']:15s} {row['stars']:5d} "
+              + told(100 * row["delivered"], form=".1f") + told(row["per_prf_floor"])
+              + told(row["per_prf_floor_90"]) + told(times(row["bias_50"], 100))
+              + told(times(row["bias_90"], 100)) + told(row["pull"], 1 + PULL_OFF, least=None)
+              + f"{row['deep']:4d} depths" + told(times(row["amplitude_50"], 100), DEPTH_PERCENT)
+              + told(times(row["amplitude_90"], 100)))
     for row in tables["crowds"]:
-        print(f"{row['neighbors']:9s} {row['stars']:6d} {100 * row['delivered']:6.1f} "
+        print(f"near {row['neighbors']:10s} {row['stars']:5d} "
+              + told(100 * row["delivered"], form=".1f")
               + told(row["per_prf_floor"], CROWD_SCATTER) + told(row["per_prf_floor_90"])
               + told(times(row["bias_50"], 100)) + told(times(row["bias_90"], 100))
-              + f" within 1 % or the quoted error {100 * row['within']:.1f} %, bias over these "
+              + f"  within 1 % or 1 sigma: {100 * row['within']:.1f} %, over these"
               + told(row["excess_50"]) + told(row["excess_90"], 1.0))
     for row in tables["accounts"]:
-        print(f"contamination {row['contamination_50']:.4f}"
+        print(f"{row['cadence_s']} s: contamination{told(row['contamination_50'], form='.4f')}"
               + told(row["contamination_90"], CONTAMINATION, ".4f")
-              + f"; blends told {row['told']}; transits found {row['found']} of "
-              f"{row['transits']}; clean frames flagged {row['flagged']:.4f}")
+              + f"; {row['blends']} blends, told" + told(times(row["told"], 100), form=".1f")
+              + f"%; {row['transits']} transits, found"
+              + told(times(row["found"], 100), FOUND_PERCENT, ".1f", least=True)
+              + "%; clean frames flagged" + told(times(row["flagged"], 100), 1.0) + "%")
 
 
 def times(value, factor):

@@ -11,6 +11,7 @@ from photometry.core.ids import CcdId
 from photometry.io import layout
 from photometry.io.tpf import read_tpf
 from photometry.io.truth import read_truth
+from photometry.stages.validate import validate
 from tests.pipeline import check, read_all, run_photometry, simulate
 
 CCD = CcdId(1, 2, 3)
@@ -60,6 +61,16 @@ def own_flux(star):
 def true_flux(folder, starid):
     truth = read_truth(layout.truth_path(folder, CCD))
     return truth.flux(int(np.flatnonzero(truth.stars["starid"] == starid)[0])).mean()
+
+
+def test_pixel_files_are_compared_with_the_truth(files, listed):
+    shutil.copytree(files[0] / "truth", listed / "truth", dirs_exist_ok=True)
+    found = validate(listed, listed / "lightcurves")
+    assert len(found.stars) == len(read_all(listed / "lightcurves")) and found.sky == ()
+    assert {star.cadence_s for star in found.stars} == {files[1]}
+    assert all(0.7 < star.per_prf_floor < 1.8 for star in found.stars), found.stars
+    assert all(abs(star.bias) < 0.1 for star in found.stars)
+    assert np.isnan(found.accounts[0].flagged)
 
 
 @pytest.mark.parametrize("method", methods.names())

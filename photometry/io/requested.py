@@ -3,17 +3,26 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from photometry.core.errors import InputError
 from photometry.core.ids import CcdId
 from photometry.io.todo_file import explained
 
-QUERY = """SELECT DISTINCT sector, camera, ccd, starid FROM todolist WHERE datasource = 'ffi'
-           ORDER BY sector, camera, ccd, starid"""
+QUERY = """SELECT DISTINCT sector, camera, ccd, cadence, datasource = 'ffi', starid FROM todolist
+           ORDER BY sector, camera, ccd, datasource <> 'ffi', cadence, starid"""
 
 
-def requested(path: Path) -> dict[CcdId, list[int]]:
-    """Return the stars (TIC numbers) asked for in full-frame images, by CCD.
+class Request(NamedTuple):
+    """Which data stars are asked for in."""
+
+    ccd: CcdId
+    cadence_s: int
+    images: bool              # full-frame images; otherwise target pixel files
+
+
+def requested(path: Path) -> dict[Request, list[int]]:
+    """Return the stars (TIC numbers) asked for, by the data they are in.
 
     Raises
     ------
@@ -22,9 +31,10 @@ def requested(path: Path) -> dict[CcdId, list[int]]:
     """
     if not path.exists():
         raise InputError(path, "does not exist; run_make_todo.py makes it")
-    stars: dict[CcdId, list[int]] = {}
+    stars: dict[Request, list[int]] = {}
     with explained(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro",
                                                   uri=True)) as connection:
-        for sector, camera, ccd, starid in connection.execute(QUERY):
-            stars.setdefault(CcdId(sector, camera, ccd), []).append(int(starid))
+        for sector, camera, ccd, cadence, images, starid in connection.execute(QUERY):
+            asked = Request(CcdId(sector, camera, ccd), int(cadence), bool(images))
+            stars.setdefault(asked, []).append(int(starid))
     return stars

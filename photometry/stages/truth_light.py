@@ -1,6 +1,6 @@
 """What the truth of a simulation says of the light, the sky and the noise of its pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,10 @@ from photometry.core.flags import is_good
 from photometry.core.pixels import SCIENCE_AREA, Box, output_of
 from photometry.core.stats import clipped_variance_factor
 from photometry.io.truth import Truth
-from photometry.scene.detector import strap_profile
+from photometry.scene.detector import exposure_s, strap_profile
 from photometry.scene.simulate import SimulatedPrf
 from photometry.scene.simulated_sky import Sky
+from photometry.scene.variability import Variable, brightness
 from photometry.stages.simulation import simulated_prf
 from photometry.stages.truth_tables import CENTER, CROWDED, EDGE, GLOW, STRAP
 
@@ -101,6 +102,15 @@ def _prf(truth: Truth) -> SimulatedPrf:
     return simulated_prf(truth.ccd, truth.wcs_text, truth.settings["prf"])
 
 
+def flux_between(truth: Truth, star: int, start: NDArray, stop: NDArray) -> NDArray[np.float64]:
+    """Return the true light (T,), e-/s, of a star in exposures of its own, BTJD."""
+    flux = np.full(len(start), float(truth.stars["flux"][star]))
+    for row in np.flatnonzero(truth.variables["index"] == star):
+        given = {field.name: truth.variables[field.name][row] for field in fields(Variable)}
+        flux *= brightness(Variable(**given | {"kind": str(given["kind"])}), start, stop)
+    return flux
+
+
 def frames_of(truth: Truth, cadenceno: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return which frames of the truth have these cadence numbers; some have no image."""
     return np.searchsorted(truth.frames["cadenceno"], cadenceno)
@@ -119,8 +129,9 @@ def mean_light(truth: Truth) -> NDArray[np.float64]:
 
 
 def clean_sky(truth: Truth) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation (R, C), e-/s, of the sky in some clean frames."""
-    clean, sky = np.flatnonzero(clean_frames(truth)), Sky(**truth.sky)
+    """Return mean and standard deviation (R, C), e-/s, of the sky in some clean frames, if any."""
+    is_clean, sky = clean_frames(truth), Sky(**truth.sky)
+    clean = np.flatnonzero(is_clean if is_clean.any() else ~is_clean)
     some = clean[np.linspace(0, len(clean) - 1, min(FLOOR_FRAMES, len(clean))).round().astype(int)]
     total, squares = np.zeros(truth.box.shape), np.zeros(truth.box.shape)
     for frame in some.tolist():
@@ -133,7 +144,7 @@ def clean_sky(truth: Truth) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def pixel_variance(truth: Truth, light: NDArray, readout: Readout) -> NDArray[np.float64]:
     """Return the variance (R, C), (e-/s)^2, of pixels with the given light (R, C), e-/s."""
-    exposure = float(np.median(truth.frames["exposure_s"]))
+    exposure = exposure_s(readout)
     noise = np.array(readout.read_noise)[output_of(truth.box.columns)]
     factor = clipped_variance_factor(readout.crmiten, readout.crblksz)
     return (factor * (np.maximum(light, 0.0) + readout.n_readout * noise**2 / exposure)

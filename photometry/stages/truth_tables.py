@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class StarResult:
     amplitude: float = float("nan")       # found over true, of what varies
     amplitude_error: float = float("inf")
     per_bright_floor: float = float("inf")
+    cadence_s: int = 0
     sigma: float = float("nan")   # quoted error of the mean flux, relative
     contamination_error: float = float("inf")
     brighter: bool = False        # whether a brighter neighbor matters
@@ -52,6 +54,7 @@ class Row:
     """One line of the table: stars of a whole magnitude, of a method, in a region."""
 
     ccd: str
+    cadence_s: int
     tmag: int                     # from this to the next
     method: str
     region: str
@@ -71,6 +74,7 @@ class Group:
     """Stars of all magnitudes that have a place or a kind of variability in common."""
 
     ccd: str
+    cadence_s: int
     name: str
     stars: int
     delivered: float
@@ -89,6 +93,7 @@ class Crowd:
     """Crowded stars whose neighbors that matter are all fainter, or some of them brighter."""
 
     ccd: str
+    cadence_s: int
     neighbors: str
     stars: int
     delivered: float
@@ -123,6 +128,7 @@ class Account:
     """Whether everything was delivered and told."""
 
     ccd: str
+    cadence_s: int
     stars: int
     delivered_13: float           # of Tmag < 13
     delivered_15: float           # of Tmag < 15
@@ -140,6 +146,7 @@ class SkyResult:
     """How well the background of a CCD was found, e-/s."""
 
     ccd: str
+    cadence_s: int
     rms: float                    # of found minus true, all pixels of some frames
     varying: float                # rms without each pixel's mean over these frames
     pull: float                   # rms over the quoted error
@@ -163,27 +170,43 @@ class Validation:
         return cls(*(tuple(row for part in parts for row in getattr(part, field.name))
                      for field in fields(cls)))
 
+    def only(self, ccd: str, cadence_s: int) -> "Validation":
+        """Return the tables of one CCD and cadence; `stars` of the cadence."""
+        kept = {field.name: tuple(
+            row for row in getattr(self, field.name)
+            if row.cadence_s == cadence_s and getattr(row, "ccd", ccd) == ccd)
+            for field in fields(Validation)}
+        return Validation(**kept)
 
-def tables_of(ccd: CcdId, cadence_s: int, stars: Sequence[StarResult], sky: SkyResult,
-              flagged: float) -> Validation:
+
+class Data(NamedTuple):
+    """What a table is about."""
+
+    ccd: str
+    cadence_s: int
+
+
+def tables_of(ccd: CcdId, cadence_s: int, stars: Sequence[StarResult],
+              sky: tuple[SkyResult, ...], flagged: float) -> Validation:
     """Return all tables of one CCD; `flagged` as in `Account`."""
-    return Validation(tuple(stars), tuple(table(ccd, stars)), tuple(groups(ccd, stars)),
-                      tuple(crowds(ccd, stars)), tuple(widths(ccd, cadence_s, stars)),
-                      (account(ccd, stars, flagged),) if stars else (), (sky,))
+    data = Data(str(ccd), cadence_s)
+    return Validation(tuple(stars), tuple(table(data, stars)), tuple(groups(data, stars)),
+                      tuple(crowds(data, stars)), tuple(widths(data, stars)),
+                      (account(data, stars, flagged),) if stars else (), sky)
 
 
-def table(ccd: CcdId, stars: Sequence[StarResult]) -> list[Row]:
+def table(data: Data, stars: Sequence[StarResult]) -> list[Row]:
     """Return a row per whole magnitude: all stars, then those of each method, of each region."""
     rows = []
     for tmag in sorted({int(np.floor(star.tmag)) for star in stars}):
         group = [star for star in stars if np.floor(star.tmag) == tmag]
-        rows.append(_row(ccd, tmag, ALL, ALL, group))
+        rows.append(_row(data, tmag, ALL, ALL, group))
         used = sorted({star.method for star in group} - {NONE})
         for name in used if len(used) > 1 else ():
-            rows.append(_row(ccd, tmag, name, ALL, _those(group, "method", name)))
+            rows.append(_row(data, tmag, name, ALL, _those(group, "method", name)))
         there = [name for name in REGIONS if any(star.region == name for star in group)]
         for name in there if len(there) > 1 else ():
-            rows.append(_row(ccd, tmag, ALL, name, _those(group, "region", name)))
+            rows.append(_row(data, tmag, ALL, name, _those(group, "region", name)))
     return rows
 
 
@@ -191,10 +214,10 @@ def _those(stars: Sequence[StarResult], name: str, value: str) -> list[StarResul
     return [star for star in stars if getattr(star, name) == value]
 
 
-def _row(ccd: CcdId, tmag: int, method: str, region: str, stars: Sequence[StarResult]) -> Row:
+def _row(data: Data, tmag: int, method: str, region: str, stars: Sequence[StarResult]) -> Row:
     own, bright = (_quantile([getattr(star, name) for star in stars], 0.5)
                    for name in ("per_own_floor", "per_bright_floor"))
-    return Row(str(ccd), tmag, method, region, len(stars), _delivered(stars), own, bright,
+    return Row(*data, tmag, method, region, len(stars), _delivered(stars), own, bright,
                *_quality(stars), _pull(stars, 0.5))
 
 
@@ -227,18 +250,18 @@ def _quantile(values: Sequence[float], share: float, method: str = QUANTILE) -> 
     return float(np.quantile(values, share, method=method)) if len(values) else float("nan")
 
 
-def groups(ccd: CcdId, stars: Sequence[StarResult]) -> list[Group]:
+def groups(data: Data, stars: Sequence[StarResult]) -> list[Group]:
     """Return a row per region and per kind of variability, those that have stars."""
     rows = []
     for name in (*REGIONS, *KINDS):
         group = [star for star in stars if name in (star.region, star.kind)]
         if group:
-            rows.append(Group(str(ccd), name, len(group), _delivered(group), *_quality(group),
+            rows.append(Group(*data, name, len(group), _delivered(group), *_quality(group),
                               _pull(group, 0.5), *_depths(group)))
     return rows
 
 
-def crowds(ccd: CcdId, stars: Sequence[StarResult]) -> list[Crowd]:
+def crowds(data: Data, stars: Sequence[StarResult]) -> list[Crowd]:
     """Return a row for crowded stars without and with brighter neighbors that matter."""
     rows = []
     for name, brighter in CROWDS.items():
@@ -247,31 +270,31 @@ def crowds(ccd: CcdId, stars: Sequence[StarResult]) -> list[Crowd]:
             continue
         excess = [star.bias / max(LEAST_BIAS, np.nan_to_num(star.sigma)) for star in group]
         within = float(np.mean(np.abs(excess) <= 1))
-        rows.append(Crowd(str(ccd), name, len(group), _delivered(group), *_quality(group),
+        rows.append(Crowd(*data, name, len(group), _delivered(group), *_quality(group),
                           within, *_two(excess), *_depths(group)))
     return rows
 
 
-def widths(ccd: CcdId, cadence_s: int, stars: Sequence[StarResult]) -> list[Width]:
+def widths(data: Data, stars: Sequence[StarResult]) -> list[Width]:
     """Return a row per kind of variability and method."""
     rows = []
     for kind in KINDS:
         of_kind = _those(stars, "kind", kind)
         for method in sorted({star.method for star in of_kind} - {NONE}):
             group = _those(of_kind, "method", method)
-            rows.append(Width(str(ccd), cadence_s, kind, method, len(group),
+            rows.append(Width(*data, kind, method, len(group),
                               *(_pull(group, share) for share in (0.1, 0.5, 0.9))))
     return rows
 
 
-def account(ccd: CcdId, stars: Sequence[StarResult], flagged: float) -> Account:
+def account(data: Data, stars: Sequence[StarResult], flagged: float) -> Account:
     """Return what was delivered, and what a user is told."""
     blends = [star for star in stars if star.blended]
     ideal = [star for star in stars if star.ideal_snr > IDEAL_SNR]
     bright, faint = ([star for star in stars if star.tmag < limit] for limit in (13, 15))
     impure = [star.contamination_error for star in stars
               if not np.isnan(star.contamination_error)]
-    return Account(str(ccd), len(stars), _delivered(bright), _delivered(faint), flagged,
+    return Account(*data, len(stars), _delivered(bright), _delivered(faint), flagged,
                    *_two(impure), len(blends), _share(blends, lambda star: star.told),
                    len(ideal), _share(ideal, lambda star: star.snr > FOUND_SNR))
 

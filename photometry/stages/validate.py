@@ -21,7 +21,7 @@ contamination  CONT minus the share of other stars' light in the same pixels; fo
 =============  ==================================================================================
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +29,19 @@ from numpy.typing import NDArray
 
 from photometry import methods
 from photometry.core.errors import InputError
-from photometry.core.ffi import Readout
 from photometry.core.flags import ApertureFlag, is_good
 from photometry.core.ids import CcdId
 from photometry.core.pixels import OUTPUT_NAMES, output_of
 from photometry.core.stats import clipped_variance_factor
+from photometry.core.time import SECONDS_PER_DAY
 from photometry.io import layout
 from photometry.io.bulk import find_lightcurves, read_stored
 from photometry.io.cube import Cube
 from photometry.io.lightcurve import StoredLightCurve
-from photometry.io.requested import requested
+from photometry.io.requested import Request, requested
 from photometry.io.truth import Truth, read_truth
 from photometry.metrics import noise_floor
+from photometry.scene import detector
 from photometry.scene.simulated_sky import Sky
 from photometry.sky.background import BackgroundModel
 from photometry.stages.truth_light import (
@@ -49,6 +50,7 @@ from photometry.stages.truth_light import (
     clean_frames,
     find_light,
     find_place,
+    flux_between,
     frames_of,
     impurity,
 )
@@ -78,47 +80,80 @@ def validate(folder: Path, output: Path) -> Validation:
         When there is no to-do list, or none of its CCDs has a truth.
     """
     parts: list[Validation] = []
-    files = dict(find_lightcurves(output))
-    for ccd, starids in requested(layout.todo_path(folder)).items():
-        path = layout.truth_path(folder, ccd)
-        if not path.exists():
-            continue
-        truth = read_truth(path)
-        with Cube(layout.cube_path(folder, ccd)) as cube:
-            found = list(_compare(truth, cube.readout, cube.cadences.cadenceno, starids, files))
-            flagged = float(np.mean(~is_good(cube.cadences.quality)[
-                clean_frames(truth)[frames_of(truth, cube.cadences.cadenceno)]]))
-            parts.append(tables_of(ccd, int(truth.settings["cadence_s"]), found,
-                                   compare_sky(ccd, truth, cube), flagged))
+    files: dict[int, list[Path]] = {}
+    for starid, path in find_lightcurves(output):
+        files.setdefault(starid, []).append(path)
+    for asked, starids in requested(layout.todo_path(folder)).items():
+        path = layout.truth_path(folder, asked.ccd)
+        if path.exists():
+            compare = _compare_images if asked.images else _compare_pixel_files
+            parts.append(compare(folder, asked, read_truth(path), starids, files))
     if not any(part.stars for part in parts):
         raise InputError(folder, "has no truth of simulated images, expected truth/truth_*.hdf5")
     return Validation.joined(parts)
 
 
-def _compare(truth: Truth, readout: Readout, cadenceno: NDArray[np.int64],
-             starids: Sequence[int], files: dict[int, Path]) -> Iterator[StarResult]:
+Files = dict[int, list[Path]]
+# The true flux (T,) of a star by its number in the list, and which frames (T,) are clean; of
+# exposures of its own the light curve tells when they were, and None gives none.
+Expected = Callable[[int, StoredLightCurve | None], tuple[NDArray, NDArray]]
+
+
+def _compare_images(folder: Path, asked: Request, truth: Truth, starids: Sequence[int],
+                    files: Files) -> Validation:
+    with Cube(layout.cube_path(folder, asked.ccd)) as cube:
+        frames = frames_of(truth, cube.cadences.cadenceno)
+        clean, good = clean_frames(truth)[frames], is_good(cube.cadences.quality)
+        stars = _compare(truth, asked, find_light(truth, cube.readout), starids, files,
+                         lambda star, _: (truth.flux(star)[frames], clean))
+        return tables_of(asked.ccd, asked.cadence_s, list(stars),
+                         (compare_sky(asked.ccd, truth, cube),), float(np.mean(~good[clean])))
+
+
+def _compare_pixel_files(_: Path, asked: Request, truth: Truth, starids: Sequence[int],
+                         files: Files) -> Validation:
+    def expected(star: int, stored: StoredLightCurve | None) -> tuple[NDArray, NDArray]:
+        if stored is None:
+            return np.zeros(0), np.zeros(0, dtype=bool)
+        time, half = stored.cadences.time, 0.5 * asked.cadence_s / SECONDS_PER_DAY
+        return flux_between(truth, star, time - half, time + half), is_good(
+            stored.cadences.quality)
+
+    light = find_light(truth, detector.readout(asked.cadence_s))
+    stars = _compare(truth, asked, light, starids, files, expected)
+    return tables_of(asked.ccd, asked.cadence_s, list(stars), (), float("nan"))
+
+
+def _compare(truth: Truth, asked: Request, light: Light, starids: Sequence[int], files: Files,
+             expected: Expected) -> Iterator[StarResult]:
     index = {int(starid): number for number, starid in enumerate(truth.stars["starid"])}
     kinds = dict(zip(truth.variables["index"].tolist(), truth.variables["kind"].astype(str),
                      strict=True))
-    light, frames = find_light(truth, readout), frames_of(truth, cadenceno)
-    clean = clean_frames(truth)[frames]
     for starid in starids:
         if starid not in index:
             continue
         star = index[starid]
         place, kind = find_place(truth, star, light), kinds.get(star, CONSTANT)
-        flux = truth.flux(star)[frames]
-        ideal = _power(flux[clean]) / place.floor if kind in ECLIPSING else np.nan
-        stored = read_stored(files[starid]) if starid in files else None
-        if stored is not None and _ccd(stored) != truth.ccd:
-            stored = None
+        stored = _find(files.get(starid, ()), asked)
+        flux, clean = expected(star, stored)
+        ideal = _power(flux[clean]) / place.floor if kind in ECLIPSING and clean.any() else np.nan
         numbers = {} if stored is None else {
             **compare_star(stored, flux, place.floor, clean),
             "contamination_error": _contamination_error(stored, truth, star, light, place),
             "told": _is_told(stored)}
-        yield StarResult(starid, float(truth.stars["tmag"][star]), kind=kind,
-                         region=place.region, brighter=place.brighter, blended=place.blended,
-                         ideal_snr=ideal, **numbers)
+        yield StarResult(starid, float(truth.stars["tmag"][star]), cadence_s=asked.cadence_s,
+                         kind=kind, region=place.region, brighter=place.brighter,
+                         blended=place.blended, ideal_snr=ideal, **numbers)
+
+
+def _find(paths: Sequence[Path], asked: Request) -> StoredLightCurve | None:
+    """Return the light curve from some data among those of a star."""
+    for path in paths:
+        stored = read_stored(path)
+        if (_ccd(stored), round(stored.header["TIMEDEL"] * SECONDS_PER_DAY)) == (
+                asked.ccd, asked.cadence_s):
+            return stored
+    return None
 
 
 def _power(flux: NDArray) -> float:
@@ -211,8 +246,8 @@ def compare_sky(ccd: CcdId, truth: Truth, cube: Cube) -> SkyResult:
         left.append(model.evaluate(cube.box, one)[0] - true)
         error.append(np.hypot(model.error(cube.box, one)[0], common))
     residual = np.array(left)
-    return SkyResult(str(ccd), _rms(residual), _rms(residual - residual.mean(axis=0)),
-                     _rms(residual / np.array(error)))
+    return SkyResult(str(ccd), int(truth.settings["cadence_s"]), _rms(residual),
+                     _rms(residual - residual.mean(axis=0)), _rms(residual / np.array(error)))
 
 
 def _rms(values: NDArray) -> float:

@@ -4,16 +4,18 @@ import pytest
 
 from photometry.core.errors import InputError
 from photometry.core.ids import CcdId, Task
-from photometry.io.requested import requested
+from photometry.io.requested import Request, requested
 from photometry.io.todo import Todo
 
 
-def test_stars_of_full_frames_by_ccd(tmp_path):
+def test_stars_by_ccd_and_data(tmp_path):
     path = tmp_path / "todo.sqlite"
     tasks = [Task(1, 30, CcdId(1, 3, 2), 1800, tmag=9.0), Task(2, 20, CcdId(1, 3, 2), 1800),
              Task(3, 20, CcdId(1, 3, 2), 120, "tpf"), Task(4, 10, CcdId(2, 1, 4), 1800)]
     Todo.create(path, [(task, None) for task in tasks])
-    assert requested(path) == {CcdId(1, 3, 2): [20, 30], CcdId(2, 1, 4): [10]}
+    assert requested(path) == {Request(CcdId(1, 3, 2), 1800, True): [20, 30],
+                               Request(CcdId(1, 3, 2), 120, False): [20],
+                               Request(CcdId(2, 1, 4), 1800, True): [10]}
 
 
 def test_a_list_must_be_there(tmp_path):

@@ -14,10 +14,19 @@ from photometry.io.cube import Cube
 from photometry.io.lightcurve import read_lightcurve
 from photometry.io.truth import read_truth
 from photometry.stages import truth_light, truth_tables, truth_text, validate
-from photometry.stages.truth_tables import StarResult, account, crowds, groups, table, widths
+from photometry.stages.truth_tables import (
+    Data,
+    StarResult,
+    account,
+    crowds,
+    groups,
+    table,
+    widths,
+)
 from photometry.stages.validate import compare_star
 
 CCD = CcdId(1, 2, 3)
+DATA = Data(str(CCD), 1800)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +111,7 @@ def test_stars_without_a_light_curve_are_infinitely_bad():
     good = StarResult(1, 10.3, "aperture", scatter=1.0, per_own_floor=1.1, per_prf_floor=1.2,
                       bias=-0.01, pull=1.0)
     halo = replace(good, method="halo", per_prf_floor=2.2)
-    rows = table(CCD, [good, halo, StarResult(3, 10.9, region="edge"), StarResult(4, 12.0)])
+    rows = table(DATA, [good, halo, StarResult(3, 10.9, region="edge"), StarResult(4, 12.0)])
     assert [(row.tmag, row.region, row.stars) for row in rows if row.region != "all"] == [
         (10, "center", 2), (10, "edge", 1)]
     rows = [row for row in rows if row.region == "all"]
@@ -131,7 +140,7 @@ def test_stars_are_grouped_by_place_and_by_variability():
                       1.02, 0.005)
     shallow = replace(deep, starid=2, amplitude=3.0, amplitude_error=0.5, pull=1.2)
     lost = StarResult(3, 9.0, kind="transit")
-    found = {group.name: group for group in groups(CCD, [deep, shallow, lost])}
+    found = {group.name: group for group in groups(DATA, [deep, shallow, lost])}
     assert list(found) == ["center", "strap", "transit"]
     assert (found["strap"].stars, found["strap"].deep) == (2, 1)
     assert found["strap"].amplitude_50 == pytest.approx(0.02)
@@ -163,14 +172,16 @@ def test_a_crowded_star_is_told_from_a_lonely_one(quiet):
 
 
 def test_tables_as_text_and_as_rows(found):
-    crowded = replace(found, crowds=tuple(crowds(CCD, [StarResult(1, 9.0, region="crowded")])))
+    crowded = replace(found, crowds=tuple(crowds(DATA, [StarResult(1, 9.0, region="crowded")])))
     text = list(truth_text.lines(crowded))
     assert max(map(len, text)) <= 100
-    tables = " ".join(text).split(str(CCD))
-    assert len(tables) - 1 == (sum(row.region == "all" for row in found.rows) + len(found.groups)
-                               + 1 + len(found.widths) + 3 + len(found.sky))
-    for block in "\n".join(text).split("\n\n")[:-1]:
-        assert len(set(map(len, block.splitlines()))) == 1
+    head, bins, *blocks, last = "\n".join(text).split("\n\n")
+    assert head == f"{CCD}, 1800 s"
+    assert len(bins.splitlines()) == 1 + sum(row.region == "all" for row in found.rows)
+    assert [len(block.splitlines()) for block in blocks] == [
+        1 + len(found.groups), 2, 1 + len(found.widths)]
+    assert all(len(set(map(len, block.splitlines()))) == 1 for block in (bins, *blocks))
+    assert len(last.splitlines()) == 3 + len(found.sky)
     assert set(truth_tables.as_tables(found)) == {
         "bins", "groups", "crowds", "widths", "accounts", "stars", "background"}
 
@@ -180,22 +191,22 @@ def test_crowded_stars_may_be_wrong_by_a_percent_or_the_quoted_error():
                       bias=-0.02, sigma=0.04, brighter=True)
     some = [star, replace(star, bias=0.1), replace(star, brighter=False),
             replace(star, brighter=False, bias=0.008, sigma=0.001), replace(star, region="edge")]
-    fainter, brighter = crowds(CCD, some)
+    fainter, brighter = crowds(DATA, some)
     assert (fainter.neighbors, fainter.stars, brighter.stars) == ("fainter", 2, 2)
     assert (fainter.within, brighter.within) == (1.0, 0.5)
     assert fainter.excess_90 == pytest.approx(0.8)
     assert (brighter.excess_50, brighter.excess_90) == (pytest.approx(2.5), pytest.approx(2.5))
-    unknown, = crowds(CCD, [replace(star, sigma=float("nan"))])
+    unknown, = crowds(DATA, [replace(star, sigma=float("nan"))])
     assert unknown.excess_50 == pytest.approx(2)
 
 
 def test_error_bars_are_told_by_kind_and_method():
     star = StarResult(1, 10.0, "linpsf", pull=1.0)
-    rows = widths(CCD, 200, [star, replace(star, pull=2.0), replace(star, method="halo"),
+    rows = widths(DATA, [star, replace(star, pull=2.0), replace(star, method="halo"),
                              replace(star, kind="transit", pull=3.0), StarResult(5, 9.0)])
     assert [(row.kind, row.method, row.stars, row.pull_50) for row in rows] == [
         ("constant", "halo", 1, 1.0), ("constant", "linpsf", 2, 1.5), ("transit", "linpsf", 1, 3)]
-    assert rows[1].cadence_s == 200 and rows[1].pull_90 == pytest.approx(1.9)
+    assert rows[1].cadence_s == 1800 and rows[1].pull_90 == pytest.approx(1.9)
 
 
 def test_the_account_counts_what_is_missing():
@@ -204,11 +215,11 @@ def test_the_account_counts_what_is_missing():
     rest = [replace(good, told=False, snr=7.0, contamination_error=0.001),
             replace(good, blended=False, ideal_snr=7.9, contamination_error=float("nan")),
             StarResult(4, 13.5), StarResult(5, 15.5)]
-    found = account(CCD, [good, *rest], 0.003)
+    found = account(DATA, [good, *rest], 0.003)
     assert (found.stars, found.delivered_13, found.delivered_15) == (5, 1.0, 0.75)
     assert (found.blends, found.told, found.transits, found.found) == (2, 0.5, 2, 0.5)
     assert np.isinf(found.contamination_90) and found.flagged == 0.003
-    assert account(CCD, [good, *rest[:2]], 0.0).contamination_90 == pytest.approx(0.004)
+    assert account(DATA, [good, *rest[:2]], 0.0).contamination_90 == pytest.approx(0.004)
 
 
 def test_purity_is_compared_with_the_same_pixels(found):
