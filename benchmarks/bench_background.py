@@ -5,6 +5,7 @@ import argparse
 import platform
 import tempfile
 import time
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -137,7 +138,9 @@ def time_full_frame(repeats=4):
     scene = differences.make_scene(mean, mean - sky, np.zeros(box.shape, bool), 1e5, grid,
                                    differences.Settings())
     start = time.process_time()
-    plan = differences.make_plan(scene.usable, grid, np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    plan = differences.make_plan(scene.usable, grid)
+    plan = replace(plan, inflation=differences.inflation_of(plan, grid, rng))
     print(f"2048x2048: preparing the fit {time.process_time() - start:.2f} CPU-s, once per orbit")
     image = (1.5 * sky + rng.normal(0, 0.5, box.shape)).astype(np.float32)
     nothing = np.zeros(box.shape, dtype=bool)

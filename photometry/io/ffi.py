@@ -7,7 +7,6 @@ TICA's product one image in electrons (see `photometry.io.ffi_tica`). The physic
 
 import gzip
 import io
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +25,7 @@ from photometry.io.ffi_spoc import parse_spoc
 from photometry.io.ffi_tica import is_tica, parse_tica, star_table, tica_cards
 from photometry.io.fits_stream import (
     UNREADABLE,
+    crc32,
     decompressed,
     next_header,
     next_pixels,
@@ -66,7 +66,7 @@ def read_with_checksum(path: Path) -> tuple[Ffi, int]:
     """Read an image as `read_ffi` does, and the CRC-32 of the file's bytes."""
     try:
         content = path.read_bytes()
-        return _read(path, decompressed(content)), zlib.crc32(content)
+        return _read(path, decompressed(content)), crc32(content)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
 

@@ -14,9 +14,10 @@ from photometry.core.errors import InputError
 
 try:                              # twice as fast as zlib, where it is installed
     from isal import igzip as fast_gzip
+    from isal.isal_zlib import crc32
     from isal.isal_zlib import error as fast_error
 except ImportError:
-    fast_gzip, fast_error = gzip, zlib.error
+    fast_gzip, fast_error, crc32 = gzip, zlib.error, zlib.crc32
 
 _DAMAGED = (EOFError, zlib.error, fast_error, gzip.BadGzipFile)
 UNREADABLE = (OSError, ValueError, TypeError, VerifyError, *_DAMAGED)

@@ -84,6 +84,22 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     return Beacons(row[grows], column[grows], center[grows], curve[grows])
 
 
+@dataclass(frozen=True, slots=True)
+class StampPixels:
+    """The pixels of stamps around some stars."""
+
+    wanted: NDArray[np.int_]      # (W,) flat pixels of the image, in order
+    places: NDArray[np.int_]      # (N, 9, 9) where among them each pixel of each stamp is
+
+
+def stamp_pixels(shape: tuple[int, int], row: NDArray, column: NDArray) -> StampPixels:
+    """Return which pixels of an image of a shape the stamps around pixels (N,) need."""
+    steps = np.arange(-_HALF, _HALF + 1)
+    flat = (row[:, None, None] + steps[:, None]) * shape[1] + column[:, None, None] + steps
+    wanted, places = np.unique(flat, return_inverse=True)
+    return StampPixels(wanted.astype(int), places.reshape(flat.shape))
+
+
 def cut(image: NDArray, row: NDArray, column: NDArray) -> NDArray:
     """Return the stamps (N, 9, 9) around pixels of an image."""
     steps = np.arange(-_HALF, _HALF + 1)

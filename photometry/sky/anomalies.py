@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_propagation
 
 from photometry.core.flags import PixelFlag
 from photometry.core.ids import CcdId
@@ -13,10 +12,12 @@ from photometry.core.pixels import Box
 from photometry.core.stats import MAD_TO_SIGMA
 from photometry.sky.level import blocks, expanded
 from photometry.sky.medians import clipped_medians
+from photometry.sky.passes import Behind, Place, Tables, examine, mark_trails
 
 # A pixel holds about 2e5 electrons, filled once per 2 s exposure (TESS Instrument Handbook).
 FULL_WELL = 1.0e5                 # e-/s
-JUMP_CELL = (16, 16)              # rows and columns over which a jump is measured
+JUMP_CELL = (16, 16)              # rows and columns over which a jump is measured ...
+EVERY = 2                         # ... on one of so many pixels along each axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,56 +60,60 @@ def excluded(rules: Iterable[Exclude], ccd: CcdId, time: float, box: Box) -> NDA
     return pixels
 
 
-def saturated(image: NDArray, settings: Settings) -> NDArray[np.bool_]:
-    """Return saturated pixels (R, C) with the bleed trails along their columns."""
-    with np.errstate(invalid="ignore"):
-        full = image >= settings.saturation * FULL_WELL
-        trail = image >= settings.bleed * FULL_WELL
-    columns = np.flatnonzero(full.any(axis=0))
-    along_column = np.array([[0, 1, 0]] * 3, dtype=bool)
-    full[:, columns] = binary_propagation(full[:, columns], along_column,
-                                          mask=trail[:, columns])
-    return full
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one frame shows that its background does not explain."""
+
+    flags: NDArray[np.uint8]      # (R, C) all but background jumps
+    left: NDArray[np.float32]     # (r, c) of sky, without the static scene, one in EVERY pixels
+    values: NDArray[np.float32]   # (W,) image minus background of the pixels that are wanted
 
 
-def frame_flags(image: NDArray, used: NDArray[np.bool_], exclude: NDArray[np.bool_],
-                straps: NDArray[np.bool_], settings: Settings) -> NDArray[np.uint8]:
-    """Return the flags (R, C) of one frame, all but background jumps.
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Frames without their background, added up."""
 
-    Parameters
-    ----------
-    image : (R, C)
-    used : (R, C)
-        Pixels that the background was measured on.
-    exclude : (R, C)
-    straps : (C,)
-        Whether a column lies over a strap.
-    """
-    flags = np.zeros(image.shape, dtype=np.uint8)
-    for flag, where in ((PixelFlag.INVALID, ~np.isfinite(image)),
-                        (PixelFlag.NOT_USED_FOR_BACKGROUND, ~used),
-                        (PixelFlag.MANUAL_EXCLUDE, exclude),
-                        (PixelFlag.SATURATED, saturated(image, settings)),
-                        (PixelFlag.STRAP, straps[None, :])):
-        flags |= np.uint8(flag) * where
-    return flags
+    total: NDArray[np.float32]    # (R, C) e-/s
+    count: NDArray[np.uint8]      # (R, C) frames with a value
 
 
-def residual_cells(residual: NDArray, used: NDArray[np.bool_],
+def sparse(image: NDArray) -> NDArray:
+    """Return the pixels of an image that residuals are measured on."""
+    return np.ascontiguousarray(image[::EVERY, ::EVERY])
+
+
+def column_flags(straps: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the flags (C,) that all pixels of a column have."""
+    return np.uint8(PixelFlag.STRAP) * straps
+
+
+def look(image: NDArray[np.float32], place: Place, behind: Behind, tables: Tables,
+         settings: Settings, added: Sum | None = None) -> Seen:
+    """Flag the pixels of a frame and take its background off; add the rest to a sum."""
+    total, count = ((np.empty((0, 0), np.float32), np.empty((0, 0), np.uint8)) if added is None
+                    else (added.total, added.count))
+    flags, left, values, columns = examine(image, place, behind, tables, EVERY,
+                                           settings.saturation * FULL_WELL, total, count)
+    mark_trails(flags, image, np.flatnonzero(columns), settings.bleed * FULL_WELL)
+    return Seen(flags, left, values)
+
+
+def residual_cells(left: NDArray[np.float32], shape: tuple[int, int],
                    noise: float) -> NDArray[np.float32]:
     """Return the median (gy, gx) of sky pixels in cells; NaN where a cell has too few.
 
     Parameters
     ----------
-    residual, used : (R, C)
+    left : (r, c)
+        Of an image of a shape, see `Seen`.
     noise
         Of a pixel, in which medians are counted: what is far depends on how bright a frame is.
     """
-    sky = np.where(used, residual, np.nan).astype(np.float32)
-    found = clipped_medians(blocks(sky, JUMP_CELL), clip_sigma=5.0)
-    enough = found.count >= JUMP_CELL[0] * JUMP_CELL[1] // 20
+    size = tuple(length // EVERY for length in JUMP_CELL)
+    found = clipped_medians(blocks(left, size), clip_sigma=5.0)
+    enough = found.count >= size[0] * size[1] // 20
     values = np.where(enough, found.value, np.nan) / (noise if noise > 0 else np.nan)
-    return values.reshape(jump_cells(sky.shape)).astype(np.float32)
+    return values.reshape(jump_cells(shape)).astype(np.float32)
 
 
 def jump_cells(shape: tuple[int, int]) -> tuple[int, int]:

@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 from photometry.sky import level
 from photometry.sky.level import Grid
 from photometry.sky.medians import clipped_medians
+from photometry.sky.passes import (
+    Mesh,
+    difference,
+    make_mesh,
+    subtract,
+    sums_below,
+    values_at,
+)
 from photometry.sky.solver import Solver
 
 _CLIPPED_SIGMA = 0.98658          # of a normal distribution clipped at 3 sigma
@@ -25,6 +33,7 @@ _FEW_MISSING = 0.02               # of the pixels: the fit need not be prepared 
 _LEAST_INFLATION = 1.3            # of variances, that is sure to be real
 _FEWEST_BINS = 4                  # per cell, to tell how its pixels err together
 _MIN_MOVING = 60                  # pixels that must show motion for it to be measured
+_MOST_MOVING = 60_000             # those that show it best
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class Scene:
 
     image: NDArray[np.float32]    # (R, C) e-/s; NaN where there is none
     usable: NDArray[np.bool_]     # (R, C) also in straps
-    moving: NDArray[np.int_]      # (M,) flat pixels with stars
+    moving: NDArray[np.int_]      # (M,) flat pixels with stars, in order
     terms: NDArray[np.float32]    # (3, R, C) slopes along row and column, Laplacian
 
 
@@ -83,6 +92,9 @@ def make_scene(image: NDArray, starlight: NDArray, halo: NDArray[np.bool_], full
     usable = valid & (faint | (dark <= level.faintest(dark, grid, settings.keep_share)))
     moving = np.flatnonzero(valid & (light > settings.star_limit)
                             & (image < _BRIGHT_SHARE * full_well))
+    if len(moving) > _MOST_MOVING:
+        told = steep.ravel()[moving]**2 / np.maximum(image.ravel()[moving], 1.0)
+        moving = np.sort(moving[np.argsort(-told, kind="stable")[:_MOST_MOVING]])
     return Scene(image.astype(np.float32), usable, moving, terms)
 
 
@@ -95,35 +107,47 @@ class Plan:
     inflation: NDArray[np.float64]    # (gy, gx) of errors against those of independent cells
 
 
-def make_plan(used: NDArray[np.bool_], grid: Grid, rng: np.random.Generator) -> Plan:
-    """Prepare fits on pixels (R, C), for all frames."""
-    solver = level.solver_of(used, grid, _BINS)
-    _, pixels = level.sums_of_bins(np.where(used, np.float32(1), np.float32(np.nan)), grid, (1, 1))
-    ratio = solver.variance(rng) / level.independent_variance(pixels, grid)
+def make_plan(used: NDArray[np.bool_], grid: Grid,
+              inflation: NDArray | None = None) -> Plan:
+    """Prepare fits on pixels (R, C), for all frames.
+
+    Parameters
+    ----------
+    inflation : (gy, gx)
+        From `inflation_of`; None for fits whose errors do not matter.
+    """
+    if inflation is None:
+        inflation = np.ones((len(grid.rows), len(grid.columns)))
+    return Plan(used, level.solver_of(used, grid, _BINS), inflation)
+
+
+def inflation_of(plan: Plan, grid: Grid, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return how much larger (gy, gx) errors of fits are than those of independent cells."""
+    _, pixels = level.sums_of_bins(np.where(plan.used, np.float32(1), np.float32(np.nan)), grid,
+                                   (1, 1))
+    ratio = plan.fit.variance(rng) / level.independent_variance(pixels, grid)
     # A little more than 1 is within its error; where it is less the cell has few pixels, and the
     # fit relies on how smooth the sky is.
-    return Plan(used, solver, np.sqrt(np.where(ratio > _LEAST_INFLATION, ratio, 1.0)))
+    return np.sqrt(np.where(ratio > _LEAST_INFLATION, ratio, 1.0))
 
 
 def fit_change(image: NDArray, exclude: NDArray[np.bool_], scene: Scene, plan: Plan,
                grid: Grid, fit: level.Settings, settings: Settings) -> Change:
     """Measure by how much the background of a frame (R, C) differs from that of a scene."""
-    difference = (image - scene.image).astype(np.float32)
-    left = np.where(plan.used & ~exclude, difference, np.nan)
-    plan = _adapted(plan, np.isfinite(left), grid)
+    image = np.asarray(image, np.float32)
+    left, n_valid = difference(image, scene.image, plan.used, exclude)
+    plan = _adapted(plan, left, n_valid, grid)
     coarse = _coarse(left, grid, fit)
     mesh = level.coefficients(level.filled(coarse.value), grid)
     radial = np.zeros(len(grid.radii))
-    left -= level.smooth(mesh, radial, grid)
     motion, sigma = np.zeros(3), level.spread(coarse.sigma)
     for number in range(settings.passes):
-        means, count, sigma = _clipped_means(left, sigma, grid, plan.fit)
+        means, count, sigma = _clipped_means(left, make_mesh(mesh, radial), sigma, grid, plan.fit)
         before, rings_before = mesh, radial
         mesh, radial = plan.fit.solve(means, mesh, radial)
-        left -= level.smooth(mesh - before, radial - rings_before, grid)
         if number == 0:
-            motion = _motion(difference, mesh, radial, scene, exclude, grid)
-            left -= moved(motion, scene)
+            motion = _motion(image, make_mesh(mesh, radial), scene, exclude, grid)
+            subtract(left, motion.astype(np.float32), scene.terms)
     means = means - plan.fit.model(mesh - before, radial - rings_before)
     noise = sigma * _coherence(means, sigma, plan.fit)
     error = level.filled_error(level.means_of(mesh, grid),
@@ -131,12 +155,12 @@ def fit_change(image: NDArray, exclude: NDArray[np.bool_], scene: Scene, plan: P
     return Change(mesh, error, radial, motion, float(np.median(sigma)))
 
 
-def _adapted(plan: Plan, valid: NDArray[np.bool_], grid: Grid) -> Plan:
+def _adapted(plan: Plan, left: NDArray, n_valid: int, grid: Grid) -> Plan:
     """Return a plan without the pixels that a frame lacks, if these are more than a few."""
-    n_valid = np.count_nonzero(valid)
-    few = n_valid >= (1 - _FEW_MISSING) * np.count_nonzero(plan.used)
-    return plan if few or n_valid == 0 else replace(plan, used=valid,
-                                                    fit=level.solver_of(valid, grid, _BINS))
+    if n_valid == 0 or n_valid >= (1 - _FEW_MISSING) * plan.fit.pixels.sum():
+        return plan
+    valid = np.isfinite(left)
+    return replace(plan, used=valid, fit=level.solver_of(valid, grid, _BINS))
 
 
 def moved(motion: NDArray, scene: Scene) -> NDArray[np.float32]:
@@ -156,18 +180,18 @@ def _coarse(left: NDArray, grid: Grid, fit: level.Settings) -> level.Medians:
     return level.on_mesh(found, fit.min_share * cells.shape[1] * cells.shape[3], grid)
 
 
-def _clipped_means(left: NDArray, sigma: NDArray, grid: Grid,
+def _clipped_means(left: NDArray, model: Mesh, sigma: NDArray, grid: Grid,
                    solver: Solver) -> tuple[NDArray, NDArray, NDArray]:
-    """Return the means of bins, and pixels and scatter (gy, gx) of cells, within 3 sigma."""
+    """Return what a model leaves over, within 3 sigma.
+
+    The means of bins, and the pixels and the scatter (gy, gx) of cells.
+    """
     parts = solver.parts
-    bins = level.bins_of(left, grid.cell, parts)
-    limit = np.repeat(np.repeat(_CLIP * sigma, parts[0], axis=0), parts[1], axis=1)
-    with np.errstate(invalid="ignore"):
-        inside = np.abs(bins) < limit.astype(np.float32)[:, None, :, None]
-    kept = np.where(inside, bins, np.float32(0))
-    total, square, count = (values.astype(float) for values in (
-        kept.sum(axis=3).sum(axis=1), np.einsum("aibj,aibj->ab", kept, kept),
-        inside.sum(axis=(1, 3))))
+    limit = np.repeat(_CLIP * sigma, grid.cell[1], axis=1)[:, :left.shape[1]].astype(np.float32)
+    total, square, count = sums_below(
+        left, model, grid.tables, limit, grid.cell[0],
+        tuple(length // n for length, n in zip(grid.cell, parts, strict=True)),
+        tuple(n * len(nodes) for n, nodes in zip(parts, (grid.rows, grid.columns), strict=True)))
     means = total / np.where(count > 0, count, np.nan)
     total, square, count = (values.reshape(len(grid.rows), parts[0], -1, parts[1]).sum((1, 3))
                             for values in (total, square, count))
@@ -194,16 +218,14 @@ def _coherence(means: NDArray, sigma: NDArray, solver: Solver) -> NDArray[np.flo
     return np.sqrt(np.where(expected > 0, found / np.where(expected > 0, expected, 1), 1))
 
 
-def _motion(difference: NDArray, mesh: NDArray, radial: NDArray, scene: Scene,
-            exclude: NDArray, grid: Grid) -> NDArray[np.float64]:
+def _motion(image: NDArray, model: Mesh, scene: Scene, exclude: NDArray,
+            grid: Grid) -> NDArray[np.float64]:
     """Return shift and broadening (3,) of the stars in a frame against the scene."""
-    pixels = scene.moving
-    value = difference.ravel()[pixels]
-    good = np.isfinite(value) & ~exclude.ravel()[pixels]
+    value = values_at(scene.moving, image, scene.image, exclude, model, grid.tables)
+    good = np.isfinite(value)
     if good.sum() < _MIN_MOVING:
         return np.zeros(3)
-    pixels, value = pixels[good], value[good].astype(float)
-    value = value - level.smooth(mesh, radial, grid).ravel()[pixels]
+    pixels, value = scene.moving[good], value[good]
     terms = scene.terms.reshape(3, -1)[:, pixels].astype(float)
     weight = 1 / np.maximum(scene.image.ravel()[pixels], 1.0).astype(float)
     found = np.zeros(3)

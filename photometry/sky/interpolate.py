@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline, make_interp_spline
 
+from photometry.compiled import compiled
 from photometry.core.pixels import Box
 
 
@@ -126,8 +127,20 @@ def _add(table: NDArray, position: NDArray, weight: NDArray, last: NDArray) -> N
 def add_radial(cube: NDArray, profiles: NDArray, rings: RingWeights) -> None:
     """Add ring values (T, nr) to the pixels of `cube` (T, R, C) in place."""
     if len(rings.pixels) > 0:
-        flat = cube.reshape(len(cube), -1)
-        flat[:, rings.pixels] += rings.weights.apply(profiles)
+        _add_profiles(cube.reshape(len(cube), -1), profiles, rings.pixels, rings.weights.first,
+                      rings.weights.weights)
+
+
+@compiled
+def _add_profiles(images: NDArray, profiles: NDArray, pixels: NDArray, first: NDArray,
+                  weights: NDArray) -> None:
+    """Add sums of four ring values each to pixels of images (T, N) in place."""
+    for image, profile in zip(images, profiles):  # noqa: B905 - compiled loops know no `strict`
+        for number in range(len(pixels)):
+            at, total = first[number], 0.0
+            for k in range(weights.shape[1]):
+                total += profile[at + k] * weights[number, k]
+            image[pixels[number]] += total
 
 
 def optical_axis(ccd: int) -> tuple[float, float]:

@@ -15,11 +15,13 @@ from photometry.core.stats import MAD_TO_SIGMA
 from photometry.sky.interpolate import (
     RingWeights,
     add_radial,
+    profile_weights,
     radius,
     ring_weights,
     spline_weights,
 )
 from photometry.sky.medians import Medians, clipped_medians
+from photometry.sky.passes import Tables, make_mesh, make_tables, smooth_image
 from photometry.sky.solver import Solver, make_solver
 
 _MARGIN = 0.125                   # of a cell, outside the spline's nodes
@@ -56,6 +58,7 @@ class Grid:
     radii: NDArray[np.float64]    # (nr,) px; the first is the one of no radial light
     ring_pixels: NDArray[np.int_]     # (nr,) pixels in each ring
     rings: RingWeights
+    tables: Tables                # of all weights, for passes over the pixels
     box: Box
 
 
@@ -74,13 +77,16 @@ def make_grid(box: Box, axis: tuple[float, float], settings: Settings) -> Grid:
     (cell_rows, rows), (cell_columns, columns) = (
         _cells(first, length, settings.mesh_px)
         for first, length in zip(box.offset, box.shape, strict=True))
-    by_row, by_column = (spline_weights(nodes, positions).dense(len(nodes))
-                         for nodes, positions in ((rows, box.rows), (columns, box.columns)))
+    along_rows, along_columns = (spline_weights(rows, box.rows),
+                                 spline_weights(columns, box.columns))
+    by_row, by_column = along_rows.dense(len(rows)), along_columns.dense(len(columns))
     position = np.array(axis, dtype=float)
     radii, ring_pixels = _rings(radius(position, box).ravel(), settings)
+    rings = ring_weights(radii, position, box)
     return Grid(box.shape, (cell_rows, cell_columns), rows, columns, by_row, by_column,
                 _spreading(by_row, cell_rows), _spreading(by_column, cell_columns), position,
-                radii, ring_pixels, ring_weights(radii, position, box), box)
+                radii, ring_pixels, rings,
+                make_tables(along_rows, along_columns, rings, box.shape), box)
 
 
 def _spreading(weights: NDArray, size: int) -> NDArray[np.float64]:
@@ -163,9 +169,30 @@ def fit_background(image: NDArray, used: NDArray[np.bool_], grid: Grid,
 
 def smooth(mesh: NDArray, radial: NDArray, grid: Grid) -> NDArray[np.float32]:
     """Return mesh and rings at every pixel (R, C) of the window."""
-    image = (grid.by_row @ mesh).astype(np.float32) @ grid.by_column.T.astype(np.float32)
-    add_radial(image[None], radial[None], grid.rings)
-    return image
+    return smooth_image(make_mesh(mesh, radial), grid.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How mesh and rings enter the pixels of some columns of a window."""
+
+    by_column: NDArray[np.float64]    # (K, gx)
+    rings: RingWeights
+
+
+def columns_of(grid: Grid, inside: NDArray[np.int_]) -> Columns:
+    """Prepare for columns (K,) counted within the window."""
+    distance = radius(grid.axis, grid.box)[:, inside]
+    return Columns(grid.by_column[inside],
+                   RingWeights(*profile_weights(grid.radii, distance.ravel())))
+
+
+def smooth_columns(mesh: NDArray, radial: NDArray, grid: Grid,
+                   columns: Columns) -> NDArray[np.float64]:
+    """Return mesh and rings at every pixel (R, K) of some columns."""
+    found = grid.by_row @ mesh @ columns.by_column.T
+    add_radial(found[None], radial[None], columns.rings)
+    return found
 
 
 def means_of(mesh: NDArray, grid: Grid) -> NDArray[np.float64]:

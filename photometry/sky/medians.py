@@ -1,10 +1,11 @@
 """Clipped medians of many groups of pixels at once, with their errors."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from photometry.compiled import compiled
 
 # Standard error of a median relative to that of a mean, normal distribution: sqrt(pi / 2).
 MEDIAN_EFFICIENCY = 1.2533141373155
@@ -29,40 +30,52 @@ def clipped_medians(values: NDArray, clip_sigma: float) -> Medians:
     that the tail of stars is clipped and pulls the median little.
     """
     ordered = np.sort(values, axis=1)           # NaN go last
-    low = np.zeros(len(ordered), dtype=int)
-    high = _ranks(ordered, np.full(len(ordered), np.inf), np.less)
-    for _ in range(_CLIPS):
-        median = _quantile(ordered, low, high, 0.5)
-        sigma = median - _quantile(ordered, low, high, _LOWER_SIGMA)
-        with np.errstate(invalid="ignore"):
-            below = _ranks(ordered, median - clip_sigma * sigma, np.less)
-            above = _ranks(ordered, median + clip_sigma * sigma, np.less_equal)
-        if np.array_equal(below, low) and np.array_equal(above, high):
-            break
-        low, high = below, above
-    count = high - low
+    median, sigma, count = _clipped(ordered, clip_sigma)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = MEDIAN_EFFICIENCY * sigma / np.sqrt(count)
     return Medians(median, error, sigma, count)
 
 
-def _ranks(ordered: NDArray, limits: NDArray, compare: Callable) -> NDArray[np.int_]:
-    """Return how many entries of each sorted row compare with its limit; bisects all rows."""
-    length = ordered.shape[1]
-    flat, starts, found = ordered.ravel(), np.arange(len(ordered)) * length, 0
-    for power in reversed(range(length.bit_length())):
-        trial = found + 2**power
-        value = flat[starts + np.minimum(trial, length) - 1]
-        found = np.where((trial <= length) & compare(value, limits), trial, found)
-    return found
+@compiled
+def _clipped(ordered: NDArray, clip_sigma: float) -> tuple[NDArray, NDArray, NDArray]:
+    """Return median, scatter and number of what is left of each sorted row."""
+    number = len(ordered)
+    medians, sigmas = np.empty(number), np.empty(number)
+    counts = np.empty(number, np.int64)
+    for group in range(number):
+        row, low, median, sigma = ordered[group], 0, np.nan, np.nan
+        high = _rank(row, np.inf, False)
+        for _ in range(_CLIPS):
+            median = _quantile(row, low, high, 0.5)
+            sigma = median - _quantile(row, low, high, _LOWER_SIGMA)
+            below = _rank(row, median - clip_sigma * sigma, False)
+            above = _rank(row, median + clip_sigma * sigma, True)
+            if below == low and above == high:
+                break
+            low, high = below, above
+        medians[group], sigmas[group], counts[group] = median, sigma, high - low
+    return medians, sigmas, counts
 
 
-def _quantile(ordered: NDArray, low: NDArray, high: NDArray, share: float) -> NDArray[np.float64]:
-    """Return a quantile of the entries low to high of each sorted row; NaN where none."""
-    position = low + share * np.maximum(high - low - 1, 0)
-    first = np.minimum(position.astype(int), ordered.shape[1] - 1)
-    second = np.minimum(first + 1, np.clip(high - 1, 0, None))
-    rows = np.arange(len(ordered))
-    part = position - first
-    found = (1 - part) * ordered[rows, first] + part * ordered[rows, np.maximum(second, first)]
-    return np.where(high > low, found, np.nan)
+@compiled
+def _rank(row: NDArray, limit: float, equal: bool) -> int:
+    """Return how many entries of a sorted row are below a limit, or equal to it."""
+    low, high = 0, len(row)
+    while low < high:
+        middle = (low + high) // 2
+        if row[middle] < limit or (equal and row[middle] == limit):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def _quantile(row: NDArray, low: int, high: int, share: float) -> float:
+    """Return a quantile of the entries low to high of a sorted row; NaN if there are none."""
+    if high <= low:
+        return np.nan
+    position = low + share * (high - low - 1)
+    first = int(position)
+    second, part = min(first + 1, high - 1), position - first
+    return (1 - part) * row[first] + part * row[second]

@@ -99,7 +99,10 @@ def make_solver(used: NDArray[np.bool_], cell: tuple[int, int], box: Box,
     design = csr_matrix(hstack(terms))
     normal = design.T @ diags_array(pixels) @ design
     penalty = csc_matrix(_penalty(shape, len(radii)) * (cell[0] * cell[1]))
-    return Solver(split, design, pixels, penalty, splu(csc_matrix(normal + penalty)), shape)
+    # The matrix is symmetric and positive: no need to look for pivots.
+    factors = splu(csc_matrix(normal + penalty), permc_spec="MMD_AT_PLUS_A",
+                   diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return Solver(split, design, pixels, penalty, factors, shape)
 
 
 def _centers(used: NDArray[np.bool_], size: tuple[int, int],

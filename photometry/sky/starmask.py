@@ -1,12 +1,12 @@
 """Which pixels show sky: the mean image without stars and their wings."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import label
 
+from photometry.compiled import compiled
 from photometry.sky import level
 from photometry.sky.level import Grid
 
@@ -53,17 +53,12 @@ def sky_pixels(mean: NDArray, grid: Grid, fit: level.Settings,
 
 def halos(mean: NDArray) -> NDArray[np.bool_]:
     """Return the surroundings of saturated stars, in which their wings outshine the sky."""
-    from photutils.segmentation import detect_sources  # takes a second to import
-    from photutils.utils.exceptions import NoDetectionsWarning
     around = np.zeros(mean.shape, dtype=bool)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NoDetectionsWarning)      # "no sources were found"
-        for least in _HALO_AREAS:
-            cores = detect_sources(np.nan_to_num(mean), _HALO_LEVEL, least, connectivity=4)
-            if cores is None:
-                break
-            outside = cores.data == 0
-            around |= distance_transform_edt(outside) <= _HALO_REACH * np.sqrt(least)
+    cores, _ = label(np.nan_to_num(mean) > _HALO_LEVEL)
+    areas = np.bincount(cores.ravel())
+    areas[0] = 0
+    for least in _HALO_AREAS:
+        _widen(around, (areas >= least)[cores], _HALO_REACH * np.sqrt(least))
     return around
 
 
@@ -71,10 +66,22 @@ def _grown(residual: NDArray, threshold: NDArray) -> NDArray[np.bool_]:
     """Return pixels above the threshold and around them, the more so the brighter they are."""
     masked = np.zeros(residual.shape, dtype=bool)
     for factor, reach in _GROWTH:
-        above = residual > factor * threshold
-        if above.any():
-            masked |= distance_transform_edt(~above) <= reach
+        _widen(masked, residual > factor * threshold, reach)
     return masked
+
+
+@compiled
+def _widen(masked: NDArray[np.bool_], pixels: NDArray[np.bool_], reach: float) -> None:
+    """Mask all that lies no farther than so many pixels from some pixels, in place."""
+    n_rows, n_columns = masked.shape
+    high = int(reach)
+    widths = [int(np.sqrt(reach**2 - step**2)) for step in range(high + 1)]
+    for row in range(n_rows):
+        for column in range(n_columns):
+            if pixels[row, column]:
+                for near in range(max(row - high, 0), min(row + high + 1, n_rows)):
+                    width = widths[abs(near - row)]
+                    masked[near, max(column - width, 0):column + width + 1] = True
 
 
 def _variation(model: NDArray, grid: Grid) -> NDArray[np.float64]:

@@ -26,6 +26,7 @@ _FITS = 2                         # of the smooth part of what is compared
 _SAMPLES = 400_000                # pixels that tell how far the light spreads
 _ROUNDS = 5                       # of the robust fit
 _CLIP = 4.0                       # sigma
+_RIDGE = 1e-12                    # of the terms' squares
 _BINS = 4                         # per cell and axis
 _FOREIGN = 5.0                    # sigma: light that is not known stars'
 _FOREIGN_SHARE = 0.5              # same, of the estimated starlight
@@ -103,9 +104,11 @@ def static_sky(image: NDArray, used: NDArray[np.bool_], halo: NDArray[np.bool_],
         Light of the catalog; None to take that of the image.
     """
     frame = level.fit_background(image, used, grid, fit)
+    blurred = None if stars is None else _blurred(stars)
     for number in range(2):
         light = stars or light_of_pixels(image, level.full_model(frame, grid), settings)
-        blurred = _blurred(light)
+        if stars is None:
+            blurred = _blurred(light)
         starlight = np.tensordot(_spread(image, used, blurred, grid), blurred, axes=1)
         frame = level.fit_background(image - starlight, used, grid, fit)
         left = image - starlight - level.full_model(frame, grid)
@@ -148,11 +151,14 @@ def _spread(image: NDArray, used: NDArray[np.bool_], blurred: NDArray,
 
 
 def _non_negative(design: NDArray, value: NDArray) -> NDArray[np.float64]:
-    """Return the least-squares solution (K,) without negative terms, from the triangle of QR."""
+    """Return the least-squares solution (K,) without negative terms."""
     if len(value) < design.shape[1]:
         return np.zeros(design.shape[1])
-    orthogonal, triangle = np.linalg.qr(design)
-    return nnls(triangle, orthogonal.T @ value)[0]
+    normal = design.T @ design
+    # Terms without any light would make it singular.
+    ridge = _RIDGE * (np.trace(normal) + 1.0) * np.eye(len(normal))
+    triangle = np.linalg.cholesky(normal + ridge)
+    return nnls(triangle.T, np.linalg.solve(triangle, design.T @ value))[0]
 
 
 def _uneven(image: NDArray, used: NDArray[np.bool_], grid: Grid,

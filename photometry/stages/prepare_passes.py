@@ -31,6 +31,8 @@ from photometry.sky.differences import Scene
 from photometry.sky.differences import Settings as ChangeSettings
 from photometry.sky.interpolate import optical_axis
 from photometry.sky.level import Settings as BackgroundSettings
+from photometry.sky.passes import Behind, make_mesh
+from photometry.sky.passes import Place as PixelPlace
 from photometry.sky.starmask import Settings as StarSettings
 from photometry.sky.straps import Straps, add_straps, amplitude
 from photometry.sky.wings import Settings as WingSettings
@@ -235,11 +237,12 @@ class Static:
     used: NDArray[np.bool_]       # (R, C) sky pixels
     mesh: NDArray[np.float64]     # (gy, gx)
     radial: NDArray[np.float64]   # (nr,)
-    smooth: NDArray[np.float32]   # (R, C) mesh and rings
-    light: NDArray[np.float32]    # (R, C) the scene without all of its background
+    light: NDArray[np.float32]    # (r, c) the scene without all of its background, thinned out
+    plan: differences.Plan
     straps: Straps
     strapped: Scene               # the columns of the straps
-    plan: differences.Plan
+    columns: level.Columns        # same
+    beneath: NDArray[np.float64]  # (R, K) mesh and rings there
 
 
 @lru_cache(maxsize=1)
@@ -250,44 +253,45 @@ def static_of(job: Job, orbit: int) -> Static:
     stored = scratch.load(f"scene-{orbit:03d}")
     scene = Scene(*(stored[name] for name in ("image", "usable", "moving", "terms")))
     straps = Straps(*(sky[name] for name in STRAPS))
-    smooth = level.smooth(stored["mesh"], stored["radial"], grid)
-    whole = smooth.copy()
+    mesh, radial, inside = stored["mesh"], stored["radial"], straps.inside
+    whole = level.smooth(mesh, radial, grid)
     add_straps(whole, straps, 1.0)
-    strapped = Scene(scene.image[:, straps.inside], scene.usable[:, straps.inside],
-                     scene.moving[:0], scene.terms[:, :, straps.inside])
-    return Static(scene, sky["used"], stored["mesh"], stored["radial"], smooth,
-                  scene.image - whole, straps, strapped, plan_of(job, scene.usable))
+    light = anomalies.sparse(scene.image - whole)
+    strapped = Scene(scene.image[:, inside], scene.usable[:, inside], scene.moving[:0],
+                     scene.terms[:, :, inside])
+    columns = level.columns_of(grid, inside)
+    return Static(scene, sky["used"], mesh, radial, light,
+                  plan_of(job, scene.usable, stored["inflation"]), straps, strapped, columns,
+                  level.smooth_columns(mesh, radial, grid, columns))
 
 
-def plan_of(job: Job, used: NDArray[np.bool_]) -> differences.Plan:
+def plan_of(job: Job, used: NDArray[np.bool_],
+            inflation: NDArray | None = None) -> differences.Plan:
     """Prepare fits of the background's change on pixels (R, C), straps left out."""
     return differences.make_plan(used & ~is_strap(job.box), grid_of(
-        job.box, job.ccd.ccd, job.choices.background), np.random.default_rng(0))
+        job.box, job.ccd.ccd, job.choices.background), inflation)
 
 
 def measure(job: Job, static: Static, image: NDArray,
-            exclude: NDArray[np.bool_]) -> tuple[dict[str, NDArray], NDArray[np.float32]]:
-    """Return the background model of one frame, and its image (R, C)."""
+            exclude: NDArray[np.bool_]) -> dict[str, NDArray]:
+    """Return the background model of one frame."""
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
     settings, inside = job.choices.changes, static.straps.inside
     change = differences.fit_change(image, exclude, static.scene, static.plan, grid,
                                     job.choices.background, settings)
-    model = level.smooth(change.mesh, change.radial, grid)
     strength, strength_err = 1.0, 0.0
     if len(inside) > 0:
-        scene, more = static.strapped, model[:, inside]
+        scene = static.strapped
+        more = level.smooth_columns(change.mesh, change.radial, grid, static.columns)
         extra = image[:, inside] - scene.image - differences.moved(change.motion, scene) - more
         extra = np.where(scene.usable & ~exclude[:, inside], extra, np.nan)
-        strength, strength_err = amplitude(extra, static.smooth[:, inside], more, static.straps,
+        strength, strength_err = amplitude(extra, static.beneath, more, static.straps,
                                            change.noise, settings.amplitude_prior)
-    found = {"mesh": static.mesh + change.mesh, "mesh_err": change.mesh_err,
-             "radial": static.radial + change.radial, "strap_amplitude": np.float64(strength),
-             "strap_amplitude_err": np.float64(strength_err),
-             "noise": np.float64(change.noise),
-             "stray": np.max(level.means_of(change.mesh, grid)) / change.noise}
-    model += static.smooth
-    add_straps(model, static.straps, strength)
-    return found, model
+    return {"mesh": static.mesh + change.mesh, "mesh_err": change.mesh_err,
+            "radial": static.radial + change.radial, "strap_amplitude": np.float64(strength),
+            "strap_amplitude_err": np.float64(strength_err),
+            "noise": np.float64(change.noise),
+            "stray": np.max(level.means_of(change.mesh, grid)) / change.noise}
 
 
 def background_block(job: Job, block: Block) -> None:
@@ -296,32 +300,38 @@ def background_block(job: Job, block: Block) -> None:
     if job.scratch.has(name):
         return
     sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center", "orbit_starts")
-    total, count = np.zeros(job.box.shape), np.zeros(job.box.shape, dtype=np.int32)
+    stamps = jitter.stamp_pixels(job.box.shape, sky["beacon_row"], sky["beacon_column"])
+    added = anomalies.Sum(np.zeros(job.box.shape, np.float32), np.zeros(job.box.shape, np.uint8))
     fits, widths, centers = [], [], []
     with job.scratch.stacks([block.named("flags"), block.named("cells")],
                             [np.uint8, np.float32]) as stacks:
         for frame, image, exclude, good in images(job, block):
             orbit = np.searchsorted(sky["orbit_starts"], frame.header.time, side="right")
             static = static_of(job, int(orbit))
-            fit, model = measure(job, static, image, exclude)
+            fit = measure(job, static, image, exclude)
             fits.append(fit)
-            valid = np.isfinite(image)
-            used = static.used & valid & ~exclude
-            flags = anomalies.frame_flags(image, used, exclude, is_strap(job.box),
-                                          job.choices.anomalies)
-            image -= model
-            stamps = jitter.cut(image, sky["beacon_row"], sky["beacon_column"])
-            widths.append(jitter.widths(stamps, sky["beacon_center"]))
-            centers.append(centroids(stamps))
-            if good:
-                valid &= ~exclude & np.isfinite(image)     # a frame without a model is left out
-                np.add(total, image, out=total, where=valid)
-                count += valid
-            image -= static.light
-            stacks.append(flags, anomalies.residual_cells(image, used, float(fit["noise"])))
+            seen = _look(job, static, image, exclude, fit, stamps, added if good else None)
+            widths.append(jitter.widths(seen.values[stamps.places], sky["beacon_center"]))
+            centers.append(centroids(seen.values[stamps.places]))
+            stacks.append(seen.flags, anomalies.residual_cells(seen.left, job.box.shape,
+                                                               float(fit["noise"])))
     coefficients = frame_displacements([frame.header.wcs_text for frame in block.frames],
                                        job.wcs_text, job.box)
-    job.scratch.save(name, total=total, count=count, widths=np.array(widths),
+    job.scratch.save(name, total=added.total, count=added.count, widths=np.array(widths),
                      centers=np.array(centers), coefficients=coefficients,
                      **{key: np.array([fit[key] for fit in fits], dtype=np.float32)
                         for key in MODEL})
+
+
+def _look(job: Job, static: Static, image: NDArray, exclude: NDArray[np.bool_],
+          fit: dict[str, NDArray], stamps: jitter.StampPixels,
+          added: anomalies.Sum | None) -> anomalies.Seen:
+    """Look at a frame without its background."""
+    grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
+    offset, gain = (np.zeros(job.box.shape[1], np.float32) for _ in range(2))
+    offset[static.straps.inside] = static.straps.offset
+    gain[static.straps.inside] = fit["strap_amplitude"] * static.straps.gain
+    place = PixelPlace(static.used, exclude, anomalies.column_flags(is_strap(job.box)),
+                       static.light, stamps.wanted)
+    behind = Behind(make_mesh(fit["mesh"], fit["radial"]), offset, gain)
+    return anomalies.look(image, place, behind, grid.tables, job.choices.anomalies, added)

@@ -162,8 +162,11 @@ def _save_orbit(job: Job, number: int, image: NDArray, reference: Scene,
     starlight = image - level.smooth(mesh, radial, grid)
     scene = differences.make_scene(image, starlight, starmask.halos(image), FULL_WELL, grid,
                                    job.choices.changes)
+    inflation = differences.inflation_of(plan_of(job, scene.usable), grid,
+                                         np.random.default_rng(0))
     job.scratch.save(f"scene-{number:03d}", image=scene.image, usable=scene.usable,
-                     moving=scene.moving, terms=scene.terms, mesh=mesh, radial=radial)
+                     moving=scene.moving, terms=scene.terms, mesh=mesh, radial=radial,
+                     inflation=inflation)
 
 
 def _chosen(candidates: NDArray[np.bool_], levels: NDArray, limit: int) -> NDArray[np.bool_]:

@@ -1,10 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from photometry.core.pixels import Box
 from photometry.sky import level
 from photometry.sky.background import BackgroundModel
-from photometry.sky.differences import Settings, fit_change, make_plan, make_scene
+from photometry.sky.differences import (
+    Settings,
+    fit_change,
+    inflation_of,
+    make_plan,
+    make_scene,
+)
 from tests.factories import make_background
 
 BOX = Box(900, 1000, 200, 333)
@@ -43,7 +51,8 @@ def fits(n_frames, noise=2.0):
     rng = np.random.default_rng(3)
     flat = np.zeros(BOX.shape)
     scene = make_scene(flat, flat, np.zeros(BOX.shape, bool), 1e5, grid, Settings())
-    plan = make_plan(scene.usable, grid, np.random.default_rng(1))
+    plan = make_plan(scene.usable, grid)
+    plan = replace(plan, inflation=inflation_of(plan, grid, np.random.default_rng(1)))
     found = [fit_change(rng.normal(0, noise, BOX.shape), np.zeros(BOX.shape, bool), scene, plan,
                         grid, level.Settings(), Settings()) for _ in range(n_frames)]
     arrays = make_background(BOX, n_frames).arrays() | {

@@ -1,10 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
 from photometry.sky import level, starmask
-from photometry.sky.differences import Settings, fit_change, make_plan, make_scene
+from photometry.sky.differences import (
+    Settings,
+    fit_change,
+    inflation_of,
+    make_plan,
+    make_scene,
+)
 from tests.factories import MixturePrf
 
 BOX = Box(300, 430, 700, 857)
@@ -46,7 +54,8 @@ def scene_of(light, sky=100.0):
 
 
 def fitted(image, scene, exclude=NOTHING):
-    plan = make_plan(scene.usable, GRID, np.random.default_rng(1))
+    plan = make_plan(scene.usable, GRID)
+    plan = replace(plan, inflation=inflation_of(plan, GRID, np.random.default_rng(1)))
     change = fit_change(image, exclude, scene, plan, GRID, FIT, SETTINGS)
     return level.smooth(change.mesh, change.radial, GRID), change
 
