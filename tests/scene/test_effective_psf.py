@@ -14,17 +14,17 @@ TRUE = MixturePrf(shares=(0.70, 0.25, 0.05), sigmas=(0.60, 1.20, 3.50),
                   shifts=((0.0, 0.0), (0.30, -0.20), (0.0, 0.0)))
 
 
-def field(count=60, noise=0.1, seed=2):
+def field(count=60, noise=0.1, seed=2, true=TRUE, brightest=4.8):
     """Return a mean image of stars on a loose grid."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[BOX.row0 + 9:BOX.row1 - 8:16, BOX.column0 + 9:BOX.column1 - 8:16]
     keep = rng.permutation(rows.size)[:count]
     row = rows.ravel()[keep] + rng.uniform(-0.5, 0.5, count)
     column = columns.ravel()[keep] + rng.uniform(-0.5, 0.5, count)
-    flux = 10 ** rng.uniform(3, 4.8, count)
+    flux = 10 ** rng.uniform(3, brightest, count)
     image = rng.normal(0, noise, BOX.shape)
     for light, y, x in zip(flux, row, column, strict=True):
-        image += light * TRUE(BOX, y, x)
+        image += light * true(BOX, y, x)
     listed = flux * np.where(rng.random(count) < 0.2, 1.3, 1.0)     # as catalogs are
     return Field(image, BOX, row, column, listed)
 
@@ -74,6 +74,22 @@ def test_motion_that_blurred_the_image_is_not_in_the_psf(found):
     stamp = Box(474, 487, 794, 807)
     assert sharp(stamp, 480.0, 800.0).max() == pytest.approx(
         found(stamp, 480.0, 800.0).max(), rel=0.02)
+
+
+def test_few_stars_tell_what_a_step_does_to_the_flux():
+    # Between stars in different places of their pixels only smoothness tells what the PRF is.
+    true = MixturePrf(shares=(0.62, 0.30, 0.08), sigmas=(0.48, 1.05, 4.0))
+    few = field(count=22, noise=0.03, true=true, brightest=3.8)
+    found = fit_effective_psf(few, CircularPrf())
+    changes = []
+    for row, column in np.random.default_rng(8).uniform(-0.5, 0.5, (20, 2)):
+        stamp, flux = Box(474, 487, 794, 807), []
+        for down, right in ((0.0, 0.0), (0.24, -0.18)):
+            place = 480.0 + row + down, 800.0 + column + right
+            model, light = found(stamp, *place), true(stamp, *place)
+            flux.append(np.sum(light * model / (light + 1e-4)) / np.sum(model**2 / (light + 1e-4)))
+        changes.append(flux[1] - flux[0])
+    assert np.std(changes) < 3e-5
 
 
 @pytest.mark.slow
