@@ -22,6 +22,7 @@ from photometry.core.ids import CcdId
 from photometry.core.pixels import LEADING_COLUMNS, OUTPUT_NAMES, Box
 from photometry.core.time import Cadences
 from photometry.io.cube_chunks import FILTER, PLANE_FILL, PLANES, chunk_shape
+from photometry.io.cube_read import read_box
 
 FORMAT = "tess-photometry cube"
 FORMAT_VERSION = 5
@@ -352,9 +353,12 @@ class Cube:
 
     def read(self, box: Box) -> tuple[NDArray[np.float32], NDArray[np.float32],
                                       NDArray[np.uint8]]:
-        """Return flux, flux_err and pixel_flags (T, R, C) of a box inside the cube."""
+        """Return flux, flux_err and pixel_flags (T, R, C) of a box inside the cube.
+
+        In memory time varies fastest.
+        """
         rows, columns = self._slices(box)
-        return tuple(self._checked(lambda name=name: self._file[name][:, rows, columns])
+        return tuple(self._checked(lambda name=name: read_box(self._file[name], rows, columns))
                      for name in PLANES)
 
     def sumimage(self, box: Box) -> NDArray[np.float64]:

@@ -11,9 +11,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.compiled import compiled
 from photometry.core.pixels import SCIENCE_SIZE, Box
 from photometry.sky.interpolate import (
     RingWeights,
+    Weights,
     add_radial,
     ring_weights,
     spline_weights,
@@ -21,6 +23,7 @@ from photometry.sky.interpolate import (
 
 _BLOCK_VALUES = 150_000           # evaluated at a time
 _NEGLIGIBLE = 1e-4                # of a cell's error in a pixel's
+NO_STRAP = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,11 @@ class BackgroundModel:
 
         With the places of these among `frames`: few enough to stay in the processor's cache.
         """
-        by_row, by_column = (spline_weights(nodes, positions) for nodes, positions in
+        by_row, by_column = (weights_at(nodes, positions) for nodes, positions in
                              ((self.rows, box.rows), (self.columns, box.columns)))
         rings, mesh, radial = self.rings(box), self.mesh[frames], self.radial[frames]
         amplitude = self.strap_amplitude[frames].astype(float)
-        straps = list(zip(*_matched(box.columns, self.strap_columns), strict=True))
+        straps = list(zip(*matched(box.columns, self.strap_columns), strict=True))
         step = max(1, _BLOCK_VALUES // max(box.shape[0] * box.shape[1], 1))
         for start in range(0, len(mesh), step):
             place = slice(start, start + step)
@@ -90,20 +93,34 @@ class BackgroundModel:
         return smooth
 
     def _spline(self, box: Box, mesh: NDArray) -> NDArray[np.float64]:
-        by_row, by_column = (spline_weights(nodes, positions) for nodes, positions in
+        by_row, by_column = (weights_at(nodes, positions) for nodes, positions in
                              ((self.rows, box.rows), (self.columns, box.columns)))
         rows = by_row.apply(mesh.astype(float).swapaxes(1, 2)).swapaxes(1, 2)
         return by_column.apply(np.ascontiguousarray(rows))
 
     def common(self, box: Box) -> "ModelError":
         """Return the errors that the pixels of a box share, without the constant part."""
-        return ModelError(self, box, *self.influence(box))
+        strap = np.full(box.shape[1], NO_STRAP)
+        here, known = matched(box.columns, self.strap_columns)
+        strap[here] = known
+        return ModelError(self, box, *self.influence(box), strap)
+
+    def series(self, row: int, column: int) -> NDArray[np.float64]:
+        """Return the background (T,), e-/s, of a pixel without the straps' excess."""
+        by_row, by_column = weights_at(self.rows, [row]), weights_at(self.columns, [column])
+        (first,), (in_rows,) = by_row.first, by_row.weights
+        (left,), (in_columns,) = by_column.first, by_column.weights
+        nodes = self.mesh[:, first:first + len(in_rows), left:left + len(in_columns)]
+        series = nodes.astype(float) @ in_columns @ in_rows
+        rings = self.rings(Box(row, row + 1, column, column + 1))
+        return (series + rings.weights.apply(self.radial.astype(float))[:, 0]
+                if len(rings.pixels) else series)
 
     def error(self, box: Box, frames: slice = slice(None)) -> NDArray[np.float32]:
         """Return the 1-sigma error (T, R, C), e-/s, of `evaluate` that varies with time."""
         by_row, by_column = self.influence(box)
         variance = by_row**2 @ self.mesh_err[frames].astype(float) ** 2 @ (by_column**2).T
-        here, known = _matched(box.columns, self.strap_columns)
+        here, known = matched(box.columns, self.strap_columns)
         if len(here) > 0:
             gain, off = self.strap_gain[known].astype(float), self.strap_amplitude_err[frames]
             smooth = self.smooth(box, frames)[:, :, here]
@@ -146,30 +163,26 @@ class ModelError:
     box: Box
     by_row: NDArray[np.float64]       # (R, gy) how the cells enter the pixels
     by_column: NDArray[np.float64]    # (C, gx)
+    strap: NDArray[np.int_]           # (C,) which strap the column is over, NO_STRAP = none
 
     def variance(self, weights: NDArray) -> NDArray[np.float64]:
         """Return the variance (T,) of sum(weights * background); weights (R, C)."""
-        weights = np.array(weights, dtype=float)
-        model = self.model
-        here, known = _matched(self.box.columns, model.strap_columns)
-        gain, inside = model.strap_gain[known].astype(float), weights[:, here].sum(axis=0)
-        weights[:, here] *= 1 + gain
-        rows, columns = (slice(used[0], used[-1] + 1) for used in
-                         (np.flatnonzero(np.abs(by).max(axis=0) > _NEGLIGIBLE)
-                          for by in (self.by_row, self.by_column)))
-        share = self.by_row[:, rows].T @ weights @ self.by_column[:, columns]
-        cells = model.mesh_err[:, rows, columns].astype(float)
-        variance = cells.reshape(len(cells), -1)**2 @ share.ravel()**2
+        weights, model = np.array(weights, dtype=float), self.model
+        here = np.flatnonzero(self.strap != NO_STRAP)
+        known, inside = self.strap[here], weights[:, here].sum(axis=0)
+        if inside.any():
+            weights[:, here] *= 1 + model.strap_gain[known].astype(float)
+        variance = variance_of_cells(weights, self.by_row, self.by_column, model.mesh_err)
         if inside.any():
             variance += self._of_straps(known, inside)
-        return np.nan_to_num(variance)
+        return np.nan_to_num(variance, copy=False)
 
     def _of_straps(self, known: NDArray[np.int_], inside: NDArray) -> NDArray[np.float64]:
         """Return the variance (T,) by what is not known of straps, with so much weight in each."""
         model = self.model
         row, column = ((first + last) // 2 for first, last in
                        ((self.box.row0, self.box.row1), (self.box.column0, self.box.column1)))
-        middle = model.smooth(Box(row, row + 1, column, column + 1))[:, :, 0]
+        middle = model.series(row, column)[:, None]
         common = (inside @ model.strap_gain[known].astype(float)
                   * middle[:, 0] * model.strap_amplitude_err.astype(float))
         each = ((middle - model.strap_level[known].astype(float))
@@ -179,18 +192,63 @@ class ModelError:
     def within(self, box: Box) -> "ModelError":
         """Return the errors of another box."""
         rows, columns = box.slices(self.box.offset)
-        return ModelError(self.model, box, self.by_row[rows], self.by_column[columns])
+        return ModelError(self.model, box, self.by_row[rows], self.by_column[columns],
+                          self.strap[columns])
+
+
+@compiled
+def variance_of_cells(weights: NDArray, by_row: NDArray, by_column: NDArray,
+                      error: NDArray) -> NDArray[np.float64]:
+    """Return the variance (T,) of a sum with weights (R, C) from the errors (T, gy, gx) of cells.
+
+    Parameters
+    ----------
+    by_row, by_column : (R, gy), (C, gx)
+        How the cells enter the pixels; those that hardly do are left out.
+    """
+    n_frames, n_high, n_wide = error.shape
+    share, needed = np.empty(n_high * n_wide), np.empty((n_high * n_wide, 2), np.int64)
+    half, count = np.empty(by_column.shape[0]), 0
+    for y in range(n_high):
+        if np.abs(by_row[:, y]).max() <= _NEGLIGIBLE:
+            continue
+        half[:] = 0.0
+        for row in range(by_row.shape[0]):
+            half += by_row[row, y] * weights[row]
+        for x in range(n_wide):
+            if np.abs(by_column[:, x]).max() > _NEGLIGIBLE:
+                share[count] = np.sum(half * by_column[:, x]) ** 2
+                needed[count, 0], needed[count, 1] = y, x
+                count += 1
+    variance = np.zeros(n_frames)
+    for frame in range(n_frames):
+        for place in range(count):
+            cell = np.float64(error[frame, needed[place, 0], needed[place, 1]])
+            variance[frame] += cell**2 * share[place]
+    return variance
+
+
+def weights_at(nodes: NDArray, positions: NDArray) -> Weights:
+    """Return the weights of spline coefficients in rows, or columns, of the science area."""
+    first, weights = _all_weights(nodes.tobytes())
+    return Weights(first[positions], weights[positions])
+
+
+@lru_cache(maxsize=8)
+def _all_weights(nodes: bytes) -> tuple[NDArray, NDArray]:
+    found = spline_weights(np.frombuffer(nodes), np.arange(SCIENCE_SIZE))
+    return found.first, found.weights
 
 
 @lru_cache(maxsize=8)
 def _influence(nodes: bytes, spread: bytes) -> NDArray[np.float64]:
     """Return how the means over cells enter all rows, or columns, of the science area."""
     values = np.frombuffer(nodes)
-    weights = spline_weights(values, np.arange(SCIENCE_SIZE)).dense(len(values))
+    weights = weights_at(values, np.arange(SCIENCE_SIZE)).dense(len(values))
     return weights @ np.frombuffer(spread).reshape(len(values), -1)
 
 
-def _matched(columns: NDArray, strap_columns: NDArray) -> tuple[NDArray, NDArray]:
+def matched(columns: NDArray, strap_columns: NDArray) -> tuple[NDArray, NDArray]:
     """Return where straps are among columns, and which straps these are."""
     _, here, known = np.intersect1d(columns, strap_columns, assume_unique=True,
                                     return_indices=True)

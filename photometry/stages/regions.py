@@ -13,6 +13,7 @@ from photometry.io.catalog import StarTable
 from photometry.io.cube import Cube
 from photometry.io.cube_chunks import BYTES_PER_PIXEL
 from photometry.sky.background import BackgroundModel
+from photometry.sky.on_pixels import subtract
 
 # Of one pixel in one frame: what the cube keeps, and the background.
 HELD_BYTES = BYTES_PER_PIXEL + np.dtype(np.float32).itemsize
@@ -33,12 +34,9 @@ class Region:
 
 
 def read_pixels(cube: Cube, model: BackgroundModel, box: Box) -> Pixels:
-    """Read a box of a cube and subtract the background, block of frames by block."""
+    """Read a box of a cube and subtract the background."""
     flux, flux_err, pixel_flags = cube.read(box)
-    background = np.empty_like(flux)
-    for frames, values in model.blocks(box):
-        background[frames] = values
-        flux[frames] -= background[frames]
+    background = subtract(model, box, flux)
     never = np.bitwise_and.reduce(pixel_flags, axis=0) & int(PixelFlag.INVALID)
     return Pixels(box, cube.cadences, flux, flux_err, background, model.common(box),
                   pixel_flags, cube.sumimage(box), never == 0,

@@ -116,3 +116,11 @@ def test_a_frame_without_values_has_no_variance():
     assert variance[1] == 0 and (variance[[0, 2]] > 0).all()
     again = model.common(BOX).within(box).variance(np.ones(box.shape))
     np.testing.assert_array_equal(again, variance)
+
+
+@pytest.mark.parametrize("place", [(1003, 1120), (1400, 2040)])
+def test_the_series_of_a_pixel_is_that_of_a_box(place):
+    row, column = place
+    model = make_background(Box(1000, 1500, 1100, 2048), 9)
+    expected = model.smooth(Box(row, row + 1, column, column + 1))[:, 0, 0]
+    np.testing.assert_allclose(model.series(row, column), expected, rtol=1e-12)

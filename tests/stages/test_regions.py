@@ -14,7 +14,6 @@ from photometry.io.catalog import Catalog
 from photometry.io.cube import Cube
 from photometry.metrics import default_box
 from photometry.scene.prf import CircularPrf
-from photometry.sky import background
 from photometry.stages import regions
 from photometry.stages.stamps import CubeStamps
 from tests.conftest import ROOT
@@ -90,14 +89,10 @@ class FakeCube:
         return np.zeros(box.shape)
 
 
-def test_blocks_of_frames_change_nothing(monkeypatch):
+def test_what_is_read_is_what_the_model_says_everywhere():
     box = Box(1100, 1150, 1180, 1213)
     cube, model = FakeCube(37, box), make_background(box, 37)
     whole = regions.read_pixels(cube, model, box)
-    monkeypatch.setattr(background, "_BLOCK_VALUES", 5 * 50 * 33)
-    parts = regions.read_pixels(cube, model, box)
-    for name in ("flux", "background", "pixel_flags", "collected"):
-        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
     np.testing.assert_array_equal(whole.background, model.evaluate(box))
     np.testing.assert_array_equal(whole.flux, np.float32(100) - whole.background)
     part = regions.cut(whole, Box(1103, 1110, 1200, 1209))
@@ -109,10 +104,9 @@ def test_blocks_of_frames_change_nothing(monkeypatch):
     assert whole.collected.sum() > 0.9 * whole.collected.size
 
 
-def test_reading_needs_little_more_memory_than_what_it_returns(monkeypatch):
+def test_reading_needs_little_more_memory_than_what_it_returns():
     box, frames = Box(1100, 1150, 1180, 1213), 1000
     cube, model = FakeCube(frames, box), make_background(box, frames)
-    monkeypatch.setattr(background, "_BLOCK_VALUES", 20 * 50 * 33)
     tracemalloc.start()
     kept = regions.read_pixels(cube, model, box)
     peak = tracemalloc.get_traced_memory()[1]
