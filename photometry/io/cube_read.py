@@ -1,7 +1,7 @@
 """Read boxes of a cube chunk by chunk, so that each pixel's series is contiguous in memory.
 
-A chunk is read whole and turned in the processor's cache; having HDF5 cut pieces out of chunks
-takes longer than decompressing them.
+A star's sums then run along memory. A chunk is read whole and turned while it is in the
+processor's cache.
 """
 
 from itertools import product
@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.compiled import compiled
-
-_TURNED = 16                      # frames at a time: what they need stays in the nearest cache
 
 
 def read_box(dataset: h5py.Dataset, rows: slice, columns: slice) -> NDArray:
@@ -43,8 +41,8 @@ def turn(chunk: NDArray, found: NDArray, first: int, row0: int, column0: int) ->
     n_frames, n_rows, n_columns = chunk.shape
     low, high = max(0, -column0), min(n_columns, found.shape[1] - column0)
     for row in range(max(0, -row0), min(n_rows, found.shape[0] - row0)):
-        for start in range(0, n_frames, _TURNED):
-            stop = min(start + _TURNED, n_frames)
-            for column in range(low, high):
-                for frame in range(start, stop):
-                    found[row0 + row, column0 + column, first + frame] = chunk[frame, row, column]
+        series = found[row0 + row, column0 + low:column0 + high, first:]
+        for frame in range(n_frames):
+            values = chunk[frame, row, low:high]
+            for column in range(len(values)):
+                series[column, frame] = values[column]

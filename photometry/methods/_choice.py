@@ -5,16 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.compiled import compiled
 from photometry.core.flags import is_good
 from photometry.core.outcome import Note
 from photometry.core.stamp import Stamp
-from photometry.core.stats import nan_mean
-from photometry.methods._drifting import change_coefficients
+from photometry.methods._drifting import Changes
 from photometry.methods._scene import Scene
+from photometry.scatters import median
 
 SAMPLED_CADENCES = 16             # enough for a typical error per pixel
 FLUX_TOLERANCE = 0.01             # error of the mean flux as bad as the noise
 COMMON_PIXELS = 9                 # aperture for which the shared error is asked once
+SMALLEST = np.finfo(float).tiny   # variance
+LEAST_SHARE = 1e-9                # of the light, to divide by
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class PixelNoise:
 
     variance: NDArray[np.float64]     # (R, C) (e-/s)^2, typical of one cadence
     common: float                     # e-/s per pixel, moves all pixels together
-    motion: NDArray[np.float64]       # (6, 6) covariance of `change_coefficients`
+    motion: NDArray[np.float64]       # (6, 6) covariance of the coefficients of `Changes`
+    n_cadences: int                   # good ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,40 @@ def sample_cadences(stamp: Stamp) -> NDArray[np.int_]:
     return good[np.linspace(0, len(good) - 1, count).astype(int)]
 
 
-def sample_noise(stamp: Stamp, some: NDArray[np.int_]) -> PixelNoise:
+def sample_noise(stamp: Stamp, some: NDArray[np.int_], changes: Changes) -> PixelNoise:
     """Return the typical noise of the pixels from the cadences with indices `some`."""
-    variance = _filled(nan_mean(stamp.pixels.flux_err[some].astype(float) ** 2))
-    moved = change_coefficients(stamp)[is_good(stamp.pixels.cadences.quality)]
-    return PixelNoise(variance, _common_sigma(stamp), moved.T @ moved / len(moved))
+    variance = _filled(_mean_square(stamp.pixels.flux_err, some))
+    return PixelNoise(variance, _common_sigma(stamp), changes.covariance,
+                      int(is_good(stamp.pixels.cadences.quality).sum()))
+
+
+@compiled
+def count_finite(values: NDArray, some: NDArray) -> NDArray[np.int64]:
+    """Return how many values (R, C) are finite in some cadences."""
+    count = np.zeros(values.shape[1:], np.int64)
+    for row in range(values.shape[1]):
+        for column in range(values.shape[2]):
+            for frame in some:
+                count[row, column] += np.isfinite(values[frame, row, column])
+    return count
+
+
+@compiled
+def _mean_square(values: NDArray, some: NDArray) -> NDArray[np.float64]:
+    """Return the mean squares (R, C) of what is finite in some cadences, NaN where nothing is."""
+    n_rows, n_columns = values.shape[1:]
+    mean = np.full((n_rows, n_columns), np.nan)
+    for row in range(n_rows):
+        for column in range(n_columns):
+            total, count = 0.0, 0
+            for frame in some:
+                value = np.float64(values[frame, row, column])
+                if np.isfinite(value):
+                    total += value**2
+                    count += 1
+            if count > 0:
+                mean[row, column] = total / count
+    return mean
 
 
 def _filled(variance: NDArray) -> NDArray[np.float64]:
@@ -84,7 +117,7 @@ def _common_sigma(stamp: Stamp) -> float:
     weights = np.zeros(box.shape)
     nearest = np.argsort(distance, axis=None)[:COMMON_PIXELS]
     weights.flat[nearest] = 1.0 / len(nearest)
-    variance = np.median(stamp.pixels.common.variance(weights))
+    variance = median(stamp.pixels.common.variance(weights))
     return float(np.sqrt(variance)) if np.isfinite(variance) else 0.0
 
 
@@ -103,35 +136,75 @@ def choose(scene: Scene, noise: PixelNoise, changes: NDArray, allowed: NDArray[n
     allowed, forced : (R, C)
         Pixels that may be used, and those that must be (the trails of saturated stars).
     """
-    order = _order(scene, noise, allowed, forced)
-    terms = [scene.share, np.nan_to_num(noise.variance), scene.others, *changes]
-    sums = np.cumsum(np.reshape(terms, (len(terms), -1))[:, order], axis=1)
-    share, variance, others, *moved = sums
-    count = np.arange(1, len(order) + 1)
-    moving = np.einsum("in,ij,jn->n", moved, noise.motion, moved)
-    total = variance + (count * noise.common) ** 2 + moving
-    signal = scene.target_flux * np.maximum(share, 1e-9)
-    relative = np.sqrt(np.maximum(total, 0.0)) / signal
-    steady = np.hypot(relative, rules.floor)
-    cost = steady * np.hypot(1.0, rules.neighbour_error * others / signal / FLUX_TOLERANCE)
+    order = _order(scene.share, noise.variance, allowed, forced)
     start = min(max(rules.min_pixels, int(forced.sum())), len(order)) - 1
-    least, chosen = _compare(cost, share, start, rules)
+    relative, share, cost = _costs(
+        order, scene.target_flux, scene.share.ravel(), noise.variance.ravel(),
+        scene.others.ravel(), changes.reshape(len(changes), -1), noise.motion, noise.common,
+        rules.neighbour_error, rules.floor)
+    least, chosen = _compare(cost, share, start, rules.noise_margin, rules.fraction_goal)
     mask = np.zeros(allowed.shape, dtype=bool)
     mask.flat[order[:chosen + 1]] = True
-    return Choice(mask, count, relative, share, least, chosen)
+    return Choice(mask, np.arange(1, len(order) + 1), relative, share, least, chosen)
 
 
-def _order(scene: Scene, noise: PixelNoise, allowed: NDArray, forced: NDArray) -> NDArray[np.int_]:
+@compiled
+def _order(share: NDArray, variance: NDArray, allowed: NDArray,
+           forced: NDArray) -> NDArray[np.int64]:
     """Return the flat indices of usable pixels, best first."""
-    rank = scene.share / np.maximum(noise.variance, np.finfo(float).tiny)
-    rank = np.where(forced, np.inf, np.nan_to_num(rank))
-    candidates = np.flatnonzero(allowed | forced)
-    return candidates[np.argsort(-rank.flat[candidates], kind="stable")]
+    index, rank = np.empty(allowed.size, np.int64), np.empty(allowed.size)
+    count = 0
+    for place in range(allowed.size):
+        row, column = place // allowed.shape[1], place % allowed.shape[1]
+        if forced[row, column]:
+            rank[count] = -np.inf
+        elif allowed[row, column]:
+            worth = share[row, column] / max(variance[row, column], SMALLEST)
+            rank[count] = -worth if np.isfinite(worth) else 0.0
+        else:
+            continue
+        index[count] = place
+        count += 1
+    return index[:count][np.argsort(rank[:count], kind="mergesort")]
 
 
-def _compare(cost: NDArray, share: NDArray, start: int, rules: Rules) -> tuple[int, int]:
+@compiled
+def _costs(order: NDArray, target_flux: float, share: NDArray, variance: NDArray,
+           others: NDArray, changes: NDArray, motion: NDArray, common: float,
+           neighbour_error: float, floor: float) -> tuple[NDArray, NDArray, NDArray]:
+    """Return relative noise, share of light and cost of nested apertures."""
+    n_terms, size = len(changes), len(order)
+    relative, held, cost = np.empty(size), np.empty(size), np.empty(size)
+    moved = np.zeros(n_terms)
+    light = noise = foreign = 0.0
+    for place in range(size):
+        pixel = order[place]
+        light += share[pixel]
+        noise += variance[pixel] if not np.isnan(variance[pixel]) else 0.0
+        foreign += others[pixel]
+        moving = 0.0
+        for i in range(n_terms):
+            moved[i] += changes[i, pixel]
+        for i in range(n_terms):
+            for j in range(n_terms):
+                moving += moved[i] * motion[i, j] * moved[j]
+        total = noise + ((place + 1) * common) ** 2 + moving
+        signal = target_flux * max(light, LEAST_SHARE)
+        held[place], relative[place] = light, np.sqrt(max(total, 0.0)) / signal
+        cost[place] = np.hypot(relative[place], floor) * np.hypot(
+            1.0, neighbour_error * foreign / signal / FLUX_TOLERANCE)
+    return relative, held, cost
+
+
+@compiled
+def _compare(cost: NDArray, share: NDArray, start: int, margin: float,
+             goal: float) -> tuple[int, int]:
     """Return the indices of the cheapest aperture and of the one to take."""
-    least = start + int(np.argmin(cost[start:]))
-    cheap = start + np.flatnonzero(cost[start:] <= (1.0 + rules.noise_margin) * cost[least])
-    enough = cheap[share[cheap] >= rules.fraction_goal * share[-1]]
-    return least, int(enough[0] if len(enough) else cheap[-1])
+    least = start + np.argmin(cost[start:])
+    chosen = least
+    for place in range(start, len(cost)):
+        if cost[place] <= (1.0 + margin) * cost[least]:
+            chosen = place
+            if share[place] >= goal * share[-1]:
+                break
+    return least, chosen

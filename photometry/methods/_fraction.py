@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry.core.flags import is_good
+from photometry.compiled import compiled
 from photometry.core.stamp import Stamp
 from photometry.methods._choice import PixelNoise
 from photometry.methods._scene import Scene
@@ -41,40 +41,68 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
     """
     box, target = stamp.pixels.box, stamp.target
     broad = stamp.prf(box, target.row, target.column, broadening=BROADENING_PX)
-    model, error = _modelled(scene.share, broad, small)
-    light = stamp.pixels.sumimage - scene.others
-    part = float(light[small].sum())
     distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
+    image = stamp.pixels.sumimage
+    return Fraction(*_find(image - scene.others, image - scene.light, scene.share, broad,
+                           noise.variance / noise.n_cadences, scene.others, small, allowed,
+                           distance, np.array(LARGE_PX), neighbour_error))
+
+
+@compiled
+def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, variance: NDArray,
+          others: NDArray, small: NDArray, allowed: NDArray, distance: NDArray, radii: NDArray,
+          neighbour_error: float) -> tuple[float, float, float, float]:
+    """Return the fields of `Fraction`; images (R, C) of the data and of what is expected."""
+    model, error = _modelled(share, broad, small)
+    part = _sum(light, small)
     best, best_error = model, np.inf
-    for radius in LARGE_PX:
+    for radius in radii:
         large = small | (allowed & (distance <= radius))
-        whole = float(light[large].sum())
+        whole = _sum(light, large)
         if large.sum() == small.sum() or not 0 < part <= whole:
             continue
-        lost = _light_error(stamp, scene, noise, large & ~small, allowed & ~large,
+        lost = _light_error(left, variance, others, large & ~small, allowed & ~large,
                             neighbour_error)
-        share, share_error = _modelled(scene.share, broad, large)
-        measured_error = np.hypot(share_error, share * lost / whole) * part / whole
+        held, held_error = _modelled(share, broad, large)
+        measured_error = np.hypot(held_error, held * lost / whole) * part / whole
         if measured_error < best_error:
-            best, best_error = part / whole * share, measured_error
+            best, best_error = part / whole * held, measured_error
     weight = error**2 / (error**2 + best_error**2) if error > 0 else 0.0
-    moved = np.clip(weight * (best - model), -BELIEVABLE * error, BELIEVABLE * error)
+    moved = min(max(weight * (best - model), -BELIEVABLE * error), BELIEVABLE * error)
     known = np.hypot((1.0 - weight) * error, weight * min(best_error, error))
-    return Fraction(float(min(model + moved, 1.0)), float(known), model, float(weight))
+    return min(model + moved, 1.0), known, model, weight
 
 
-def _modelled(share: NDArray, broad: NDArray, mask: NDArray[np.bool_]) -> tuple[float, float]:
+@compiled
+def _sum(image: NDArray, mask: NDArray) -> float:
+    total = 0.0
+    for row in range(mask.shape[0]):
+        for column in range(mask.shape[1]):
+            if mask[row, column]:
+                total += image[row, column]
+    return total
+
+
+@compiled
+def _modelled(share: NDArray, broad: NDArray, mask: NDArray) -> tuple[float, float]:
     """Return the share in a mask and its error, from the width and from the wings outside."""
-    inside = float(share[mask].sum())
-    return inside, abs(inside - float(broad[mask].sum())) + WING_ERROR * max(1.0 - inside, 0.0)
+    inside = _sum(share, mask)
+    return inside, abs(inside - _sum(broad, mask)) + WING_ERROR * max(1.0 - inside, 0.0)
 
 
-def _light_error(stamp: Stamp, scene: Scene, noise: PixelNoise, ring: NDArray[np.bool_],
-                 sky: NDArray[np.bool_], neighbour_error: float) -> float:
+@compiled
+def _light_error(left: NDArray, variance: NDArray, others: NDArray, ring: NDArray,
+                 sky: NDArray, neighbour_error: float) -> float:
     """Return the error, e-/s, of the target's light measured in the pixels `ring`."""
-    n_cadences = int(is_good(stamp.pixels.cadences.quality).sum())
-    photons = np.nansum(noise.variance[ring]) / n_cadences
-    left = np.median((stamp.pixels.sumimage - scene.light)[sky]) if sky.any() else 0.0
-    pedestal = np.hypot(SKY_ERROR, left) * ring.sum()
-    neighbours = neighbour_error * scene.others[ring].sum()
-    return float(np.sqrt(photons + pedestal**2 + neighbours**2))
+    photons, count = 0.0, 0
+    values = np.empty(sky.size)
+    for row in range(ring.shape[0]):
+        for column in range(ring.shape[1]):
+            if ring[row, column] and not np.isnan(variance[row, column]):
+                photons += variance[row, column]
+            if sky[row, column]:
+                values[count] = left[row, column]
+                count += 1
+    usual = np.median(values[:count]) if count > 0 else 0.0
+    pedestal = np.hypot(SKY_ERROR, usual) * ring.sum()
+    return np.sqrt(photons + pedestal**2 + (neighbour_error * _sum(others, ring)) ** 2)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.compiled import compiled
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
@@ -57,16 +58,26 @@ def target_flux(stamp: Stamp, share: NDArray) -> float:
 def relevant(stamp: Stamp, flux: float) -> NDArray[np.int_]:
     """Return the indices of the other stars without the many that matter nothing together."""
     stars, target = stamp.stars, stamp.target
-    is_other = stars.starid != target.starid
-    distance = np.hypot(stars.row - target.row, stars.column - target.column)
-    light = flux_from_tmag(stars.tmag)
-    is_known = is_other & np.isfinite(light) & np.isfinite(distance)
     reach = max(REACH_PX, min(stamp.pixels.box.shape) / 4)
-    gap = np.where(is_known, np.maximum(distance - reach, 0), 0).astype(int)
-    share = np.minimum(np.pi * reach**2 * _profile(stamp, int(gap.max(initial=0)))[gap], 1.0)
-    light = np.where(is_known, light * share, 0.0)
+    light = flux_from_tmag(stars.tmag)
+    gap = _gaps(stars.row - target.row, stars.column - target.column, light,
+                stars.starid == target.starid, reach)
+    near = np.minimum(np.pi * reach**2 * _profile(stamp, int(gap.max(initial=0))), 1.0)
+    light = np.where(gap >= 0, light * near[gap], 0.0)
     order = np.argsort(light)
     return np.sort(order[np.cumsum(light[order]) > NEGLECTED * flux])
+
+
+@compiled
+def _gaps(from_row: NDArray, from_column: NDArray, light: NDArray, is_target: NDArray,
+          reach: float) -> NDArray[np.int64]:
+    """Return how far (N,) stars are beyond a reach, whole pixels; -1 = not to be counted."""
+    gap = np.full(len(light), -1, np.int64)
+    for star in range(len(light)):
+        distance = np.hypot(from_row[star], from_column[star])
+        if not is_target[star] and np.isfinite(light[star]) and np.isfinite(distance):
+            gap[star] = int(max(distance - reach, 0.0))
+    return gap
 
 
 def _profile(stamp: Stamp, length: int) -> NDArray[np.float64]:

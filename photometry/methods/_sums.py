@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.compiled import compiled
 from photometry.core.flags import ApertureFlag
 from photometry.core.outcome import LightCurve
 from photometry.core.stamp import Pixels
@@ -16,24 +17,38 @@ def sum_pixels(pixels: Pixels, mask: NDArray[np.bool_],
     never matter. The centroid is that of the positive pixels in `core`, a part of the mask
     (None = all of it).
     """
-    flux = _columns(pixels.flux, mask)
     rows, columns = np.nonzero(mask)
-    core = np.ones(len(rows), dtype=bool) if core is None else core[mask]
-    total = flux.sum(axis=1)
-    variance = np.einsum("tp,tp->t", *[_columns(pixels.flux_err, mask)] * 2)
+    inner = np.ones(len(rows), dtype=bool) if core is None else core[mask]
+    total, variance, background, row, column = _sums(
+        pixels.flux, pixels.flux_err, pixels.background, rows, columns, inner)
     variance += pixels.common.variance(mask.astype(float))
-    positive = np.maximum(flux[:, core], 0.0) + 0.0 * total[:, None]     # NaN where the sum is
-    weight = positive.sum(axis=1)
-    weight = np.where(weight > 0, weight, np.nan)
-    return LightCurve(flux=total, flux_err=np.sqrt(variance),
-                      flux_background=_columns(pixels.background, mask).sum(axis=1),
-                      row=positive @ rows[core] / weight + pixels.box.row0,
-                      column=positive @ columns[core] / weight + pixels.box.column0)
+    return LightCurve(flux=total, flux_err=np.sqrt(variance), flux_background=background,
+                      row=row + pixels.box.row0, column=column + pixels.box.column0)
 
 
-def _columns(cube: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the masked pixels of a cube as (T, P) in double precision."""
-    return cube[:, mask].astype(float)
+@compiled
+def _sums(flux: NDArray, flux_err: NDArray, background: NDArray, rows: NDArray,
+          columns: NDArray, inner: NDArray) -> NDArray[np.float64]:
+    """Return sums of flux, variance and background, and the centroid (5, T) of some pixels."""
+    n_frames = len(flux)
+    sums = np.zeros((6, n_frames))
+    total, variance, light, at_row, at_column, weight = sums
+    for place in range(len(rows)):
+        row, column = rows[place], columns[place]
+        for frame in range(n_frames):
+            value = np.float64(flux[frame, row, column])
+            total[frame] += value
+            variance[frame] += np.float64(flux_err[frame, row, column]) ** 2
+            light[frame] += np.float64(background[frame, row, column])
+            if inner[place] and value > 0:
+                weight[frame] += value
+                at_row[frame] += row * value
+                at_column[frame] += column * value
+    for frame in range(n_frames):
+        known = weight[frame] if weight[frame] > 0 and not np.isnan(total[frame]) else np.nan
+        at_row[frame] /= known
+        at_column[frame] /= known
+    return sums[:5]
 
 
 def aperture_bits(collected: NDArray[np.bool_], mask: NDArray[np.bool_],

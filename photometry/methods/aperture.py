@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 
 from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
-from photometry.methods._choice import Choice, Rules, choose, sample_cadences, sample_noise
+from photometry.methods._choice import (
+    Choice,
+    Rules,
+    choose,
+    count_finite,
+    sample_cadences,
+    sample_noise,
+)
 from photometry.methods._clusters import connected_to, fill_holes
-from photometry.methods._drifting import change_coefficients, change_terms
+from photometry.methods._drifting import change_terms, find_changes
 from photometry.methods._fraction import Fraction, find_fraction
 from photometry.methods._scene import NO_PRF, Scene, build_scene
 from photometry.methods._segment import Finder, find_segment, stars_in
@@ -64,14 +71,15 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     problem = find_problem(stamp, usable, len(some))
     if problem:
         return Decline(problem)
-    scene, noise = build_scene(stamp), sample_noise(stamp, some)
+    scene, changes = build_scene(stamp), find_changes(stamp)
     if not scene.share.sum() > 0:
         return Decline(NO_PRF)
     segment = find_segment(stamp, scene, usable, _finder(settings))
-    allowed, changes = usable & ~segment.claimed, change_terms(stamp, scene)
+    noise = sample_noise(stamp, some, changes)
+    allowed, terms = usable & ~segment.claimed, change_terms(stamp, scene)
     decisions, choice = segment.decisions, None
     if segment.mask.any():
-        choice = choose(scene, noise, changes, allowed, segment.trails,
+        choice = choose(scene, noise, terms, allowed, segment.trails,
                         _rules(stamp, settings))
         decisions = (*decisions, choice.explain())
     mask, notes = find_aperture(stamp, choice, usable, settings.min_pixels)
@@ -86,7 +94,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     core = mask if segment.trails.any() else find_core(stamp, mask)
     found = _measurement(stamp, scene, mask, core, fraction, settings, notes, decisions)
     # What moves in and out of the aperture is known by its size, and stays in the sum.
-    moving = change_coefficients(stamp) @ changes[:, mask].sum(axis=1)
+    moving = changes.coefficients @ terms[:, mask].sum(axis=1)
     curve = replace(found.lightcurve, flux_err=np.hypot(found.lightcurve.flux_err, moving))
     fit_error = float(np.sum(scene.share[usable] ** 2 / noise.variance[usable]) ** -0.5)
     return replace(found, lightcurve=curve, fit_error=fit_error)
@@ -106,7 +114,7 @@ def _rules(stamp: Stamp, settings: Settings) -> Rules:
 def find_usable(stamp: Stamp, some: NDArray[np.int_]) -> NDArray[np.bool_]:
     """Return the pixels (R, C) that have values in most of the cadences `some`."""
     pixels = stamp.pixels
-    filled = np.isfinite(pixels.flux[some]).sum(axis=0) > len(some) / 2
+    filled = count_finite(pixels.flux, some) > len(some) / 2
     return pixels.collected & np.isfinite(pixels.sumimage) & filled
 
 

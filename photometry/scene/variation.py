@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.compiled import compiled
 from photometry.core.flags import is_good
 from photometry.core.outcome import LightCurve, Variation
 from photometry.core.pixels import Box
@@ -25,6 +26,7 @@ from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 
 TREND_ORDER = 3
+INDEPENDENT = 1e-9                # of a trend's size, beyond the trends before it
 SIGNIFICANT = 7.0                 # sigmas; below, nothing is located
 HALF_PX = 6                       # pixels around the target that are looked at
 MOST_STARS = 30                   # brightest ones near the target
@@ -50,28 +52,61 @@ def locate_variation(stamp: Stamp, lightcurve: LightCurve) -> Variation:
             & (lightcurve.flux_err > 0) & np.isfinite(stamp.drift).all(axis=1))
     if used.sum() < 4 * (TREND_ORDER + 3):
         return Variation(float("nan"))
-    flux, error = lightcurve.flux[used], lightcurve.flux_err[used]
+    flux = lightcurve.flux[used]
     trends = _trends(stamp.pixels.cadences.time[used], stamp.drift[used])
-    rest = flux - trends @ (trends.T @ flux)
-    near = 0.5 * (np.roll(rest, 1) + np.roll(rest, -1))
-    near -= trends @ (trends.T @ near)
-    together = float(near @ rest)
-    significance = together / float(np.sqrt(2 * near**2 @ error**2))
+    near, together, noise = _correlated(flux, lightcurve.flux_err[used], trends)
+    significance = together / noise
     mean = float(np.mean(flux))
     if not (significance > SIGNIFICANT and mean > 0):
         return Variation(significance)
-    depth = float(np.sqrt(together / len(rest))) / mean
+    depth = float(np.sqrt(together / len(flux))) / mean
     image = _difference(stamp, used, near * (mean / together), depth)
     found = None if image is None else _source(stamp, image, stamp.drift[used].mean(axis=0))
     return Variation(significance) if found is None else Variation(significance, *found)
 
 
+@compiled
 def _trends(time: NDArray, drift: NDArray) -> NDArray[np.float64]:
-    """Return an orthonormal basis (T, 6) of what is not the star's variation."""
+    """Return an orthonormal basis (K, T) of what is not the star's variation."""
     phase = 2.0 * (time - time[0]) / (time[-1] - time[0]) - 1.0
-    terms = np.column_stack([np.vander(phase, TREND_ORDER + 1), drift - drift.mean(axis=0)])
-    basis, size, _ = np.linalg.svd(terms, full_matrices=False)
-    return basis[:, size > 1e-9 * size[0]]
+    basis = np.empty((TREND_ORDER + 3, len(time)))
+    count = 0
+    for number in range(len(basis)):
+        term = basis[count]
+        if number <= TREND_ORDER:
+            term[:] = phase**number
+        else:
+            axis = drift[:, number - TREND_ORDER - 1]
+            term[:] = axis - axis.mean()
+        whole = np.sqrt(np.sum(term**2))
+        for _ in range(2):            # the second time for what rounding left of the first
+            for before in range(count):
+                term -= np.sum(term * basis[before]) * basis[before]
+        rest = np.sqrt(np.sum(term**2))
+        if rest > INDEPENDENT * whole:
+            term /= rest
+            count += 1
+    return basis[:count]
+
+
+@compiled
+def _without(series: NDArray, trends: NDArray) -> NDArray[np.float64]:
+    rest = series.copy()
+    for trend in trends:
+        rest -= np.sum(series * trend) * trend
+    return rest
+
+
+@compiled
+def _correlated(flux: NDArray, error: NDArray,
+                trends: NDArray) -> tuple[NDArray, float, float]:
+    """Return g (T,), sum(g f) and its error for white noise."""
+    rest = _without(flux, trends)
+    near = np.empty(len(rest))
+    for place in range(len(rest)):
+        near[place] = 0.5 * (rest[place - 1] + rest[(place + 1) % len(rest)])
+    near = _without(near, trends)
+    return near, np.sum(near * rest), np.sqrt(2 * np.sum(near**2 * error**2))
 
 
 def _difference(stamp: Stamp, used: NDArray[np.bool_], weights: NDArray,
