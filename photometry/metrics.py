@@ -4,6 +4,8 @@
 compared; scatters are fractions of the mean flux.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,19 +22,23 @@ STAMP_COLUMNS = (159, 103, 69, 49, 37, 27, 21, 17, 17, 15)
 
 def default_box(row: float, column: float, tmag: float, within: Box) -> Box:
     """Return the first stamp of a star: odd sides about its pixel, cut to `within`."""
-    brightness = tmag if np.isfinite(tmag) else len(STAMP_ROWS)
-    half = [int(np.interp(brightness, range(len(sizes)), sizes)) // 2
-            for sizes in (STAMP_ROWS, STAMP_COLUMNS)]
-    centre = [int(np.floor(value + 0.5)) for value in (row, column)]
+    half = [int(_side(tmag, sizes)) // 2 for sizes in (STAMP_ROWS, STAMP_COLUMNS)]
+    centre = [math.floor(value + 0.5) for value in (row, column)]
     return Box(centre[0] - half[0], centre[0] + half[0] + 1,
                centre[1] - half[1], centre[1] + half[1] + 1).intersection(within)
 
 
 def stamp_area(tmag: float) -> float:
     """Return how many pixels the first stamp of a star of this magnitude has."""
-    brightness = tmag if np.isfinite(tmag) else len(STAMP_ROWS)
-    return float(np.prod([np.interp(brightness, range(len(sizes)), sizes)
-                          for sizes in (STAMP_ROWS, STAMP_COLUMNS)]))
+    return _side(tmag, STAMP_ROWS) * _side(tmag, STAMP_COLUMNS)
+
+
+def _side(tmag: float, sizes: tuple[int, ...]) -> float:
+    """Return the side of a first stamp, interpolated between whole magnitudes."""
+    if not tmag < len(sizes) - 1:         # or unknown
+        return float(sizes[-1])
+    whole = math.floor(max(tmag, 0.0))
+    return sizes[whole] + (max(tmag, 0.0) - whole) * (sizes[whole + 1] - sizes[whole])
 
 
 def metrics(lightcurve: LightCurve, cadences: Cadences, aperture: NDArray[np.int32],

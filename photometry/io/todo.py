@@ -233,6 +233,9 @@ class Todo:
     def _relative(self, path: str | None, output_root: Path) -> str | None:
         if path is None:
             return None
+        for root in (self.folder, output_root):
+            if root.is_absolute() and path.startswith(f"{root}/"):
+                return path[len(str(root)) + 1:]
         roots = self.folder, Path(output_root).absolute()
         for spelling in (Path.absolute, Path.resolve):      # as written, then without links
             for root in map(spelling, roots):

@@ -103,7 +103,12 @@ class BackgroundModel:
         strap = np.full(box.shape[1], NO_STRAP)
         here, known = matched(box.columns, self.strap_columns)
         strap[here] = known
-        return ModelError(self, box, *self.influence(box), strap)
+        by_row, by_column = self.influence(box)
+        rows, columns = (slice(used[0], used[-1] + 1) for used in
+                         (np.flatnonzero(np.abs(by).max(axis=0) > _NEGLIGIBLE)
+                          for by in (by_row, by_column)))
+        cells = np.moveaxis(self.mesh_err[:, rows, columns], 0, -1).astype(float, order="C")
+        return ModelError(self, box, by_row[:, rows], by_column[:, columns], cells**2, strap)
 
     def series(self, row: int, column: int) -> NDArray[np.float64]:
         """Return the background (T,), e-/s, of a pixel without the straps' excess."""
@@ -161,8 +166,9 @@ class ModelError:
 
     model: BackgroundModel
     box: Box
-    by_row: NDArray[np.float64]       # (R, gy) how the cells enter the pixels
-    by_column: NDArray[np.float64]    # (C, gx)
+    by_row: NDArray[np.float64]       # (R, ky) how the cells around enter the pixels
+    by_column: NDArray[np.float64]    # (C, kx)
+    cells: NDArray[np.float64]        # (ky, kx, T) their variance
     strap: NDArray[np.int_]           # (C,) which strap the column is over, NO_STRAP = none
 
     def variance(self, weights: NDArray) -> NDArray[np.float64]:
@@ -172,7 +178,7 @@ class ModelError:
         known, inside = self.strap[here], weights[:, here].sum(axis=0)
         if inside.any():
             weights[:, here] *= 1 + model.strap_gain[known].astype(float)
-        variance = variance_of_cells(weights, self.by_row, self.by_column, model.mesh_err)
+        variance = _variance_of_cells(weights, self.by_row, self.by_column, self.cells)
         if inside.any():
             variance += self._of_straps(known, inside)
         return np.nan_to_num(variance, copy=False)
@@ -193,38 +199,30 @@ class ModelError:
         """Return the errors of another box."""
         rows, columns = box.slices(self.box.offset)
         return ModelError(self.model, box, self.by_row[rows], self.by_column[columns],
-                          self.strap[columns])
+                          self.cells, self.strap[columns])
 
 
 @compiled
-def variance_of_cells(weights: NDArray, by_row: NDArray, by_column: NDArray,
-                      error: NDArray) -> NDArray[np.float64]:
-    """Return the variance (T,) of a sum with weights (R, C) from the errors (T, gy, gx) of cells.
+def _variance_of_cells(weights: NDArray, by_row: NDArray, by_column: NDArray,
+                       cells: NDArray) -> NDArray[np.float64]:
+    """Return the variance (T,) of a sum with weights (R, C) from that of cells (ky, kx, T).
 
-    Parameters
-    ----------
-    by_row, by_column : (R, gy), (C, gx)
-        How the cells enter the pixels; those that hardly do are left out.
+    Cells that hardly enter any pixel are left out.
     """
-    n_frames, n_high, n_wide = error.shape
-    share, needed = np.empty(n_high * n_wide), np.empty((n_high * n_wide, 2), np.int64)
-    half, count = np.empty(by_column.shape[0]), 0
+    n_high, n_wide, n_frames = cells.shape
+    variance, half = np.zeros(n_frames), np.empty(len(by_column))
     for y in range(n_high):
         if np.abs(by_row[:, y]).max() <= _NEGLIGIBLE:
             continue
         half[:] = 0.0
-        for row in range(by_row.shape[0]):
+        for row in range(len(by_row)):
             half += by_row[row, y] * weights[row]
         for x in range(n_wide):
-            if np.abs(by_column[:, x]).max() > _NEGLIGIBLE:
-                share[count] = np.sum(half * by_column[:, x]) ** 2
-                needed[count, 0], needed[count, 1] = y, x
-                count += 1
-    variance = np.zeros(n_frames)
-    for frame in range(n_frames):
-        for place in range(count):
-            cell = np.float64(error[frame, needed[place, 0], needed[place, 1]])
-            variance[frame] += cell**2 * share[place]
+            if np.abs(by_column[:, x]).max() <= _NEGLIGIBLE:
+                continue
+            share = np.sum(half * by_column[:, x]) ** 2
+            for frame in range(n_frames):
+                variance[frame] += cells[y, x, frame] * share
     return variance
 
 

@@ -1,10 +1,11 @@
 """Where light curves go: into a FITS file each, or into parts of one file for each CCD."""
 
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from photometry.core.ids import Task
+from photometry.core.ids import CcdId, Task
 from photometry.io import layout
 from photometry.io.bulk import Bulk, Member
 from photometry.io.bulk_merge import merge
@@ -61,8 +62,8 @@ class BulkParts:
 
     def add(self, task: Task, content: LightCurveFile) -> Path:
         """Keep it until the batch is complete."""
-        path = BulkName(task.ccd, task.cadence_s, content.source.data_rel,
-                        content.source.version).path(self._output)
+        path = _bulk_path(self._output, task.ccd, task.cadence_s, content.source.data_rel,
+                          content.source.version)
         self._members[path].append(Member(content, task.cbv_area))
         return layout.member_path(path, task.starid)
 
@@ -73,6 +74,11 @@ class BulkParts:
         """Write the parts."""
         for path, members in self._members.items():
             write_part(path, members)
+
+
+@lru_cache(maxsize=4)
+def _bulk_path(output: Path, ccd: CcdId, cadence_s: int, data_rel: int, version: int) -> Path:
+    return BulkName(ccd, cadence_s, data_rel, version).path(output)
 
 
 def collect(todo: Todo, output: Path, left_over: bool = False) -> None:

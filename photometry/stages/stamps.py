@@ -108,6 +108,7 @@ class CubeStamps:
         places = cube.observation.spacecraft_km
         self._places = np.full((len(cube.cadences), 3), np.nan) if places is None else places
         self._targets: dict[int, Target] = {}
+        self._last_boxes: tuple[Target, tuple[Box, Box]] | None = None
         self._together: tuple[int, ...] = ()
         self._shared: Box | None = None       # what these stars share
         self._held: Region | None = None      # its pixels, once they are wanted
@@ -136,8 +137,7 @@ class CubeStamps:
 
     def first_box(self, target: Target) -> Box:
         """Return the box to start with, sized by magnitude."""
-        first = default_box(target.row, target.column, target.tmag, self.limits)
-        return first.intersection(self._limits_of(target))
+        return self._boxes(target)[0]
 
     def hold(self, together: tuple[int, ...]) -> None:
         """Get ready for stars that are neighbors, to be read when the first is wanted.
@@ -153,7 +153,7 @@ class CubeStamps:
 
     def stamp(self, target: Target, box: Box) -> Stamp:
         """Cut a stamp from the tile in memory, or read one that reaches beyond it."""
-        limits = self._limits_of(target)
+        limits = self._boxes(target)[1]
         box = box.intersection(limits)
         region = self._region(box)
         return Stamp(target, cut(region.pixels, box),
@@ -161,10 +161,16 @@ class CubeStamps:
                      self._motion.drift(target.row, target.column), self._prf, limits,
                      self._motion.jitter)
 
-    def _limits_of(self, target: Target) -> Box:
-        """Return the pixels that a star's stamp can cover: they exist and fit in memory."""
-        first = default_box(target.row, target.column, target.tmag, self.limits)
-        return largest_box(first, len(self._cube.cadences)).intersection(self.limits)
+    def _boxes(self, target: Target) -> tuple[Box, Box]:
+        """Return a star's first stamp, and the pixels that it can grow to.
+
+        These exist, and fit in memory.
+        """
+        if self._last_boxes is None or self._last_boxes[0] is not target:
+            first = default_box(target.row, target.column, target.tmag, self.limits)
+            limits = largest_box(first, len(self._cube.cadences)).intersection(self.limits)
+            self._last_boxes = target, (first.intersection(limits), limits)
+        return self._last_boxes[1]
 
     def _region(self, box: Box) -> Region:
         if self._shared is None or not self._shared.encloses(box):
