@@ -112,8 +112,8 @@ def make_stars(tmag=10.0, row=706.2, column=906.7, neighbours=()):
 
 def make_stamp(tmag=10.0, shape=(13, 15), cadences=20, seed=1, neighbours=(), sky=100.0,
                jitter=0.0, prf=None, noise=True, *, corner=(700, 900), offset=(0.2, -0.3),
-               model_prf=None, drift=(0.0, 0.0), variation=None, common=0.0, full_well=None,
-               cadence_s=1800, quality=None):
+               model_prf=None, drift=(0.0, 0.0), step=(0.0, 0.0), variation=None, common=0.0,
+               full_well=None, cadence_s=1800, quality=None):
     """Return a stamp around one star, and its truth.
 
     Parameters
@@ -124,6 +124,7 @@ def make_stamp(tmag=10.0, shape=(13, 15), cadences=20, seed=1, neighbours=(), sk
     prf, model_prf : what makes the light, and what the stamp says about it (default: the same)
     corner, offset : first pixel of the box; the target's offset from the box's central pixel
     drift : rows, columns moved from the first to the last cadence
+    step : rows, columns moved at once, in the middle
     variation : (T,) factor on the target's flux
     common : e-/s, an error of the sky that all pixels of a cadence share
     full_well : e-/s, above which light bleeds along the column; None = never
@@ -135,6 +136,7 @@ def make_stamp(tmag=10.0, shape=(13, 15), cadences=20, seed=1, neighbours=(), sk
     stars = make_stars(tmag, corner[0] + shape[0] // 2 + offset[0],
                        corner[1] + shape[1] // 2 + offset[1], neighbours)
     moved = np.linspace(-0.5, 0.5, cadences)[:, None] * np.asarray(drift)
+    moved = moved + (np.arange(cadences) >= cadences / 2)[:, None] * np.asarray(step)
     moved = moved + rng.normal(0, 1, (cadences, 2)) * jitter
     flux = flux_from_tmag(stars.tmag)
     light, target_flux = _light(prf, box, stars, flux, moved, variation)

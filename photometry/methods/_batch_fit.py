@@ -58,6 +58,11 @@ class Frames:
     spread: NDArray[np.float64]       # (T, 4) added to the terms of second order and of blur
     weight: NDArray[np.float64]       # (P,)
 
+    def part(self, rows: NDArray) -> "Frames":
+        """Return some of the cadences."""
+        return Frames(self.pixels[rows], self.terms, self.drift[rows], self.spread[rows],
+                      self.weight)
+
 
 @dataclass(frozen=True, slots=True)
 class Prior:
@@ -79,6 +84,7 @@ class Fit:
     error: NDArray[np.float64]        # (T, N) of what was asked for, else NaN
     weights: NDArray[np.float64]      # (T, P): first flux = sum(weights * pixels) nearby
     response: NDArray[np.float64]     # (T, 3) of the first flux to common motion and blur
+    light: NDArray[np.float64]        # (T,) of all stars in all pixels, e-/s
     settled: NDArray[np.bool_]        # (T,)
 
 
@@ -272,7 +278,8 @@ class _Space:
         """Return parameters with errors, and how the first flux follows from the pixels."""
         layout, frames = self._layout, np.arange(len(values))
         changes = self.changes(values, frames)
-        normal, *_ = self.equations(self.model(values, frames), changes, frames, values, prior)
+        model = self.model(values, frames)
+        normal, *_ = self.equations(model, changes, frames, values, prior)
         wanted = [0, layout.rows.start, layout.columns.start, layout.blur]
         unit = np.broadcast_to(np.eye(layout.size)[:, wanted],
                                (len(values), layout.size, len(wanted)))
@@ -283,4 +290,5 @@ class _Space:
         weights = mixing @ self._weighted
         common = changes.motion.reshape(3, len(values), -1)
         response = np.einsum("ctm,tm->tc", common, (mixing @ self._gram)[:, :-1])
-        return Fit(values, error, weights, response, settled)
+        return Fit(values, error, weights, response, model[:, :-1] @ self._basis[:-1].sum(axis=1),
+                   settled)

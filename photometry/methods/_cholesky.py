@@ -22,13 +22,14 @@ def solve_each(normal: NDArray, right: NDArray, precision: NDArray, wanted: NDAr
 
     Returns
     -------
-    values, error : (T, W)
+    values : (T, K)
+    error : (T, W)
     mixing : (T, K)
         The row of the inverse that gives the first wanted parameter. Like the others it is NaN
         where a matrix is not positive.
     """
     count, size = right.shape
-    values, error = np.empty((count, len(wanted))), np.empty((count, len(wanted)))
+    values, error = np.empty((count, size)), np.empty((count, len(wanted)))
     mixing = np.empty((count, size))
     lower, scale, vector = np.empty((size, size)), np.empty(size), np.empty(size)
     for cadence in range(count):
@@ -44,8 +45,8 @@ def solve_each(normal: NDArray, right: NDArray, precision: NDArray, wanted: NDAr
             vector[i] = right[cadence, i] * scale[i]
         _forward(lower, vector, 0)
         _backward(lower, vector)
-        for k in range(len(wanted)):
-            values[cadence, k] = vector[wanted[k]] * scale[wanted[k]]
+        for i in range(size):
+            values[cadence, i] = vector[i] * scale[i]
         for k in range(len(wanted) - 1, -1, -1):      # the first one last: it is kept
             vector[:] = 0.0
             vector[wanted[k]] = scale[wanted[k]]

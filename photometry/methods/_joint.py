@@ -11,6 +11,7 @@ from photometry.core.stamp import Stamp
 from photometry.core.stats import mad_sigma, nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
 from photometry.methods._linear import Cadences, Estimate
+from photometry.methods._misfit import Leftover, motion_terms
 from photometry.methods._moving import (
     BLUR_PX,
     changes_of,
@@ -28,6 +29,8 @@ LEAST = np.array([5e-4, 5e-4, 1e-3])
 BLUR_TRUST = 0.1                  # relative, error of the measured blur of a frame
 SAME_PX = 0.1                     # blocks nearer than this share an expansion
 LEAST_CADENCES = 10               # for an estimate of how well it is known
+OUTLIER = 5.0                     # times the scatter
+SAMPLE = 400                      # cadences that such estimates are made from, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,18 @@ class Motion:
         jitter = np.zeros(len(drift)) if stamp.jitter is None else np.nan_to_num(stamp.jitter)
         return cls(drift, jitter, good, drift[good].mean(axis=0))
 
-    def terms(self, frames: slice, center: NDArray, blur: float = 0.0) -> NDArray[np.float64]:
+    def sample(self) -> NDArray[np.int_]:
+        """Return the cadences that tell what is alike in all: some good ones, evenly."""
+        index = np.flatnonzero(self.good) if self.good.any() else np.arange(len(self.good))
+        return index[::max(1, len(index) // SAMPLE)]
+
+    def place(self, drift: NDArray) -> NDArray[np.float64]:
+        """Return about which drift (2,) images of some cadences (T, 2) are to be expanded."""
+        center = drift.mean(axis=0)
+        return self.center if np.abs(center - self.center).max() < SAME_PX else center
+
+    def terms(self, frames: slice | NDArray, center: NDArray,
+              blur: float = 0.0) -> NDArray[np.float64]:
         """Return what multiplies the terms of the images (T, M) about a position.
 
         Parameters
@@ -56,6 +70,11 @@ class Motion:
         """
         return coefficients(self.drift[frames] - center,
                             (self.jitter[frames] / BLUR_PX) ** 2 + blur)
+
+
+def typical_variance(stamp: Stamp, pixels: FitPixels, frames: NDArray) -> NDArray[np.float64]:
+    """Return the mean variance (P,) of the fitted pixels in some cadences."""
+    return filled(nan_mean(_columns(stamp.pixels.flux_err[frames], pixels.index) ** 2))
 
 
 def _known(drift: NDArray) -> NDArray[np.float64]:
@@ -81,6 +100,7 @@ class Model:
     blur: float                       # of the PRF in all cadences, in units of BLUR_PX squared
     offset: float                     # e-/s per pixel
     misfit: NDArray[np.float64]       # (P,) e-/s, what the mean image has beyond model and noise
+    hidden: NDArray[np.float64]       # (P,) part of it that the fit has taken as its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +115,7 @@ class Series:
 
 
 class BlockFit:
-    """Fits blocks of cadences of one stamp, each with its own weights and place of expansion."""
+    """Fits blocks of cadences of one stamp, each with its own place of expansion."""
 
     def __init__(self, stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels,
                  motion: Motion, free: NDArray, common: float) -> None:
@@ -115,43 +135,60 @@ class BlockFit:
         precision[0] = 0.0
         self._precision = precision
         self._kept: dict[tuple[float, ...], tuple[NDArray, NDArray]] = {}
+        frames = motion.sample()
+        self._typical = typical_variance(stamp, pixels, frames)
+        cadences, _ = self._cadences(frames, motion.center)
+        found = self._solve(cadences, np.tile(LOOSE, (len(frames), 1)))
+        self._likely = excess(found.values[:, -3:], found.error[:, 1:], motion.drift[frames])
 
-    def block(self, frames: slice) -> Series:
-        """Fit the cadences of a block: once with free motion and blur, then with likely ones."""
-        stamp, model, motion = self._stamp, self._model, self._motion
+    def _cadences(self, frames: slice | NDArray, center: NDArray) -> tuple[Cadences, NDArray]:
+        """Return the equations of cadences, and the terms of what is free."""
+        stamp, moves = self._stamp, self._motion.terms(frames, center, self._model.blur)
+        terms, others = self._expanded(center)
+        values = _columns(stamp.pixels.flux[frames], self._pixels.index)
+        values = values - moves @ others - self._model.offset
+        cadences = Cadences(values, terms, moves, 1 / self._typical)
+        share = np.maximum(terms[0, 0], 0.0)
+        cadences.lose(np.isfinite(values) @ share < (1 - LOST_SHARE) * share.sum())
+        return cadences, terms
+
+    def block(self, frames: slice) -> tuple[Series, Leftover]:
+        """Fit the cadences of a block: once with free motion and blur, then with likely ones.
+
+        All blocks have the weights and the likely motion of a sample of all cadences: where the
+        PRF errs, others would make a step.
+        """
+        stamp, motion = self._stamp, self._motion
         index = self._pixels.index
         good = motion.good[frames] if motion.good[frames].any() else np.ones_like(
             motion.good[frames])
-        center = motion.drift[frames][good].mean(axis=0)
-        if np.abs(center - motion.center).max() < SAME_PX:
-            center = motion.center
-        moves = motion.terms(frames, center, model.blur)
-        terms, others = self._expanded(center)
-        values = _columns(stamp.pixels.flux[frames], index) - moves @ others - model.offset
-        errors = _columns(stamp.pixels.flux_err[frames], index) ** 2
-        typical = filled(nan_mean(errors[good]))
-        cadences = Cadences(values, terms, moves, 1 / typical)
-        share = np.maximum(terms[0, 0], 0.0)
-        cadences.lose(np.isfinite(values) @ share < (1 - LOST_SHARE) * share.sum())
-        found, _ = self._solve(cadences, np.tile(LOOSE, (len(values), 1)))
-        likely = _excess(found, good)
-        away = found.values[:, 1:]
-        change = np.tile(likely, (len(values), 1))
+        center = motion.place(motion.drift[frames][good])
+        cadences, terms = self._cadences(frames, center)
+        found = self._solve(cadences, np.tile(LOOSE, (len(good), 1)))
+        away = found.values[:, -3:-1]
+        change = np.tile(self._likely, (len(good), 1))
         # Frames with much blur know it less well.
         blur = BLUR_TRUST * (motion.jitter[frames] / BLUR_PX) ** 2
-        change[:, 2] = np.maximum(likely[2], blur)
-        found, mixing = self._solve(cadences, change)
-        weights = cadences.weights(mixing)
-        known = np.where(np.isfinite(errors), errors, typical)
+        change[:, 2] = np.maximum(change[:, 2], blur)
+        found = self._solve(cadences, change)
+        weights = cadences.weights(found.mixing)
+        errors = _columns(stamp.pixels.flux_err[frames], index) ** 2
+        known = np.where(np.isfinite(errors), errors, self._typical)
         variance = np.einsum("tp,tp,tp->t", weights, weights, known)
-        variance += ((weights @ terms[0, -len(likely):].T) ** 2 * change**2).sum(axis=1)
+        variance += ((weights @ terms[0, -change.shape[1]:].T) ** 2 * change**2).sum(axis=1)
         if not np.isfinite(errors).any():
             variance[:] = np.nan
         background = np.nan_to_num(_columns(stamp.pixels.background[frames], index))
-        return Series(found.values[:, 0], variance, np.einsum("tp,tp->t", weights, background),
-                      away, weights)
+        series = Series(found.values[:, 0], variance, np.einsum("tp,tp->t", weights, background),
+                        away, weights)
+        left = found.values.copy()
+        left[:, terms.shape[1] - change.shape[1] - 1] = 0.0       # the offset hides what is sought
+        left = cadences.left_over(left)
+        whole = motion.good[frames] & np.isfinite(left)
+        return series, Leftover(motion.drift[frames][whole] - motion.center, left[whole],
+                                known[whole].sum(axis=1))
 
-    def _solve(self, cadences: Cadences, change: NDArray) -> tuple[Estimate, NDArray]:
+    def _solve(self, cadences: Cadences, change: NDArray) -> Estimate:
         """Fit cadences in which motion and blur may change by (T, 3)."""
         first = np.broadcast_to(self._precision, (len(change), len(self._precision)))
         precision = np.concatenate([first, change ** -2.0], axis=1)
@@ -182,17 +219,39 @@ class BlockFit:
                             shift)[:, self._inside]
 
 
-def _excess(found: Estimate, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return by how much (3,) motion and blur scatter more than their errors tell."""
-    known = good & np.isfinite(found.values).all(axis=1)
+def excess(values: NDArray, error: NDArray, drift: NDArray,
+           from_zero: bool = False) -> NDArray[np.float64]:
+    """Return by how much (3,) motion and blur (T, 3) are off more than their errors tell.
+
+    What goes with the drift (T, 2) is what the PRF lacks, not motion that is not known.
+
+    Parameters
+    ----------
+    from_zero
+        Whether what is the same in all cadences counts.
+    """
+    known = np.isfinite(values).all(axis=1)
     if known.sum() < LEAST_CADENCES:
-        return LEAST
+        return LEAST.copy()
     # The loose prior has shrunk both toward zero: undo that first.
-    error = found.error[known, 1:]
+    error = error[known]
     trust = np.maximum(1 - (error / LOOSE) ** 2, 1e-6)
-    scatter = mad_sigma(found.values[known, 1:] / trust, axis=0)
+    values = values[known] / trust
+    scatter = mad_sigma(_without(values, drift[known]), axis=0)
+    if from_zero:
+        scatter = np.hypot(scatter, np.median(values, axis=0))
     noise = np.median(error / np.sqrt(trust), axis=0)
     return np.clip(np.sqrt(np.maximum(scatter**2 - noise**2, 0.0)), LEAST, LOOSE)
+
+
+def _without(values: NDArray, drift: NDArray) -> NDArray[np.float64]:
+    """Return values (T, N) without what goes with the drift; outliers do not count."""
+    design = np.column_stack([np.ones(len(drift)), motion_terms(drift - drift.mean(axis=0))])
+    away = np.abs(values - np.median(values, axis=0))
+    usual = (away <= OUTLIER * mad_sigma(values, axis=0)).all(axis=1)
+    if usual.sum() < LEAST_CADENCES:
+        return values
+    return values - design @ np.linalg.lstsq(design[usual], values[usual], rcond=1e-6)[0]
 
 
 def _inner(box: Box, fitted: NDArray[np.bool_]) -> tuple[Box, NDArray[np.int_]]:

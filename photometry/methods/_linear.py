@@ -16,8 +16,9 @@ ROUNDING = 1e-12                  # keeps matrices positive that only just are
 class Estimate:
     """Parameters of each cadence; NaN where nothing could be fitted."""
 
-    values: NDArray[np.float64]       # (T, W) of the parameters asked for
-    error: NDArray[np.float64]        # (T, W) formal, with what was known beforehand
+    values: NDArray[np.float64]       # (T, K)
+    error: NDArray[np.float64]        # (T, W) of those asked for; with what was known beforehand
+    mixing: NDArray[np.float64]       # (T, K) of the equations to the first that was asked for
 
 
 class Cadences:
@@ -39,6 +40,7 @@ class Cadences:
         """
         n_terms, count, n_pixels = terms.shape
         there = np.isfinite(pixels)
+        self._pixels = pixels
         self._there = None if there.all() else there
         self._motion = motion
         self._weighted = (terms * weight).reshape(-1, n_pixels)
@@ -48,9 +50,9 @@ class Cadences:
         self._normal = np.empty((len(pixels), count, count))
         i, j = np.triu_indices(n_terms)
         products = np.where(i == j, 1.0, 2.0) * motion[:, i] * motion[:, j]
-        flat = terms.reshape(-1, n_pixels)
+        self._flat = terms.reshape(-1, n_pixels)
         for pattern, rows in _patterns(there):
-            pairs = (self._weighted * pattern) @ flat.T
+            pairs = (self._weighted * pattern) @ self._flat.T
             pairs = pairs.reshape(n_terms, count, n_terms, count)[i, :, j]
             pairs = (pairs + pairs.transpose(0, 2, 1)) / 2
             self._normal[rows] = (products[rows] @ pairs.reshape(len(i), -1)).reshape(
@@ -60,16 +62,20 @@ class Cadences:
         """Give up cadences, an index or mask."""
         self._normal[rows] = np.nan
 
-    def solve(self, precision: NDArray, wanted: tuple[int, ...]) -> tuple[Estimate, NDArray]:
-        """Return parameters, and what mixes the equations to the first of them (T, K).
+    def solve(self, precision: NDArray, wanted: tuple[int, ...]) -> Estimate:
+        """Return the parameters, with errors of those wanted.
 
         Parameters
         ----------
         precision : (T, K)
             Inverse variances of the parameters about zero, known beforehand.
         """
-        values, error, mixing = solve_each(self._normal, self._right, precision, np.array(wanted))
-        return Estimate(values, error), mixing
+        return Estimate(*solve_each(self._normal, self._right, precision, np.array(wanted)))
+
+    def left_over(self, values: NDArray) -> NDArray[np.float64]:
+        """Return what parameters (T, K) leave over in all pixels together (T,)."""
+        model = (self._motion[:, :, None] * values[:, None, :]).reshape(len(values), -1)
+        return self._pixels.sum(axis=1) - model @ self._flat.sum(axis=1)
 
     def weights(self, mixing: NDArray) -> NDArray[np.float64]:
         """Return what makes the first parameter of the pixels (T, P)."""
@@ -103,6 +109,11 @@ class MeanFit:
         """Formal errors (K,), with what was known beforehand."""
         inverse, _ = linalg.lapack.dtrtri(self.lower, lower=1)
         return np.linalg.norm(inverse, axis=0) * self.scale
+
+    def leverage(self, design: NDArray, weight: NDArray) -> NDArray[np.float64]:
+        """Return the part (P,) of the scatter of some pixels that the fit takes as its own."""
+        half = linalg.solve_triangular(self.lower, design * self.scale[:, None], lower=True)
+        return weight * np.sum(half**2, axis=0)
 
 
 def fit_mean(image: NDArray, design: NDArray, weight: NDArray, expected: NDArray,

@@ -13,6 +13,7 @@ from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
 from photometry.methods._joint import Model, Motion
 from photometry.methods._linear import fit_mean
+from photometry.methods._misfit import Correction, Leftover, correction
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
 from photometry.methods._scene import NO_PRF
 from photometry.methods._sources import Sources
@@ -24,6 +25,9 @@ SATURATED = "target saturated"
 NO_ERRORS = "no_errors"
 ALIKE = 9                         # pixels that a wrong PRF makes err together
 NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
+LEAST_SEEN = 0.1                  # of a pixel's scatter that a fit is taken to leave over
+OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
+ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
 
 
@@ -98,9 +102,12 @@ def fit_mean_image(stamp: Stamp, sources: Sources, pixels: FitPixels, motion: Mo
     misfit = np.zeros(images.shape[1])
     misfit[used] = np.sqrt(np.maximum(
         (image - found @ design) ** 2 - variance / motion.good.sum(), 0.0))
+    hidden = np.zeros(images.shape[1])
+    inside = pixels.fitted.ravel()[used]
+    hidden[pixels.index] = fit.leverage(design[:, inside], weight[inside])
     total[free], errors[free] = found[:len(free)], fit.error[:len(free)]
     return Model(near, steady, total, errors, images, terms[[*SLOPES]],
-                 np.array(shift), blur, offset, misfit)
+                 np.array(shift), blur, offset, misfit, hidden)
 
 
 def _unsettled(steady: NDArray[np.int_], chi2: NDArray, allowed: float) -> NDArray[np.int_]:
@@ -148,18 +155,53 @@ def common_error(stamp: Stamp, pixels: FitPixels) -> float:
     return float(np.sqrt(np.median(known))) if len(known) else 0.0
 
 
+def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels: FitPixels,
+            settings: Tolerances) -> Correction:
+    """Return how the flux is to be corrected for motion, from what fits leave over.
+
+    Parameters
+    ----------
+    weights : (R, C)
+    """
+    variance = stamp.pixels.common.variance(pixels.fitted.astype(float))
+    known = variance[np.isfinite(variance)]
+    common = float(np.sqrt(np.median(known))) if len(known) else 0.0
+    seen = np.sqrt(np.maximum(1 - model.hidden, LEAST_SEEN))
+    astray = _astray(weights.ravel() / seen, model)
+    light = model.flux[1:] * model.images[1:, pixels.index].sum(axis=1)
+    share = model.images[:, pixels.index].sum(axis=1)
+    # A Gaussian that crosses a border moves at most this much light for each pixel.
+    crossing = 2 * light * (1 - share[1:])
+    within = ASTRAY_SLOPE * astray / abs(model.flux[0]) * light
+    relative = max(settings.prf_error, astray / abs(model.flux[0]))
+    others = np.linalg.norm(np.hypot(relative * crossing, within))
+    foreign = OTHERS_SLOPE * np.linalg.norm(_foreign(model) * weights.ravel() / seen
+                                            * model.misfit)
+    return correction(left, float(share[0]), ASTRAY_SLOPE * astray, float(others), common,
+                      float(foreign))
+
+
+def _foreign(model: Model) -> NDArray[np.float64]:
+    """Return the part (P,) that other stars have in the light of each pixel."""
+    light = np.maximum(model.flux[:, None] * model.images, 0.0)
+    return light[1:].sum(axis=0) / np.maximum(light.sum(axis=0), np.finfo(float).tiny)
+
+
+def _astray(weights: NDArray, model: Model) -> float:
+    """Return the flux, e-/s, that what the mean image has beyond the model may be.
+
+    Neighboring pixels leave over alike, so that it adds up as `ALIKE` pixels together.
+    """
+    return float(np.sqrt(ALIKE) * np.linalg.norm(weights * model.misfit))
+
+
 def systematic_error(sources: Sources, model: Model, weights: NDArray,
                      settings: Tolerances) -> float:
-    """Return the constant error of the flux, e-/s, from positions, PRF and steady stars.
-
-    What the mean image has beyond the model may be flux gone astray: neighboring pixels leave
-    over alike, so that it adds up as `ALIKE` pixels together.
-    """
+    """Return the constant error of the flux, e-/s, from positions, PRF and steady stars."""
     flux, near = model.flux, model.near
     moved = flux[near] * (model.slopes @ weights) * settings.position_error
     shaped = flux[near] * (model.images[near] @ np.abs(weights)) * settings.prf_error
     leaked = model.error[model.steady] * (model.images[model.steady] @ weights)
     split = sources.share[0] * (1 - sources.share[0]) * flux[0] * settings.catalog_error
-    astray = np.sqrt(ALIKE) * np.linalg.norm(weights * model.misfit)
     return float(np.sqrt(np.sum(moved**2) + np.sum(shaped**2) + np.sum(leaked**2) + split**2
-                         + astray**2))
+                         + _astray(weights, model)**2))

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.stamp import Stamp
-from photometry.core.stats import mad_sigma, nan_mean
 from photometry.methods._batch_fit import CLOSE, Fit, Frames, Layout, Prior, fit
-from photometry.methods._fit_pixels import FitPixels, filled
-from photometry.methods._joint import LEAST, LEAST_CADENCES, LOOSE, LOST_SHARE, Motion
+from photometry.methods._fit_pixels import FitPixels
+from photometry.methods._joint import LOOSE, LOST_SHARE, Motion, excess, typical_variance
+from photometry.methods._misfit import Leftover, joined
 from photometry.methods._moving import BLUR, expand, expand_faint
 from photometry.methods._placing import Placed
 
@@ -43,16 +43,61 @@ class Known:
 
 
 def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
-               known: Known, block: int) -> Series:
-    """Fit all cadences, in groups near in time and in pointing."""
-    count = len(motion.drift)
+               known: Known, block: int) -> tuple[Series, Leftover]:
+    """Fit all cadences, in groups near in time and in pointing.
+
+    All have the weights and the likely motion of a sample: where the PRF errs, others would make
+    a step between groups.
+    """
+    count, layout = len(motion.drift), placed.layout
     series = Series(*(np.full((count, *shape), np.nan) for shape in
                       ((), (), (), (2,), (2,), (len(pixels.index),))), np.zeros(count, bool))
-    for frames in group(motion, block):
-        part = _fit_group(stamp, placed, pixels, motion, known, frames)
+    sample = motion.sample()
+    typical = typical_variance(stamp, pixels, sample)
+    groups = [(frames, _frames(stamp, placed, pixels, motion, frames, 1 / typical))
+              for frames in group(motion, block)]
+    likely = _likely(groups, placed, motion, known, sample)
+    left = []
+    for frames, seen in groups:
+        found, held = _fit_group(seen, placed, motion.good[frames], known, likely)
+        errors = _columns(stamp.pixels.flux_err[frames], pixels.index) ** 2
+        errors = np.where(np.isfinite(errors), errors,
+                          typical if np.isfinite(errors).any() else np.nan)
+        part = _gather(stamp, found, layout, errors, np.where(
+            (held | ~motion.good[frames])[:, None], LOOSE, likely), pixels.index, frames, held)
         for field in fields(Series):
             getattr(series, field.name)[frames] = getattr(part, field.name)
-    return series
+        rest = seen.pixels.sum(axis=1) - found.light
+        whole = motion.good[frames] & np.isfinite(rest) & ~held
+        left.append(Leftover(motion.drift[frames][whole] - motion.center, rest[whole],
+                             errors[whole].sum(axis=1)))
+    return series, joined(left)
+
+
+def _likely(groups: list[tuple[NDArray, Frames]], placed: Placed, motion: Motion, known: Known,
+            sample: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Return how far (3,) motion and blur are off, from a sample with loose priors."""
+    layout = placed.layout
+    start = _start(placed)
+    prior = Prior(start, _precision(layout, known, LOOSE)[None])
+    wanted = [layout.rows.start, layout.columns.start, layout.blur]
+    values, errors, drifts = [], [], []
+    for frames, seen in groups:
+        rows = np.flatnonzero(np.isin(frames, sample))
+        if len(rows):
+            found = _fit_patterns(seen.part(rows), layout, prior, start, ROUGHLY)
+            values.append(found.values[found.settled][:, wanted])
+            errors.append(found.error[found.settled][:, wanted])
+            drifts.append(motion.drift[frames[rows]][found.settled])
+    return excess(*(np.concatenate(each) for each in (values, errors, drifts)),
+                  from_zero=True)
+
+
+def _start(placed: Placed) -> NDArray[np.float64]:
+    """Return the parameters of the mean image."""
+    start = np.zeros(placed.layout.size)
+    start[:placed.layout.stars] = placed.model.flux[placed.model.near]
+    return start
 
 
 def group(motion: Motion, block: int) -> list[NDArray[np.int_]]:
@@ -65,24 +110,14 @@ def group(motion: Motion, block: int) -> list[NDArray[np.int_]]:
     return [np.flatnonzero(member == number) for number in range(member.max() + 1)]
 
 
-def _fit_group(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion, known: Known,
-               frames: NDArray[np.int_]) -> Series:
-    """Fit cadences: once with free motion and blur, then with likely ones."""
-    good, layout = motion.good[frames], placed.layout
-    within = good if good.any() else np.ones_like(good)
-    errors = _columns(stamp.pixels.flux_err[frames], pixels.index) ** 2
-    typical = filled(nan_mean(errors[within]))
-    center = motion.drift[frames][within].mean(axis=0)
-    seen = _frames(stamp, placed, pixels, motion, frames, center, 1 / typical)
-    start = np.zeros(layout.size)
-    start[:layout.stars] = placed.model.flux[placed.model.near]
-    loose = _precision(layout, known, LOOSE)
-    first = _fit_patterns(seen, layout, Prior(start, loose[None]), start, ROUGHLY)
-    likely = _excess(first, layout, good)
+def _fit_group(seen: Frames, placed: Placed, good: NDArray[np.bool_], known: Known,
+               likely: NDArray) -> tuple[Fit, NDArray[np.bool_]]:
+    """Fit cadences; where no position is found near the predicted one, that one is held."""
+    layout, start = placed.layout, _start(placed)
     # Cadences that are not good may be anywhere: theirs stay loose.
-    precision = np.where(good[:, None, None], _precision(layout, known, likely), loose)
-    near = np.where(first.settled[:, None], first.values, start)
-    found = _fit_patterns(seen, layout, Prior(start, precision), near)
+    precision = np.where(good[:, None, None], _precision(layout, known, likely),
+                         _precision(layout, known, LOOSE))
+    found = _fit_patterns(seen, layout, Prior(start, precision), start)
     moves = [layout.rows.start, layout.columns.start]
     believed = found.settled & (np.abs(found.values[:, moves]).max(axis=1) <= REACH_PX)
     held = np.isfinite(found.values[:, 0]) & (placed.held | ~believed)
@@ -90,14 +125,14 @@ def _fit_group(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion, 
         precision[held] = _precision(layout, known, np.full(3, FIXED_PX))
         near = np.where(held[:, None], start, found.values)
         found = _fit_patterns(seen, layout, Prior(start, precision), near)
-    whole = np.where(np.isfinite(errors), errors, typical if np.isfinite(errors).any() else np.nan)
-    return _gather(stamp, found, layout, whole,
-                   np.where((held | ~good)[:, None], LOOSE, likely), pixels.index, frames, held)
+    return found, held
 
 
 def _frames(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
-            frames: NDArray[np.int_], center: NDArray, weight: NDArray) -> Frames:
+            frames: NDArray[np.int_], weight: NDArray) -> Frames:
     """Return cadences without the light that is not fitted, and the terms of what is."""
+    good = motion.good[frames] if motion.good[frames].any() else np.ones(len(frames), dtype=bool)
+    center = motion.place(motion.drift[frames][good])
     model, index, box = placed.model, pixels.index, stamp.pixels.box
     near, steady = placed.sources.take(model.near), placed.sources.take(model.steady)
     shift = center + model.shift
@@ -105,11 +140,12 @@ def _frames(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
     others = expand_faint(steady, model.flux[model.steady], stamp.prf, box, shift)[:, index]
     values = _columns(stamp.pixels.flux[frames], index) - moves @ others - model.offset
     drift = motion.drift[frames] - center
-    step = np.clip(2 * np.sqrt(np.mean(drift**2)), *STEPS_PX)
+    spread = np.sqrt(np.mean((motion.drift[motion.good] - motion.center) ** 2))
+    step = np.clip(2 * spread, *STEPS_PX)
     terms = expand(near, stamp.prf, box, shift, float(step))[:, :, index]
-    spread = np.zeros((len(frames), 4))
-    spread[:, 3] = moves[:, BLUR]
-    return Frames(values, terms, drift, spread, weight)
+    blurred = np.zeros((len(frames), 4))
+    blurred[:, 3] = moves[:, BLUR]
+    return Frames(values, terms, drift, blurred, weight)
 
 
 def _precision(layout: Layout, known: Known, change: NDArray) -> NDArray[np.float64]:
@@ -134,7 +170,8 @@ def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray,
     count, n_pixels = seen.pixels.shape
     start = np.broadcast_to(start, (count, layout.size))
     result = Fit(*(np.full((count, width), np.nan)
-                   for width in (layout.size, layout.size, n_pixels, 3)), np.zeros(count, bool))
+                   for width in (layout.size, layout.size, n_pixels, 3)), np.full(count, np.nan),
+                 np.zeros(count, bool))
     there = np.isfinite(seen.pixels)
     _, first, member = np.unique(np.packbits(there, axis=1), axis=0, return_index=True,
                                  return_inverse=True)
@@ -149,21 +186,6 @@ def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray,
         for field in fields(Fit):
             getattr(result, field.name)[rows] = getattr(found, field.name)
     return result
-
-
-def _excess(found: Fit, layout: Layout, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return by how much (3,) motion and blur are off more than their errors tell."""
-    wanted = [layout.rows.start, layout.columns.start, layout.blur]
-    values, error = found.values[:, wanted], found.error[:, wanted]
-    known = good & np.isfinite(values).all(axis=1) & found.settled
-    if known.sum() < LEAST_CADENCES:
-        return LEAST
-    # The loose prior has shrunk both toward zero: undo that first.
-    trust = np.maximum(1 - (error[known] / LOOSE) ** 2, 1e-6)
-    scatter = np.hypot(mad_sigma(values[known] / trust, axis=0),
-                       np.median(values[known] / trust, axis=0))
-    noise = np.median(error[known] / np.sqrt(trust), axis=0)
-    return np.clip(np.sqrt(np.maximum(scatter**2 - noise**2, 0.0)), LEAST, LOOSE)
 
 
 def _gather(stamp: Stamp, found: Fit, layout: Layout, errors: NDArray, likely: NDArray,

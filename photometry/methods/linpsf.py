@@ -19,11 +19,13 @@ from photometry.methods._fit_pixels import FitPixels, choose_pixels
 from photometry.methods._joint import BlockFit, Model, Motion, Series
 from photometry.methods._mean_image import (
     common_error,
+    correct,
     find_problem,
     fit_mean_image,
     missing_errors,
     systematic_error,
 )
+from photometry.methods._misfit import Leftover, joined
 from photometry.methods._moving import BLUR_PX
 from photometry.methods._sources import Sources, find_sources
 from photometry.methods._sums import aperture_bits
@@ -52,7 +54,6 @@ class Settings:
     blur_error: float = 0.05          # pixels^2, of the PRF's variance along each axis
     position_error: float = 0.01      # pixels, of one star
     prf_error: float = 0.005          # relative, of the light share in the fitted pixels
-    shape_change: float = 6.0         # per pixel of motion, of what the PRF leaves over
     offset: bool = True               # fit the background's shared error with the stars
     block: int = 400                  # cadences with one set of weights
 
@@ -69,12 +70,12 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     motion = Motion.of(stamp)
     sources = find_sources(stamp, settings.separation)
     model = fit_mean_image(stamp, sources, pixels, motion, settings)
-    series = _fit_cadences(stamp, sources, model, pixels, motion, settings)
-    return _measurement(stamp, sources, model, pixels, series, motion, settings)
+    series, left = _fit_cadences(stamp, sources, model, pixels, motion, settings)
+    return _measurement(stamp, sources, model, pixels, series, left, motion, settings)
 
 
 def _fit_cadences(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels,
-                  motion: Motion, settings: Settings) -> Series:
+                  motion: Motion, settings: Settings) -> tuple[Series, Leftover]:
     """Fit the target and what may vary to every cadence, in blocks of cadences."""
     free = settings.variability * np.maximum(model.flux[model.near], 1e-3)
     free = np.maximum(free, 0.1 * settings.variability * sources.total[model.near])
@@ -83,23 +84,24 @@ def _fit_cadences(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixel
     count = len(motion.drift)
     edges = np.linspace(0, count, max(1, round(count / settings.block)) + 1).astype(int)
     parts = [fit.block(slice(start, stop)) for start, stop in pairwise(edges.tolist())]
-    return Series(*(np.concatenate([getattr(part, name) for part in parts])
-                    for name in Series.__slots__))
+    return Series(*(np.concatenate([getattr(part, name) for part, _ in parts])
+                    for name in Series.__slots__)), joined([left for _, left in parts])
 
 
 def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels,
-                 series: Series, motion: Motion, settings: Settings) -> Measurement:
+                 series: Series, left: Leftover, motion: Motion,
+                 settings: Settings) -> Measurement:
     box, target = stamp.pixels.box, stamp.target
+    share = float(model.images[0][pixels.index].sum())
     weights = np.zeros(box.shape)
     weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
-    moved = np.sum((motion.drift - motion.center) ** 2, axis=1)
-    variance = (series.variance + stamp.pixels.common.variance(weights)
-                + moved * np.sum((settings.shape_change * weights.ravel() * model.misfit) ** 2))
-    lightcurve = LightCurve(series.flux, np.sqrt(variance), series.background,
+    change, uncertain = correct(stamp, left, model, weights, pixels, settings).of(
+        motion.drift - motion.center)
+    variance = series.variance + stamp.pixels.common.variance(weights) + uncertain
+    lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             target.row + motion.drift[:, 0] + series.away[:, 0],
                             target.column + motion.drift[:, 1] + series.away[:, 1])
     contamination = float(1 - sources.share[0])
-    share = float(model.images[0][pixels.index].sum())
     systematic = systematic_error(sources, model, weights.ravel(), settings) / abs(model.flux[0])
     notes = (*_notes(sources, contamination, share), *missing_errors(stamp, pixels))
     told = (

@@ -20,10 +20,12 @@ from photometry.methods._fit_pixels import FitPixels, choose_pixels
 from photometry.methods._joint import Motion
 from photometry.methods._mean_image import (
     common_error,
+    correct,
     find_problem,
     missing_errors,
     systematic_error,
 )
+from photometry.methods._misfit import Leftover
 from photometry.methods._moving import BLUR_PX
 from photometry.methods._placed_series import Known, Series, fit_series
 from photometry.methods._placing import Placed, place
@@ -78,19 +80,21 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     model = placed.model
     free = settings.variability * np.maximum(model.flux, 0.1 * placed.sources.total)[model.near]
     known = Known(np.maximum(free, 1e-3), common_error(stamp, pixels), settings.own_motion)
-    series = fit_series(stamp, placed, pixels, motion, known, settings.block)
-    return _measurement(stamp, placed, pixels, series, motion, settings)
+    series, left = fit_series(stamp, placed, pixels, motion, known, settings.block)
+    return _measurement(stamp, placed, pixels, series, left, motion, settings)
 
 
 def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series,
-                 motion: Motion, settings: Settings) -> Measurement:
+                 left: Leftover, motion: Motion, settings: Settings) -> Measurement:
     box, target, sources = stamp.pixels.box, stamp.target, placed.sources
     weights = np.zeros(box.shape)
     weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
-    variance = series.variance + stamp.pixels.common.variance(weights)
+    change, uncertain = correct(stamp, left, placed.model, weights, pixels, settings).of(
+        motion.drift - motion.center)
+    variance = series.variance + stamp.pixels.common.variance(weights) + uncertain
     position = np.array([target.row, target.column]) + placed.away + motion.drift + series.away
-    lightcurve = LightCurve(series.flux, np.sqrt(variance), series.background, *position.T.copy(),
-                            *series.error.T.copy())
+    lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
+                            *position.T.copy(), *series.error.T.copy())
     contamination = float(1 - sources.share[0])
     share = float(placed.model.images[0][pixels.index].sum())
     systematic = systematic_error(sources, placed.model, weights.ravel(), settings)
@@ -98,7 +102,7 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     notes = (*_notes(placed, contamination, share, series.held), *missing_errors(stamp, pixels))
     return Measurement(
         lightcurve=lightcurve, aperture=aperture_bits(stamp.pixels.collected, pixels.fitted),
-        contamination=contamination, flux_fraction=1.0,
+        contamination=contamination, flux_fraction=1.0, systematic=systematic,
         neighbours=tuple(sources.merged.tolist()), notes=notes,
         decisions=(*_told(placed, pixels, share, systematic), *notes),
         extras=_cards(placed, share, systematic, series.held),

@@ -14,8 +14,8 @@ def test_each_cadence_is_fitted_by_the_pixels_it_has():
     pixels[RNG.random((40, 11)) < 0.1] = np.nan
     cadences = Cadences(pixels, TERMS, MOTION, WEIGHT)
     cadences.lose(np.arange(40) == 9)
-    found, mixing = cadences.solve(PRECISION, (0, 2))
-    weights = cadences.weights(mixing)
+    found = cadences.solve(PRECISION, (0, 2))
+    weights, left = cadences.weights(found.mixing), cadences.left_over(found.values)
     for number in range(40):
         there = np.isfinite(pixels[number])
         design = np.tensordot(MOTION[number], TERMS, axes=1)[:, there]
@@ -24,7 +24,9 @@ def test_each_cadence_is_fitted_by_the_pixels_it_has():
         if number == 9:
             assert np.isnan(found.values[9]).all() and np.isnan(found.error[9]).all()
             continue
-        np.testing.assert_allclose(found.values[number], alone[[0, 2]], rtol=1e-9)
+        np.testing.assert_allclose(found.values[number], alone, rtol=1e-9)
+        if there.all():
+            assert np.isclose(left[number], (pixels[number] - alone @ design).sum(), rtol=1e-9)
         np.testing.assert_allclose(found.error[number]**2,
                                    np.diag(np.linalg.inv(normal))[[0, 2]], rtol=1e-9)
         np.testing.assert_allclose(weights[number, there] @ pixels[number, there], alone[0],

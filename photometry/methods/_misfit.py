@@ -1,0 +1,87 @@
+"""Correct flux for what a PRF that is not quite right makes of the star's motion over pixels.
+
+The light of a star that moves by a fraction of a pixel stays in the fitted pixels, whatever its
+PRF. So where the fitted flux changes with the motion because the PRF errs, what the fit leaves
+over in all pixels together changes against it:
+
+    flux - truth = -s.x(d) / share,  sum_p(left over) = s.x(d) + noise,  x = d and its squares
+
+with s the same in all cadences. How large s can be tells what is left over in the mean image, so
+that nothing is corrected where the PRF fits; the noise is that of the pixels, part of the
+background's error as if it went with the motion, and what stars at the edge of the pixels do, so
+that little is corrected where stars are faint or crowded. The star's own variations are in the
+flux, not in what is left over.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+COHERENT = 0.2                    # of the background's error, that goes with the motion
+TERMS = 5                         # of motion along rows and columns, and of their products
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What fits leave over in all pixels together, in cadences that have all of them."""
+
+    motion: NDArray[np.float64]       # (T, 2) pixels from the mean
+    total: NDArray[np.float64]        # (T,) e-/s
+    variance: NDArray[np.float64]     # (T,) from the pixels' own errors
+
+
+def joined(parts: list[Leftover]) -> Leftover:
+    """Return what several parts of a series leave over."""
+    return Leftover(*(np.concatenate([getattr(part, field.name) for part in parts])
+                      for field in fields(Leftover)))
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Change of the flux with motion, e-/s per pixel and per pixel squared."""
+
+    slopes: NDArray[np.float64]       # (TERMS,)
+    covariance: NDArray[np.float64]   # (TERMS, TERMS)
+
+    def of(self, motion: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what to add to the flux for motions (T, 2), and its variance."""
+        terms = motion_terms(motion)
+        return terms @ self.slopes, np.einsum("tn,nm,tm->t", terms, self.covariance, terms)
+
+
+def correction(left: Leftover, share: float, own: float, others: float,
+               common: float, foreign: float) -> Correction:
+    """Return how the flux is to be corrected.
+
+    Parameters
+    ----------
+    share
+        Of the star's light in the pixels.
+    own, others
+        How large slopes from the PRF's error are, of the star and of stars that are partly in
+        the pixels, e-/s per pixel.
+    common
+        Error of the background in all pixels together, e-/s.
+    foreign
+        Error of the flux from other stars' misfit, which this cannot tell, e-/s per pixel.
+    """
+    if not own > 0:
+        return Correction(np.zeros(TERMS), np.zeros((TERMS, TERMS)))
+    coherent = len(left.total) * (COHERENT * common) ** 2
+    weight = share**2 / (left.variance + common**2 + coherent)
+    design = np.column_stack([np.ones(len(left.total)), motion_terms(left.motion)])
+    scale = own**2 + others**2
+    normal = (design.T * weight) @ design + np.eye(TERMS + 1) / scale
+    covariance = np.linalg.inv(normal)
+    found = covariance @ (design.T @ (weight * left.total)) / share
+    part = own**2 / scale
+    return Correction(part * found[1:],
+                      part**2 * covariance[1:, 1:]
+                      + np.diag([part * others**2 + foreign**2] * 2 + [part * others**2] * 3))
+
+
+def motion_terms(motion: NDArray) -> NDArray[np.float64]:
+    """Return what multiplies the slopes (T, TERMS) for motions (T, 2)."""
+    row, column = motion.T
+    return np.stack([row, column, row**2, column**2, row * column], axis=1)
