@@ -246,7 +246,8 @@ def _tessphot(args: argparse.Namespace, beside: Path | None) -> int:
     settings = settings_of(args, "tessphot")["tessphot"]
     if not 1 <= args.version <= MAX_VERSION:
         raise UsageError(f"--version {args.version}: expected 1 to {MAX_VERSION}")
-    with crew(workers_of(args), _mpi_size() > 1, settings.deadline_s) as workers:
+    with crew(workers_of(args), _mpi_size() > 1, settings.deadline_s,
+              ["photometry.stages.worker_start"]) as workers:
         return DONE if workers is None else _tessphot_master(args, beside, workers)
 
 

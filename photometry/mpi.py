@@ -156,14 +156,22 @@ class Ranks:
     def rest(self) -> None:
         """Do nothing: ranks stay."""
 
-    def give(self, function: Callable, task: Any, worker: int | None = None) -> int:
-        """Hand a task to the rank that has least to do, if several to the one asked for."""
+    def turn(self, worker: int | None = None) -> int:
+        """Return which rank has least to do, if several the one asked for."""
         if not self._alive:
             raise WorkerDied("was the last MPI rank beside the master")
-        rank = min(self._alive.values(),
-                   key=lambda one: (len(one.tasks), one.number != worker))
-        self._send(rank, TASK, function, task)
-        return rank.number
+        return min(self._alive.values(),
+                   key=lambda one: (len(one.tasks), one.number != worker)).number
+
+    def name(self, worker: int) -> str:
+        """Return what people call a rank."""
+        return f"{self._alive[worker].peer.place[0]} rank {worker}"
+
+    def give(self, function: Callable, task: Any, worker: int | None = None) -> int:
+        """Hand a task to the rank whose turn it is."""
+        number = self.turn(worker)
+        self._send(self._alive[number], TASK, function, task)
+        return number
 
     def _send(self, rank: _Rank, tag: int, function: Callable | None, task: Any) -> None:
         if not rank.tasks:

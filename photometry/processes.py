@@ -2,9 +2,14 @@
 
 Each has a pipe of its own, so that the death of one tells which task was lost; a new process
 takes its place. (An executor of the standard library gives up all tasks and all workers.)
+
+The first workers are forks of the master as it begins, before it has opened anything: they begin
+with what it has imported. Where a fork is not safe, and later, workers are started afresh.
 """
 
+import logging
 import os
+import platform
 import resource
 import signal
 import sys
@@ -12,8 +17,9 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -26,16 +32,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)     # the master's bus
 PATIENCE_S = 60.0         # how often deadlines are looked at
 FAREWELL_S = 10.0         # how long an idle worker may take to leave
 EARLY_DEATHS = 3          # workers that never answered, in a row: something is wrong with all
-_CONTEXT = get_context("spawn")
 
 
 class _Worker:
     """A process, the pipe to it, and the tasks it holds: the first is being done."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, kind: str = "spawn", pipes: Iterable[Connection] = ()) -> None:
+        """Start it; a fork must close its copies of the master's pipes."""
+        context = get_context(kind)
         self.number = number
-        self.pipe, theirs = _CONTEXT.Pipe()
-        self.process: BaseProcess = _CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
+        self.pipe, theirs = context.Pipe()
+        copies = (self.pipe, *pipes) if kind == "fork" else ()
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, copies),
+                                                    daemon=True)
         with _signals_held_back():
             self.process.start()
         theirs.close()
@@ -53,14 +62,25 @@ class Processes:
         How many.
     deadline_s
         A process that has a task and is silent for so long is killed.
+    modules
+        What they will need: imported once for all, where processes can be forked.
     """
 
-    def __init__(self, workers: int, deadline_s: float) -> None:
+    def __init__(self, workers: int, deadline_s: float, modules: Iterable[str] = ()) -> None:
         self.capacity = workers
         self._deadline_s = deadline_s
         self._workers: list[_Worker] = []
         self._begun = 0
         self._early_deaths = 0
+        if modules and _can_fork():
+            for name in modules:
+                import_module(name)
+            while len(self._workers) < workers:
+                self._begin("fork")
+
+    def _begin(self, kind: str) -> None:
+        self._begun += 1
+        self._workers.append(_Worker(self._begun, kind, [one.pipe for one in self._workers]))
 
     def __enter__(self) -> Self:
         return self
@@ -81,12 +101,22 @@ class Processes:
         self.__exit__(None)
         self._workers = []
 
-    def give(self, function: Callable, task: Any, worker: int | None = None) -> int:
-        """Hand a task to the worker that has least to do, if several to the one asked for."""
+    def turn(self, worker: int | None = None) -> int:
+        """Return which worker has least to do, if several the one asked for."""
         if len(self._workers) < self.capacity and all(one.tasks for one in self._workers):
-            self._begun += 1
-            self._workers.append(_Worker(self._begun))
-        chosen = min(self._workers, key=lambda one: (len(one.tasks), one.number != worker))
+            return self._begun + 1
+        return min(self._workers, key=lambda one: (len(one.tasks), one.number != worker)).number
+
+    def name(self, worker: int) -> str:
+        """Return what people call a worker."""
+        return f"{platform.node()} worker {worker}"
+
+    def give(self, function: Callable, task: Any, worker: int | None = None) -> int:
+        """Hand a task to the worker whose turn it is."""
+        number = self.turn(worker)
+        if number > self._begun:
+            self._begin("spawn")
+        chosen = next(one for one in self._workers if one.number == number)
         if not chosen.tasks:
             chosen.since = time.monotonic()
         chosen.tasks.append((function, task))
@@ -139,6 +169,11 @@ def _epitaph(exit_code: int | None) -> str:
     return f"ended with code {exit_code}"
 
 
+def _can_fork() -> bool:
+    """Tell whether a copy of this process works: no other thread holds a lock."""
+    return sys.platform == "linux" and threading.active_count() == 1
+
+
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
     """A process that starts in here is not hit before it can look after itself."""
@@ -162,17 +197,21 @@ def peak_memory_mb() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, copies: Iterable[Connection] = ()) -> None:
     """Do what comes through the pipe until its other end is closed."""
     ignore_signals()
+    for copy in copies:
+        copy.close()
+    if copies:
+        logging.getLogger("photometry").handlers.clear()     # they are the master's
     threading.Thread(target=_leave_with_the_master, daemon=True).start()
-    idle_since = time.perf_counter()
+    idle_since = None         # the wait for the master's own beginning does not count
     while True:
         try:
             function, task = pipe.recv()
         except EOFError:
             return
-        waited_s = time.perf_counter() - idle_since
+        waited_s = 0.0 if idle_since is None else time.perf_counter() - idle_since
         result = error = None
         try:
             result = function(task)

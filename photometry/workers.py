@@ -4,6 +4,8 @@ A crew is given tasks and tells what became of them. Workers that die take their
 them, not the run: the answer to that task says how it was lost.
 """
 
+import os
+import platform
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,12 +26,18 @@ class Crew(Protocol):
 
     capacity: int         # tasks that are worked on at the same time
 
+    def turn(self, worker: int | None = None) -> int:
+        """Return the number of the worker that would be given a task.
+
+        The one that is asked for, unless it is gone or others have less to do.
+        """
+
+    def name(self, worker: int) -> str:
+        """Return what people call a worker."""
+
     def give(self, function: Callable[[Given], Made], task: Given,
              worker: int | None = None) -> int:
-        """Hand out a task, to be done as `function(task)`; return the worker's number.
-
-        The worker that is asked for gets it, unless it is gone or others have less to do.
-        """
+        """Hand out a task, to be done as `function(task)`, to whom `turn` says; return who."""
 
     def answers(self) -> list[Answer]:
         """Wait for answers; an error in a task is raised here."""
@@ -42,8 +50,11 @@ class Crew(Protocol):
 class Dealer(Protocol[Given]):
     """Tasks, as `pull` draws them when who gets them matters."""
 
-    def draw(self, last: Given | None) -> Given | None:
-        """Return a task for a worker that was given `last` before; None = there is none left."""
+    def draw(self, last: Given | None, name: str) -> Given | None:
+        """Return a task for a worker of that name, which was given `last` before; None = no more.
+
+        `last` may be of a worker that others stand in for.
+        """
 
 
 class _InOrder(Generic[Given]):
@@ -52,7 +63,7 @@ class _InOrder(Generic[Given]):
     def __init__(self, tasks: Iterable[Given]) -> None:
         self._tasks = iter(tasks)
 
-    def draw(self, last: Given | None) -> Given | None:  # noqa: ARG002
+    def draw(self, last: Given | None, name: str) -> Given | None:  # noqa: ARG002
         """Return the next one."""
         return next(self._tasks, None)
 
@@ -64,6 +75,14 @@ class SerialCrew:
 
     def __init__(self) -> None:
         self._given: deque[tuple[Callable, Any]] = deque()
+
+    def turn(self, worker: int | None = None) -> int:      # noqa: ARG002
+        """Return the number of this process."""
+        return 0
+
+    def name(self, worker: int) -> str:      # noqa: ARG002
+        """Return what people call this process."""
+        return f"{platform.node()} process {os.getpid()}"
 
     def give(self, function: Callable[[Given], Made], task: Given,
              worker: int | None = None) -> int:      # noqa: ARG002
@@ -81,8 +100,8 @@ class SerialCrew:
 
 
 @contextmanager
-def crew(workers: int, mpi: bool = False,
-         deadline_s: float = DEADLINE_S) -> Iterator[Crew | None]:
+def crew(workers: int, mpi: bool = False, deadline_s: float = DEADLINE_S,
+         modules: Iterable[str] = ()) -> Iterator[Crew | None]:
     """Give the workers for a run; None on an MPI rank that has served as one.
 
     Parameters
@@ -92,6 +111,8 @@ def crew(workers: int, mpi: bool = False,
     mpi
         Whether this process is one of several MPI ranks. Everything that only the master may
         do must happen inside the context, so that its end releases the other ranks.
+    modules
+        What local processes will need.
     """
     if mpi:
         from photometry.mpi import ranks
@@ -99,7 +120,7 @@ def crew(workers: int, mpi: bool = False,
             yield found
     elif workers > 1:
         from photometry.processes import Processes
-        with Processes(workers, deadline_s) as found:
+        with Processes(workers, deadline_s, modules) as found:
             yield found
     else:
         yield SerialCrew()
@@ -137,7 +158,8 @@ def pull(crew: Crew, function: Callable[[Given], Made], tasks: Iterable[Given] |
         limit = crew.capacity * ahead
         if running >= (limit if at_most is None else min(limit, at_most)):
             return False
-        task = dealer.draw(None if worker is None else last.get(worker))
+        task = dealer.draw(None if worker is None else last.get(worker),
+                           crew.name(crew.turn(worker)))
         if task is not None:
             last[crew.give(function, task, worker)] = task
             running += 1

@@ -19,6 +19,7 @@ from tests.pipeline import contents, copy_without_results, run_photometry
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 120
 BROKEN = (1001, 1007)     # stars that fail, so that fainter ones keep the light they share
+WORKER = ("spawn_main", "--all\0")      # in the command lines of local workers, forks the second
 SCRIPT = (sys.executable, ROOT / "run_tessphot.py")
 
 
@@ -71,6 +72,9 @@ class Run:
 
     def pids(self, word):
         return descendants(self.process.pid, word)
+
+    def workers(self):
+        return [pid for word in WORKER for pid in self.pids(word)]
 
     def signal_rank(self, number, *ranks):
         """Send a signal to MPI ranks."""

@@ -19,7 +19,17 @@ from photometry.io.todo import Todo
 from photometry.stages import tessphot as stage
 from photometry.workers import SerialCrew, crew, pull
 from tests.pipeline import copy_without_results, run_photometry
-from tests.running import BROKEN, PATIENCE_S, Run, break_stars, fresh, kill, products, says
+from tests.running import (
+    BROKEN,
+    PATIENCE_S,
+    WORKER,
+    Run,
+    break_stars,
+    fresh,
+    kill,
+    products,
+    says,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fixed_date")]
 TWO = ("--workers", "2")
@@ -58,7 +68,7 @@ def test_any_order_gives_the_same_stars(crowd, undisturbed, tmp_path):
 
     def draw(function, dealer):
         batches = []
-        while (batch := dealer.draw(batches[-1] if batches else None)) is not None:
+        while (batch := dealer.draw(batches[-1] if batches else None, "")) is not None:
             batches.append(batch)
         stars = [Batch((task,), batch.group, batch.together) for batch in batches
                  for task in batch]
@@ -93,7 +103,7 @@ def test_a_star_takes_over_from_a_brighter_one_that_fails_later(crowd, undisturb
 def test_a_killed_process_does_not_end_the_run(crowd, undisturbed, tmp_path):
     run = Run(fresh(crowd, tmp_path / "data"), *TWO)
     run.wait_for_lightcurve()
-    kill(run.pids("spawn_main")[0])
+    kill(run.workers()[0])
     code, told = run.end()
     assert code == console.SOME_FAILED
     assert "ended by signal 9 (SIGKILL)" in told
@@ -104,11 +114,11 @@ def test_a_killed_process_does_not_end_the_run(crowd, undisturbed, tmp_path):
 def test_a_killed_master_is_followed_by_the_next(crowd, undisturbed, tmp_path, options, capfd):
     run = Run(fresh(crowd, tmp_path / "data"), *options)
     run.wait_for_lightcurve()
-    workers = run.pids("spawn_main")
+    workers = run.workers()
     run.process.kill()
     assert run.end()[0] == -signal.SIGKILL
     began = time.monotonic()
-    while any(says(pid, "spawn_main") for pid in workers):      # they leave with it
+    while any(says(pid, word) for pid in workers for word in WORKER):   # they leave with it
         assert time.monotonic() - began < PATIENCE_S
     assert products(run.folder) != undisturbed
     assert run.finish() == undisturbed
@@ -130,7 +140,7 @@ def test_random_kills_change_nothing(crowd, undisturbed, tmp_path, seed):
             run.process.kill()
             run.process.communicate()
             run = Run(run.folder, *options)
-        elif workers := run.pids("spawn_main"):
+        elif workers := run.workers():
             with suppress(ProcessLookupError):
                 kill(chance.choice(workers))
     run.process.communicate(timeout=PATIENCE_S)
@@ -175,7 +185,7 @@ def test_a_star_that_kills_its_workers_is_quarantined(crowd, tmp_path):
 def test_a_signal_drains_the_run(crowd, undisturbed, tmp_path, options, number):
     run = Run(fresh(crowd, tmp_path / "data"), *options)
     run.wait_for_lightcurve()
-    for pid in (run.process.pid, *run.pids("spawn_main")):      # as a batch system does
+    for pid in (run.process.pid, *run.workers()):      # as a batch system does
         os.kill(pid, number)
     code, told = run.end()
     assert code == console.INTERRUPTED

@@ -1,5 +1,8 @@
 import os
+import platform
 import signal
+import sys
+import threading
 import time
 from collections import Counter
 
@@ -62,11 +65,14 @@ class Hoard:
 
     def __init__(self, n_each):
         self.left = {kind: [f"{kind}{number}" for number in range(n_each)] for kind in "ab"}
-        self.begun = iter("ab")
+        self.begun, self.given = iter("ab"), {}
 
-    def draw(self, last):
+    def draw(self, last, name):
         tasks = self.left[last[0] if last else next(self.begun)]
-        return tasks.pop() if tasks else None
+        if not tasks:
+            return None
+        self.given[tasks[-1]] = name
+        return tasks.pop()
 
 
 def who(task):
@@ -75,12 +81,36 @@ def who(task):
 
 
 def test_a_worker_is_given_what_goes_with_its_last_task():
+    hoard = Hoard(20)
     with crew(2) as found:
-        answers = list(pull(found, who, Hoard(20)))
+        answers = list(pull(found, who, hoard))
     assert len({answer.task for answer in answers}) == 40
+    assert hoard.given == {answer.task: f"{platform.node()} worker {answer.worker}"
+                           for answer in answers}
     owners = Counter((answer.task[0], answer.worker) for answer in answers)
     assert sorted(kind for (kind, _), number in owners.items() if number > 10) == ["a", "b"]
     assert len({answer.worker for answer in answers}) == 2
+
+
+def loaded(name):
+    return os.getpid(), name in sys.modules
+
+
+def test_workers_begin_with_what_they_need_and_are_replaced(monkeypatch):
+    """Forks of a process without threads; the others import it when they need it."""
+    name = "antigravity"              # a module that nothing imports
+    monkeypatch.setattr("webbrowser.open", lambda _: True)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    alone = threading.active_count() == 1 and sys.platform == "linux"
+    with crew(2, modules=[name]) as found:
+        first = dict(answer.result for answer in pull(found, loaded, [name] * 4))
+        assert set(first.values()) == {alone}
+        lost = [answer.lost for answer in pull(found, die_at_three, [1, 2, 3])]
+        assert sum(reason is not None for reason in lost) == 1
+        assert len(list(pull(found, square, range(6)))) == 6
+    for pid in first:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -126,7 +156,7 @@ def test_no_more_tasks_than_allowed_are_done_at_a_time():
 
 
 def test_a_silent_worker_is_given_up_and_replaced():
-    with crew(2, deadline_s=1.5) as found:
+    with crew(2, deadline_s=4, modules=["json"]) as found:
         answers = {answer.task: answer for answer in pull(found, sleep, [60, 0.01, 0.02, 0.03])}
     assert "silent" in answers[60].lost
     assert not any(answers[task].lost for task in (0.01, 0.02, 0.03))

@@ -179,13 +179,16 @@ class Todo:
 
     # What becomes of it.
 
-    def start(self, tasks: Iterable[Task], lease_s: float = 0.0) -> None:
-        """Mark rows as being worked on, for so many seconds; it counts as an attempt."""
+    def start(self, tasks: Iterable[Task], lease_s: float = 0.0, worker: str = "") -> None:
+        """Mark rows as being worked on, for so many seconds; it counts as an attempt.
+
+        `worker` is what people call who works on them; "" = this process.
+        """
         priorities = [task.priority for task in tasks]
         until = timestamp(lease_s)
         with self.transaction():
             self._set_status(priorities, Status.STARTED)
-            self._many("take_lease", [(priority, self._run, _this_process(), until)
+            self._many("take_lease", [(priority, self._run, worker or _this_process(), until)
                                       for priority in priorities])
 
     def put_back(self, tasks: Iterable[Task]) -> None:

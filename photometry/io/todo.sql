@@ -97,7 +97,7 @@ CREATE TABLE runs (
     exit_code INTEGER
 );
 
--- name: create_leases: which master's workers are at a row, until when, for the how-manieth time
+-- name: create_leases: which worker of which run is at a row, until when, for the how-manieth time
 CREATE TABLE leases (
     priority INTEGER PRIMARY KEY NOT NULL REFERENCES todolist(priority) ON DELETE CASCADE,
     run INTEGER REFERENCES runs(run),

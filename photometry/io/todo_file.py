@@ -9,8 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from sqlite_utils import Database
-
 from photometry.core.errors import InputError, OutputError, TodoError
 from photometry.core.ids import Task
 from photometry.io.atomic import output_error, writing
@@ -142,7 +140,9 @@ def _add_indexes_and_views(connection: sqlite3.Connection) -> None:
         if name.startswith("index_"):
             connection.execute(statement)
         elif name.startswith("view_"):
-            Database(connection).create_view(name.removeprefix("view_"), statement, replace=True)
+            view = name.removeprefix("view_")
+            connection.execute(f"DROP VIEW IF EXISTS {view}")
+            connection.execute(f"CREATE VIEW {view} AS {statement}")
     connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
@@ -234,9 +234,7 @@ def check(path: Path, connection: sqlite3.Connection) -> int:
     TodoError
         When a newer version of the program made it.
     """
-    database = Database(connection)
-    tables = database.table_names()
-    if "todolist" not in tables:
+    if not _columns(connection, "todolist"):
         raise InputError(path, "is not a to-do list (it has no table 'todolist')")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA:
@@ -254,17 +252,20 @@ def check(path: Path, connection: sqlite3.Connection) -> int:
 
 def _missing(connection: sqlite3.Connection, table: str) -> set[str]:
     """Return the columns that a table lacks; a table that is not there lacks none."""
-    database = Database(connection)
-    if table not in database.table_names():
-        return set()
-    return set(_established_columns(table)) - set(database[table].columns_dict)
+    there = _columns(connection, table)
+    return set(_established_columns(table)) - there if there else set()
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
+    """Return the columns of a table, none if it is not there."""
+    return frozenset(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
 
 
 @lru_cache(maxsize=8)
 def _established_columns(table: str) -> frozenset[str]:
     with closing(sqlite3.connect(":memory:")) as scratch:
         scratch.execute(queries()[f"create_{table}"])
-        return frozenset(Database(scratch)[table].columns_dict)
+        return _columns(scratch, table)
 
 
 def migrate(path: Path, connection: sqlite3.Connection) -> None:
@@ -295,7 +296,7 @@ def _migrate_established(path: Path, connection: sqlite3.Connection) -> None:
     if unknown is not None:
         raise InputError(path, f"does not say the cadence of '{unknown[0]}' targets of sector "
                                f"{unknown[1]}; make the list again with run_make_todo.py")
-    if "starid" in Database(connection)["diagnostics"].columns_dict:
+    if "starid" in _columns(connection, "diagnostics"):
         connection.execute(queries()["migrate_drop_starid"])
     connection.execute(queries()["migrate_drop_index"])
     _add_own_tables(connection)

@@ -353,7 +353,7 @@ class Dealer:
         self._todo, self._run, self._stop = todo, run, stop
         self._deck, self._stopped = Deck(regions, work_of), False
 
-    def draw(self, last: Batch | None) -> Batch | None:
+    def draw(self, last: Batch | None, name: str) -> Batch | None:
         """Return a batch for a worker that was given `last` before; None = no more."""
         if self._stop():
             if not self._stopped:
@@ -363,7 +363,7 @@ class Dealer:
             return None
         batch = self._deck.draw(last)
         if batch is not None:
-            self._todo.start(batch, self._run.settings.deadline_s)
+            self._todo.start(batch, self._run.settings.deadline_s, name)
         return batch
 
 
