@@ -45,6 +45,8 @@ class StarResult:
     brighter: bool = False        # whether a brighter neighbor matters
     blended: bool = False         # whether another star is too near to be told apart
     told: bool = False            # whether the light curve says so
+    varies: bool = False          # whether the light curve says that something varies
+    named: bool = False           # whether it names the star that does
     ideal_snr: float = float("nan")   # of transits and eclipses
     snr: float = 0.0
 
@@ -139,6 +141,8 @@ class Account:
     told: float                   # share of these that say so
     transits: int                 # that an ideal fit finds
     found: float                  # share of these
+    varying: int                  # light curves that say that something varies
+    named: float                  # share of these that name the star that does
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,14 +293,16 @@ def widths(data: Data, stars: Sequence[StarResult]) -> list[Width]:
 
 def account(data: Data, stars: Sequence[StarResult], flagged: float) -> Account:
     """Return what was delivered, and what a user is told."""
-    blends = [star for star in stars if star.blended]
+    blends, varying = ([star for star in stars if getattr(star, name)]
+                       for name in ("blended", "varies"))
     ideal = [star for star in stars if star.ideal_snr > IDEAL_SNR]
     bright, faint = ([star for star in stars if star.tmag < limit] for limit in (13, 15))
     impure = [star.contamination_error for star in stars
               if not np.isnan(star.contamination_error)]
     return Account(*data, len(stars), _delivered(bright), _delivered(faint), flagged,
                    *_two(impure), len(blends), _share(blends, lambda star: star.told),
-                   len(ideal), _share(ideal, lambda star: star.snr > FOUND_SNR))
+                   len(ideal), _share(ideal, lambda star: star.snr > FOUND_SNR),
+                   len(varying), _share(varying, lambda star: star.named))
 
 
 def _share(stars: Sequence[StarResult], holds: Callable[[StarResult], bool]) -> float:

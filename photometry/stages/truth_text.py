@@ -71,7 +71,8 @@ def _account(one: Account) -> Iterator[str]:
            f"of Tmag < 15; clean frames flagged: {_percent(one.flagged)}")
     yield (f"contamination: wrong by {one.contamination_50:.4f}, 90 % {one.contamination_90:.4f}; "
            f"{one.blends} blends, {_percent(one.told)} told")
-    yield f"{one.transits} transits, {_percent(one.found)} found"
+    yield (f"{one.transits} transits, {_percent(one.found)} found; {one.varying} light curves "
+           f"vary, {_percent(one.named)} name the right star")
 
 
 def _percent(share: float) -> str:

@@ -21,7 +21,7 @@ contamination  CONT minus the share of other stars' light in the same pixels; fo
 =============  ==================================================================================
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +140,8 @@ def _compare(truth: Truth, asked: Request, light: Light, starids: Sequence[int],
         numbers = {} if stored is None else {
             **compare_star(stored, flux, place.floor, clean),
             "contamination_error": _contamination_error(stored, truth, star, light, place),
-            "told": _is_told(stored)}
+            "told": _is_told(stored), "varies": "VARSRC" in stored.header,
+            "named": _is_named(stored, {int(truth.stars["starid"][one]) for one in kinds})}
         yield StarResult(starid, float(truth.stars["tmag"][star]), cadence_s=asked.cadence_s,
                          kind=kind, region=place.region, brighter=place.brighter,
                          blended=place.blended, ideal_snr=ideal, **numbers)
@@ -165,6 +166,12 @@ def _is_told(stored: StoredLightCurve) -> bool:
     """Tell whether a file says that its light is of more stars than one."""
     return any(key.startswith("NOTE") and value == BLEND_CODE
                for key, value in stored.header.items())
+
+
+def _is_named(stored: StoredLightCurve, variables: Set[int]) -> bool:
+    """Tell whether a file names the star that varies: the target if that does."""
+    source = stored.header.get("VARSRC")
+    return source in variables and (source == stored.starid or stored.starid not in variables)
 
 
 def _contamination_error(stored: StoredLightCurve, truth: Truth, star: int, light: Light,

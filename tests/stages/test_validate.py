@@ -211,13 +211,15 @@ def test_error_bars_are_told_by_kind_and_method():
 
 def test_the_account_counts_what_is_missing():
     good = StarResult(1, 10.0, "linpsf", scatter=1.0, contamination_error=-0.004, blended=True,
-                      told=True, ideal_snr=9.0, snr=8.0)
-    rest = [replace(good, told=False, snr=7.0, contamination_error=0.001),
-            replace(good, blended=False, ideal_snr=7.9, contamination_error=float("nan")),
+                      told=True, ideal_snr=9.0, snr=8.0, varies=True, named=True)
+    rest = [replace(good, told=False, snr=7.0, contamination_error=0.001, named=False),
+            replace(good, blended=False, varies=False, ideal_snr=7.9,
+                    contamination_error=float("nan")),
             StarResult(4, 13.5), StarResult(5, 15.5)]
     found = account(DATA, [good, *rest], 0.003)
     assert (found.stars, found.delivered_13, found.delivered_15) == (5, 1.0, 0.75)
     assert (found.blends, found.told, found.transits, found.found) == (2, 0.5, 2, 0.5)
+    assert (found.varying, found.named) == (2, 0.5)
     assert np.isinf(found.contamination_90) and found.flagged == 0.003
     assert account(DATA, [good, *rest[:2]], 0.0).contamination_90 == pytest.approx(0.004)
 
@@ -275,3 +277,15 @@ def test_neighbors_are_told_by_brightness_and_distance(quiet):
     assert place(near, faint).blended
     assert place(near, faint).blend_share == pytest.approx(share)
     assert not place(near, bright).blended      # six magnitudes fainter: that does not matter
+
+
+def test_the_star_that_varies_must_be_named(quiet):
+    stored = read_lightcurve(layout.find_lightcurves(quiet / "lightcurves")[0][1])
+    own, other = stored.starid, 77
+
+    def named(source, variables):
+        return validate._is_named(replace(stored, header=stored.header | {"VARSRC": source}),
+                                  variables)
+
+    assert named(own, {own}) and named(other, {other})
+    assert not named(other, {own, other}) and not named(own, {other}) and not named(other, set())
