@@ -77,9 +77,10 @@ def _covered(star: Variable, distance: NDArray) -> NDArray[np.float64]:
     return np.clip((1 - distance) / (2 * star.ingress), 0.0, 1.0)
 
 
-def choose_hosts(tmag: NDArray, allowed: NDArray, rng: np.random.Generator) -> NDArray[np.int64]:
+def choose_hosts(tmag: NDArray, allowed: NDArray, rng: np.random.Generator,
+                 faintest: float = HOST_TMAG[1]) -> NDArray[np.int64]:
     """Return which stars (V,) are made variable, brightest first: unsaturated, not too faint."""
-    fit = np.flatnonzero(allowed & (tmag > HOST_TMAG[0]) & (tmag < HOST_TMAG[1]))
+    fit = np.flatnonzero(allowed & (tmag > HOST_TMAG[0]) & (tmag < faintest))
     count = min(len(fit), max(HOSTS_AT_LEAST, round(HOST_SHARE * len(fit))))
     chosen = rng.choice(fit, count, replace=False)
     return chosen[np.argsort(tmag[chosen], kind="stable")].astype(np.int64)

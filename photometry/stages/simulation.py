@@ -55,6 +55,7 @@ class Settings:
     momentum_dumps: bool = False
     troubles: bool = False        # what goes wrong in real sectors: see scene.troubles
     variables: bool = False       # transits, eclipses, pulsators
+    faintest_variable: float = variability.HOST_TMAG[1]     # Tmag
     seed: int = 1
     sector: int = 1
     camera: int = 1
@@ -207,7 +208,8 @@ def _variables(plan: Plan, stars: StarList, row: NDArray,
     if not plan.settings.variables:
         return nothing
     rng = plan.rng("variables")
-    index = variability.choose_hosts(stars.tmag, plan.box.contains(row, column, -3), rng)
+    index = variability.choose_hosts(stars.tmag, plan.box.contains(row, column, -3), rng,
+                                     plan.settings.faintest_variable)
     if not len(index):
         return nothing
     kinds = [variability.KINDS[number % len(variability.KINDS)] for number in range(len(index))]
