@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry.core.flags import is_good
+from photometry.core.flags import PixelFlag, is_good
 from photometry.core.stamp import Stamp
 
 CORE_PX = 1.0                     # some usable pixel must be this near the target
 BLEED_PX = 2                      # rows beyond a saturated pixel that may hold its charge
+FULL_SHARE = 0.1                  # of the good cadences, in which a pixel may be full and used
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,23 @@ class FitPixels:
 
     usable: NDArray[np.bool_]         # valid and unsaturated
     fitted: NDArray[np.bool_]         # those of them that are near the target
-    holds_target: bool                # whether a fitted pixel is at the target
+    saturated: NDArray[np.bool_]      # near the target, valid but for charge of a bright star
+    core: NDArray[np.bool_]           # pixels at the target
 
     @property
     def index(self) -> NDArray[np.int_]:
         """Flat indices of the fitted pixels."""
         return np.flatnonzero(self.fitted)
+
+    @property
+    def holds_target(self) -> bool:
+        """Whether a fitted pixel is at the target."""
+        return bool((self.fitted & self.core).any())
+
+    @property
+    def target_saturated(self) -> bool:
+        """Whether pixels at the target are saturated."""
+        return bool((self.saturated & self.core).any())
 
 
 def choose_pixels(stamp: Stamp, radius: float, saturation: float) -> FitPixels:
@@ -31,12 +43,16 @@ def choose_pixels(stamp: Stamp, radius: float, saturation: float) -> FitPixels:
     pixels, target = stamp.pixels, stamp.target
     good = is_good(pixels.cadences.quality)
     filled_often = np.count_nonzero(np.isfinite(pixels.flux)[good], axis=0) > good.sum() / 2
-    usable = pixels.collected & np.isfinite(pixels.sumimage) & filled_often
-    usable &= ~_bleeding(np.nan_to_num(pixels.sumimage) > saturation)
+    valid = pixels.collected & np.isfinite(pixels.sumimage) & filled_often
+    full = np.nan_to_num(pixels.sumimage) > saturation
+    flagged = pixels.pixel_flags[good] & np.uint8(PixelFlag.SATURATED)
+    full |= np.count_nonzero(flagged, axis=0) > FULL_SHARE * good.sum()
+    bleeding = _bleeding(full)
     distance = np.hypot((pixels.box.rows - target.row)[:, None],
                         pixels.box.columns - target.column)
-    fitted = usable & (distance <= radius)
-    return FitPixels(usable, fitted, bool((fitted & (distance <= CORE_PX)).any()))
+    near = distance <= radius
+    return FitPixels(valid & ~bleeding, valid & ~bleeding & near, valid & bleeding & near,
+                     distance <= CORE_PX)
 
 
 def _bleeding(saturated: NDArray[np.bool_]) -> NDArray[np.bool_]:

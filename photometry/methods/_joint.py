@@ -27,6 +27,7 @@ LOST_SHARE = 0.2                  # of the target's fitted light, without which 
 LOOSE = np.array([0.1, 0.1, 0.3])
 LEAST = np.array([5e-4, 5e-4, 1e-3])
 BLUR_TRUST = 0.1                  # relative, error of the measured blur of a frame
+STEPS_PX = (0.05, 0.2)            # of the differences: about as far as cadences are apart
 SAME_PX = 0.1                     # blocks nearer than this share an expansion
 LEAST_CADENCES = 10               # for an estimate of how well it is known
 OUTLIER = 5.0                     # times the scatter
@@ -53,6 +54,12 @@ class Motion:
         """Return the cadences that tell what is alike in all: some good ones, evenly."""
         index = np.flatnonzero(self.good) if self.good.any() else np.arange(len(self.good))
         return index[::max(1, len(index) // SAMPLE)]
+
+    @property
+    def step(self) -> float:
+        """Step, pixels, of the differences that images are expanded with."""
+        spread = np.sqrt(np.mean((self.drift[self.good] - self.center) ** 2))
+        return float(np.clip(2 * spread, *STEPS_PX))
 
     def place(self, drift: NDArray) -> NDArray[np.float64]:
         """Return about which drift (2,) images of some cadences (T, 2) are to be expanded."""
@@ -207,7 +214,8 @@ class BlockFit:
 
     def _terms(self, shift: NDArray) -> NDArray[np.float64]:
         """Return the terms (M, K, P) of what is free: stars, offset, motion and blur of all."""
-        stars = expand(self._near, self._stamp.prf, self._box, shift)[:, :, self._inside]
+        stars = expand(self._near, self._stamp.prf, self._box, shift, self._motion.step)
+        stars = stars[:, :, self._inside]
         light = np.tensordot(self._model.flux[self._model.near], stars, axes=(0, 1))
         offset = np.zeros((len(stars), 1, stars.shape[2]))
         offset[0] = 1.0

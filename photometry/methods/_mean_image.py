@@ -13,7 +13,7 @@ from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
 from photometry.methods._joint import Model, Motion
 from photometry.methods._linear import fit_mean
-from photometry.methods._misfit import Correction, Leftover, correction
+from photometry.methods._misfit import Correction, Leftover, correction, uncorrected
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
 from photometry.methods._scene import NO_PRF
 from photometry.methods._sources import Sources
@@ -21,10 +21,12 @@ from photometry.methods._sources import Sources
 OUTSIDE = "target outside the stamp"
 NO_CADENCES = "no good cadences"
 NO_PIXELS = "no valid pixels at the target"
-SATURATED = "target saturated"
+SATURATED = "too little of the light is in pixels that are not saturated"
 NO_ERRORS = "no_errors"
+FULL = "saturated"
 ALIKE = 9                         # pixels that a wrong PRF makes err together
 NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
+LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
 LEAST_SEEN = 0.1                  # of a pixel's scatter that a fit is taken to leave over
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
 ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
@@ -35,7 +37,6 @@ class Tolerances(Protocol):
     """The settings that every fit of a PRF has; units as in `linpsf.Settings`."""
 
     radius: float
-    saturation_tmag: float
     free_stars: int
     free_overlap: float
     catalog_error: float
@@ -51,20 +52,20 @@ def find_problem(stamp: Stamp, pixels: FitPixels,
     box, target = stamp.pixels.box, stamp.target
     if not box.contains(target.row, target.column):
         return Decline(OUTSIDE)
-    if target.tmag < settings.saturation_tmag:
-        return Decline(SATURATED, instead="aperture")
     if not is_good(stamp.pixels.cadences.quality).any():
         return Decline(NO_CADENCES)
-    if not pixels.holds_target:
+    if not (pixels.holds_target or pixels.target_saturated):
         return Decline(NO_PIXELS)
-    if not stamp.prf(box, target.row, target.column).ravel()[pixels.index].sum() > 0:
+    light = stamp.prf(box, target.row, target.column)
+    if not light.sum() > 0:
         return Decline(NO_PRF)
     reach = int(np.ceil(settings.radius))
     row, column = round(target.row), round(target.column)
     wanted = Box(row - reach, row + reach + 1, column - reach,
                  column + reach + 1).intersection(stamp.limits)
     if box.encloses(wanted):
-        return None
+        left = light[pixels.fitted].sum()
+        return Decline(SATURATED, instead="halo") if left < LEAST_LEFT else None
     return Grow(max(box.row0 - wanted.row0, 0), max(wanted.row1 - box.row1, 0),
                 max(box.column0 - wanted.column0, 0), max(wanted.column1 - box.column1, 0))
 
@@ -142,6 +143,20 @@ def missing_errors(stamp: Stamp, pixels: FitPixels) -> tuple[Note, ...]:
     return (Note(NO_ERRORS, "no pixel near the star ever has an uncertainty"),)
 
 
+def full_pixels(pixels: FitPixels, share: float) -> tuple[Note, ...]:
+    """Return a remark if the target is saturated.
+
+    Parameters
+    ----------
+    share
+        Of the target's light in the fitted pixels.
+    """
+    if not pixels.target_saturated:
+        return ()
+    return (Note(FULL, f"saturated: {pixels.saturated.sum()} pixels near the star are left out, "
+                       f"{share:.3f} of its light is fitted; its level is that of the PRF there"),)
+
+
 def mean_variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the mean variance (R, C) of the pixels in some cadences."""
     return filled(nan_mean(stamp.pixels.flux_err[frames].astype(float) ** 2))
@@ -167,6 +182,9 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
     known = variance[np.isfinite(variance)]
     common = float(np.sqrt(np.median(known))) if len(known) else 0.0
     seen = np.sqrt(np.maximum(1 - model.hidden, LEAST_SEEN))
+    if pixels.target_saturated:         # its light moves into and out of the pixels left
+        return uncorrected(OTHERS_SLOPE * float(np.linalg.norm(
+            weights.ravel() / seen * model.misfit)))
     astray = _astray(weights.ravel() / seen, model)
     light = model.flux[1:] * model.images[1:, pixels.index].sum(axis=1)
     share = model.images[:, pixels.index].sum(axis=1)
@@ -200,7 +218,10 @@ def systematic_error(sources: Sources, model: Model, weights: NDArray,
     """Return the constant error of the flux, e-/s, from positions, PRF and steady stars."""
     flux, near = model.flux, model.near
     moved = flux[near] * (model.slopes @ weights) * settings.position_error
+    # What the PRF misplaces counts by the light that is left in the pixels.
+    share = float(np.sum(model.images[0][weights != 0]))
     shaped = flux[near] * (model.images[near] @ np.abs(weights)) * settings.prf_error
+    shaped[0] /= max(share, LEAST_LEFT)
     leaked = model.error[model.steady] * (model.images[model.steady] @ weights)
     split = sources.share[0] * (1 - sources.share[0]) * flux[0] * settings.catalog_error
     return float(np.sqrt(np.sum(moved**2) + np.sum(shaped**2) + np.sum(leaked**2) + split**2

@@ -67,7 +67,7 @@ def correction(left: Leftover, share: float, own: float, others: float,
         Error of the flux from other stars' misfit, which this cannot tell, e-/s per pixel.
     """
     if not own > 0:
-        return Correction(np.zeros(TERMS), np.zeros((TERMS, TERMS)))
+        return uncorrected(foreign)
     coherent = len(left.total) * (COHERENT * common) ** 2
     weight = share**2 / (left.variance + common**2 + coherent)
     design = np.column_stack([np.ones(len(left.total)), motion_terms(left.motion)])
@@ -77,8 +77,13 @@ def correction(left: Leftover, share: float, own: float, others: float,
     found = covariance @ (design.T @ (weight * left.total)) / share
     part = own**2 / scale
     return Correction(part * found[1:],
-                      part**2 * covariance[1:, 1:]
-                      + np.diag([part * others**2 + foreign**2] * 2 + [part * others**2] * 3))
+                      part**2 * covariance[1:, 1:] + part * others**2 * np.eye(TERMS)
+                      + uncorrected(foreign).covariance)
+
+
+def uncorrected(error: float) -> Correction:
+    """Return no correction, where motion makes an error, e-/s per pixel."""
+    return Correction(np.zeros(TERMS), np.diag([error**2, error**2, *[0.0] * (TERMS - 2)]))
 
 
 def motion_terms(motion: NDArray) -> NDArray[np.float64]:

@@ -14,7 +14,6 @@ from photometry.methods._moving import BLUR, expand, expand_faint
 from photometry.methods._placing import Placed
 
 CELL_PX = 0.4                     # cadences farther apart have expansions of their own
-STEPS_PX = (0.05, 0.2)            # of the differences: about as far as cadences are apart
 REACH_PX = 0.4                    # a position farther from the predicted one is not believed
 ROUGHLY = 0.3                     # of an error: close enough to learn how well motion is known
 FIXED_PX = 1e-5                   # motion of what may not move
@@ -140,9 +139,7 @@ def _frames(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
     others = expand_faint(steady, model.flux[model.steady], stamp.prf, box, shift)[:, index]
     values = _columns(stamp.pixels.flux[frames], index) - moves @ others - model.offset
     drift = motion.drift[frames] - center
-    spread = np.sqrt(np.mean((motion.drift[motion.good] - motion.center) ** 2))
-    step = np.clip(2 * spread, *STEPS_PX)
-    terms = expand(near, stamp.prf, box, shift, float(step))[:, :, index]
+    terms = expand(near, stamp.prf, box, shift, motion.step)[:, :, index]
     blurred = np.zeros((len(frames), 4))
     blurred[:, 3] = moves[:, BLUR]
     return Frames(values, terms, drift, blurred, weight)

@@ -22,6 +22,7 @@ from photometry.methods._mean_image import (
     correct,
     find_problem,
     fit_mean_image,
+    full_pixels,
     missing_errors,
     systematic_error,
 )
@@ -44,7 +45,6 @@ class Settings:
 
     radius: float = 5.5               # pixels around the target that are fitted
     separation: float = 0.7           # pixels; stars closer than this count as one
-    saturation_tmag: float = 6.8      # brighter targets are left to the aperture
     saturation: float = 8.0e4         # e-/s in a pixel, above which it is left out
     free_stars: int = 8               # neighbors at most that may vary
     free_overlap: float = 0.003       # of the target's flux: light of a neighbor that varies
@@ -103,10 +103,12 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
                             target.column + motion.drift[:, 1] + series.away[:, 1])
     contamination = float(1 - sources.share[0])
     systematic = systematic_error(sources, model, weights.ravel(), settings) / abs(model.flux[0])
-    notes = (*_notes(sources, contamination, share), *missing_errors(stamp, pixels))
+    notes = (*_notes(sources, contamination, share), *full_pixels(pixels, share),
+             *missing_errors(stamp, pixels))
     told = (
         Note("fit", f"{len(model.near)} sources free in each cadence, {len(model.steady)} "
-                    f"steady, in {len(pixels.index)} pixels with {share:.4f} of the light"),
+                    f"steady, in {len(pixels.index)} pixels with {share:.4f} of the light; "
+                    f"{pixels.saturated.sum()} saturated ones are left out"),
         Note("shift", f"all stars by {model.shift[0]:+.4f} rows, {model.shift[1]:+.4f} columns "
                       f"from the catalog; PRF variance {model.blur * BLUR_PX**2:+.4f} px^2; "
                       f"background {model.offset:+.3f} e-/s per pixel"),
@@ -116,7 +118,7 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
         lightcurve=lightcurve, aperture=aperture_bits(stamp.pixels.collected, pixels.fitted),
         contamination=contamination, flux_fraction=1.0, systematic=systematic,
         neighbours=tuple(sources.merged.tolist()), notes=notes, decisions=(*told, *notes),
-        extras=_cards(model, share, systematic))
+        extras=_cards(model, pixels, share, systematic))
 
 
 def _notes(sources: Sources, contamination: float, share: float) -> tuple[Note, ...]:
@@ -130,9 +132,9 @@ def _notes(sources: Sources, contamination: float, share: float) -> tuple[Note, 
     return tuple(notes)
 
 
-def _cards(model: Model, share: float, systematic: float) -> dict[str, Any]:
+def _cards(model: Model, pixels: FitPixels, share: float, systematic: float) -> dict[str, Any]:
     """Return the header cards of a fit."""
     return {"PSF_FRAC": share, "PSF_SYS": systematic, "PSF_NFIT": len(model.near),
             "PSF_NFIX": len(model.steady), "PSF_DROW": float(model.shift[0]),
             "PSF_DCOL": float(model.shift[1]), "PSF_BLUR": model.blur * BLUR_PX**2,
-            "PSF_OFFS": model.offset}
+            "PSF_OFFS": model.offset, "PSF_NSAT": int(pixels.saturated.sum())}

@@ -22,6 +22,7 @@ from photometry.methods._mean_image import (
     common_error,
     correct,
     find_problem,
+    full_pixels,
     missing_errors,
     systematic_error,
 )
@@ -48,7 +49,6 @@ class Settings:
 
     radius: float = 5.5               # pixels around the target that are fitted
     separation: float = 0.7           # pixels; stars closer than this count as one
-    saturation_tmag: float = 6.8      # brighter targets are left to the aperture
     saturation: float = 8.0e4         # e-/s in a pixel, above which it is left out
     free_stars: int = 5               # neighbors at most that may vary
     free_overlap: float = 0.003       # of the target's flux: light of a neighbor that varies
@@ -99,13 +99,14 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     share = float(placed.model.images[0][pixels.index].sum())
     systematic = systematic_error(sources, placed.model, weights.ravel(), settings)
     systematic /= abs(placed.model.flux[0])
-    notes = (*_notes(placed, contamination, share, series.held), *missing_errors(stamp, pixels))
+    notes = (*_notes(placed, contamination, share, series.held), *full_pixels(pixels, share),
+             *missing_errors(stamp, pixels))
     return Measurement(
         lightcurve=lightcurve, aperture=aperture_bits(stamp.pixels.collected, pixels.fitted),
         contamination=contamination, flux_fraction=1.0, systematic=systematic,
         neighbours=tuple(sources.merged.tolist()), notes=notes,
         decisions=(*_told(placed, pixels, share, systematic), *notes),
-        extras=_cards(placed, share, systematic, series.held),
+        extras=_cards(placed, pixels, share, systematic, series.held),
         flags=np.where(series.held, int(LightCurveFlag.POSITION_HELD), 0).astype(np.int32))
 
 
@@ -114,7 +115,8 @@ def _told(placed: Placed, pixels: FitPixels, share: float, systematic: float) ->
     return (
         Note("fit", f"{layout.stars} sources free in each cadence, {layout.placed} of them with "
                     f"positions, {len(model.steady)} steady, in {len(pixels.index)} pixels with "
-                    f"{share:.4f} of the light"),
+                    f"{share:.4f} of the light; {pixels.saturated.sum()} saturated ones are left "
+                    "out"),
         Note("place", f"{placed.away[0]:+.4f} rows, {placed.away[1]:+.4f} columns from the "
                       f"catalog (errors {placed.error[0]:.4f}, {placed.error[1]:.4f}); PRF "
                       f"variance {model.blur * BLUR_PX**2:+.4f} px^2; background "
@@ -139,7 +141,7 @@ def _notes(placed: Placed, contamination: float, share: float,
     return tuple(notes)
 
 
-def _cards(placed: Placed, share: float, systematic: float,
+def _cards(placed: Placed, pixels: FitPixels, share: float, systematic: float,
            held: NDArray[np.bool_]) -> dict[str, object]:
     """Return the header cards of a fit."""
     model = placed.model
@@ -148,4 +150,4 @@ def _cards(placed: Placed, share: float, systematic: float,
             "PSF_DROW": float(placed.away[0]), "PSF_DCOL": float(placed.away[1]),
             "PSF_EROW": float(placed.error[0]), "PSF_ECOL": float(placed.error[1]),
             "PSF_BLUR": model.blur * BLUR_PX**2, "PSF_OFFS": model.offset,
-            "PSF_HELD": int(held.sum())}
+            "PSF_HELD": int(held.sum()), "PSF_NSAT": int(pixels.saturated.sum())}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from photometry import methods
-from photometry.core.flags import CadenceFlag, is_good
+from photometry.core.flags import CadenceFlag, PixelFlag, is_good
 from photometry.core.outcome import Decline, Measurement
 from photometry.core.pixels import Box
 from tests.factories import make_stamp
@@ -50,6 +50,24 @@ def behind_a_trail():
     return stamp
 
 
+def saturated(tmag, **options):
+    return alone(tmag, shape=(31, 15), full_well=1e5, **options)
+
+
+def full():
+    """Return a star whose pixels are all flagged as saturated."""
+    stamp = saturated(6.0)
+    return with_pixels(stamp, pixel_flags=np.full_like(stamp.pixels.pixel_flags,
+                                                       int(PixelFlag.SATURATED)))
+
+
+def patchy():
+    """Return a star of whose pixels a third is missing, others in each cadence."""
+    stamp = alone()
+    missing = np.random.default_rng(3).random(stamp.pixels.flux.shape) < 0.3
+    return with_pixels(stamp, flux=np.where(missing, np.nan, stamp.pixels.flux).astype(np.float32))
+
+
 def flagged():
     return alone(quality=dict.fromkeys(range(CADENCES), CadenceFlag.COARSE_POINT))
 
@@ -74,6 +92,24 @@ STAMPS = {
     "a dead column": lambda: without(alone(), range(-20, 20), [0]),
     "no values at all": lambda: without(alone(), range(-20, 20), range(-20, 20)),
     "behind a bleed trail": behind_a_trail,
+    "saturated": lambda: saturated(5.0),
+    "saturated at the edge": lambda: make_stamp(
+        tmag=5.0, cadences=CADENCES, corner=(0, 1000), shape=(15, 9), offset=(-6.5, -0.3),
+        full_well=1e5)[0],
+    "far too bright": lambda: saturated(0.5),
+    "all pixels flagged as saturated": full,
+    "a pair": lambda: alone(neighbours=((10.5, 0.3, 0.2),)),
+    "a pair, the other brighter": lambda: alone(neighbours=((8.0, -0.3, 0.4),)),
+    "a saturated star nearby": lambda: saturated(11.0, neighbours=((4.0, 3.0, -2.0),)),
+    "pixels missing here and there": patchy,
+    "one flagged cadence": lambda: make_stamp(cadences=1, quality={
+        0: CadenceFlag.COARSE_POINT})[0],
+    "one cadence, saturated": lambda: make_stamp(tmag=5.0, cadences=1, full_well=1e5,
+                                                 shape=(31, 15))[0],
+    "one cadence, twenty stars": lambda: make_stamp(cadences=1, neighbours=CROWD)[0],
+    "twenty stars on the edge": lambda: make_stamp(
+        tmag=10.0, cadences=CADENCES, corner=(0, 2039), shape=(8, 9), offset=(-3.8, -0.2),
+        neighbours=CROWD)[0],
     "twenty stars": lambda: alone(neighbours=CROWD),
     "twenty stars, the target faintest": lambda: alone(15.5, neighbours=CROWD),
     "no neighbors": alone,

@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from photometry.core.flags import ApertureFlag
+from photometry.core.flags import ApertureFlag, PixelFlag
 from photometry.core.outcome import Decline, Grow, Measurement
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
-from photometry.methods import _mean_image, linpsf
+from photometry.methods import _mean_image, linpsf, psf
 from photometry.methods._linear import fit_mean
-from photometry.methods._mean_image import OUTSIDE, SATURATED
+from photometry.methods._mean_image import FULL, OUTSIDE, SATURATED
 from tests.factories import MixturePrf, make_stamp
 
 WIDER = MixturePrf(width=1.04)
@@ -150,9 +150,40 @@ def test_blur_that_is_not_quite_known_is_found_in_the_few_frames_that_have_it():
     assert np.std(pull[~shaken]) == pytest.approx(1.0, abs=0.12)
 
 
-def test_bright_and_misplaced_targets_are_declined():
-    stamp, _ = make_stamp(tmag=5.0)
-    assert linpsf.measure(stamp) == Decline(SATURATED, instead="aperture")
+@pytest.mark.parametrize("method", [linpsf, psf])
+@pytest.mark.parametrize("tmag", [6.5, 5.0, 3.0])
+def test_saturated_stars_are_measured_in_what_is_left_of_their_light(method, tmag):
+    dips = tuple(np.where(np.arange(200) % 50 < 8, 0.99, 1.0))
+    stamp, truth = make_stamp(tmag=tmag, shape=(41, 21), cadences=200, full_well=1e5, jitter=0.02,
+                              variation=dips)
+    found = method.measure(stamp)
+    curve = found.lightcurve
+    assert FULL in [note.code for note in found.notes]
+    assert found.extras["PSF_NSAT"] > 3 and found.extras["PSF_FRAC"] < 0.6
+    assert curve.flux.mean() == pytest.approx(truth.flux.mean(), rel=0.01)
+    assert np.std(curve.flux / truth.flux - 1) < 2e-4 and 0.005 < found.systematic < 0.2
+    assert 0.5 < np.std((curve.flux - truth.flux) / curve.flux_err) < 1.2
+
+
+@pytest.mark.parametrize("method", [linpsf, psf])
+def test_a_neighbor_that_bleeds_beside_the_target_is_left_out_and_told(method):
+    stamp, truth = make_stamp(tmag=10.0, shape=(31, 17), cadences=150, full_well=1e5,
+                              neighbours=((4.0, 8.0, 3.2),))
+    found = method.measure(stamp)
+    assert found.extras["PSF_NSAT"] > 5 and found.notes == ()
+    assert any("saturated" in note.message for note in found.decisions)
+    assert found.lightcurve.flux.mean() == pytest.approx(truth.flux.mean(), rel=0.01)
+
+
+def test_a_star_with_all_its_light_saturated_is_left_to_halo_photometry():
+    stamp, _ = make_stamp(tmag=6.0, shape=(31, 17))
+    flags = np.full(stamp.pixels.flux.shape, int(PixelFlag.SATURATED), dtype=np.uint8)
+    flagged = dataclasses.replace(stamp, pixels=dataclasses.replace(
+        stamp.pixels, pixel_flags=flags))
+    assert linpsf.measure(flagged) == Decline(SATURATED, instead="halo")
+
+
+def test_misplaced_targets_are_declined():
     stamp, _ = make_stamp()
     away = dataclasses.replace(stamp.target, row=600.0)
     assert linpsf.measure(dataclasses.replace(stamp, target=away)) == Decline(OUTSIDE)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from photometry.core.flags import CadenceFlag, LightCurveFlag
-from photometry.core.outcome import Decline, Measurement
+from photometry.core.outcome import Measurement
 from photometry.methods import linpsf, psf
-from photometry.methods._mean_image import SATURATED
 from tests.factories import MixturePrf, make_stamp
 
 LARGE = (19, 21)
@@ -141,8 +140,3 @@ def test_missing_pixels_cost_little_and_a_missing_core_the_cadence():
     for values in (curve.flux, curve.flux_err, curve.row, curve.row_err):
         assert np.flatnonzero(~np.isfinite(values)).tolist() == [6]
     assert abs(curve.flux[5] - truth.flux[5]) < 5 * curve.flux_err[5]
-
-
-def test_saturated_targets_are_left_to_the_aperture():
-    stamp, _ = make_stamp(tmag=5.0)
-    assert psf.measure(stamp) == Decline(SATURATED, instead="aperture")
