@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.core.flags import is_good
 from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
 from photometry.methods._choice import (
@@ -25,7 +26,7 @@ from photometry.methods._choice import (
 from photometry.methods._clusters import connected_to, fill_holes
 from photometry.methods._drifting import change_terms, find_changes
 from photometry.methods._fraction import Fraction, find_fraction
-from photometry.methods._scene import NO_PRF, Scene, build_scene
+from photometry.methods._scene import INCOMPLETE, NO_PRF, Scene, build_scene
 from photometry.methods._segment import Finder, find_segment, stars_in
 from photometry.methods._sums import aperture_bits, sum_pixels
 
@@ -93,6 +94,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
         notes = (*notes, Note(NO_ERRORS, "some pixel of the aperture never has an uncertainty"))
     core = mask if segment.trails.any() else find_core(stamp, mask)
     found = _measurement(stamp, scene, mask, core, fraction, settings, notes, decisions)
+    if not np.isfinite(found.lightcurve.flux[is_good(stamp.pixels.cadences.quality)]).any():
+        return Decline(INCOMPLETE, instead="linpsf")
     # What moves in and out of the aperture is known by its size, and stays in the sum.
     moving = changes.coefficients @ terms[:, mask].sum(axis=1)
     curve = replace(found.lightcurve, flux_err=np.hypot(found.lightcurve.flux_err, moving))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from photometry.core.outcome import LightCurve, Measurement, Note, Outcome
+from photometry.core.outcome import Decline, LightCurve, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, choose_pixels
@@ -28,6 +28,7 @@ from photometry.methods._mean_image import (
 )
 from photometry.methods._misfit import Leftover, joined
 from photometry.methods._moving import BLUR_PX
+from photometry.methods._scene import INCOMPLETE
 from photometry.methods._sources import Sources, find_sources
 from photometry.methods._sums import aperture_bits
 
@@ -71,6 +72,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     sources = find_sources(stamp, settings.separation)
     model = fit_mean_image(stamp, sources, pixels, motion, settings)
     series, left = _fit_cadences(stamp, sources, model, pixels, motion, settings)
+    if not np.isfinite(series.flux[motion.good]).any():
+        return Decline(INCOMPLETE)
     return _measurement(stamp, sources, model, pixels, series, left, motion, settings)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.flags import LightCurveFlag
-from photometry.core.outcome import LightCurve, Measurement, Note, Outcome
+from photometry.core.outcome import Decline, LightCurve, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, choose_pixels
@@ -30,6 +30,7 @@ from photometry.methods._misfit import Leftover
 from photometry.methods._moving import BLUR_PX
 from photometry.methods._placed_series import Known, Series, fit_series
 from photometry.methods._placing import Placed, place
+from photometry.methods._scene import INCOMPLETE
 from photometry.methods._sources import find_sources
 from photometry.methods._sums import aperture_bits
 
@@ -81,6 +82,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     free = settings.variability * np.maximum(model.flux, 0.1 * placed.sources.total)[model.near]
     known = Known(np.maximum(free, 1e-3), common_error(stamp, pixels), settings.own_motion)
     series, left = fit_series(stamp, placed, pixels, motion, known, settings.block)
+    if not np.isfinite(series.flux[motion.good]).any():
+        return Decline(INCOMPLETE)
     return _measurement(stamp, placed, pixels, series, left, motion, settings)
 
 
