@@ -38,6 +38,7 @@ from photometry.core.outcome import LightCurve, Measurement, Metrics, Note, Vari
 from photometry.core.pixels import Box, science_column, science_row
 from photometry.core.time import Cadences
 from photometry.io import layout
+from photometry.io.hdf5_arrays import get
 from photometry.io.lightcurve import (
     LightCurveFile,
     Provenance,
@@ -94,9 +95,9 @@ class Bulk:
                              ) from error
         try:
             self._check()
-            self.cadenceno: NDArray[np.int64] = self.file["cadenceno"][:]
+            self.cadenceno: NDArray[np.int64] = get(self.file, "cadenceno")
             self.stars: dict[str, NDArray] = {
-                name: values[:] for name, values in self.file["stars"].items()}
+                name: get(self.file["stars"], name) for name in self.file["stars"]}
             self.sources: list[dict[str, Any]] = [
                 json.loads(text) for text in self.file["sources"].asstr()[:]]
         except (KeyError, OSError, ValueError) as error:

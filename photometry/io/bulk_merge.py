@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import h5py
 import hdf5plugin
@@ -24,6 +24,7 @@ from photometry.io.layout import parts_folder
 CHUNK_STARS, CHUNK_CADENCES, CHUNK_PIXELS = 16, 2048, 16384
 BLOCK_STARS = 32 * CHUNK_STARS    # in memory at a time
 OPEN_FILES = 64
+SPARSE = 8                        # rows to read for one, at most
 EMPTY_IMAGE = np.empty(0)
 _FILTER = hdf5plugin.Bitshuffle(cname="lz4")
 
@@ -134,12 +135,12 @@ def _copy_block(file: h5py.File, files: "_Files", rows: slice, place: NDArray[np
         axis = source["cadenceno"][:]
         when = slice(None) if np.array_equal(axis, cadenceno) else np.searchsorted(cadenceno, axis)
         for name, values in columns.items():
-            found = source[f"columns/{name}"][there]
+            found = _rows(source[f"columns/{name}"], there)
             if isinstance(when, slice):
                 values[here] = found
             else:
                 values[here[:, None], when] = found
-        texts = source["details"].asstr()[there]
+        texts = _rows(source["details"].asstr(), there)
         low, high = int(pixel[here].min()), int((pixel[here] + sizes[here]).max())
         strips = {name: source[f"images/{name}"][low:high] for name in IMAGES}
         for row, text in zip(here.tolist(), texts, strict=True):
@@ -153,6 +154,14 @@ def _copy_block(file: h5py.File, files: "_Files", rows: slice, place: NDArray[np
     first = int(file["stars/first_pixel"][rows.start])
     for name, found in images.items():
         file[f"images/{name}"][first:first + int(sizes.sum())] = np.concatenate(found)
+
+
+def _rows(dataset: Any, wanted: NDArray[np.int64]) -> NDArray:
+    """Return sorted rows of a dataset: HDF5 takes long to pick many, so all between them."""
+    first, last = int(wanted[0]), int(wanted[-1])
+    if last - first >= SPARSE * len(wanted):
+        return dataset[wanted]
+    return dataset[first:last + 1][wanted - first]
 
 
 class _Files:

@@ -30,6 +30,7 @@ from photometry.io.bulk import (
     WEIGHTS,
     Member,
 )
+from photometry.io.hdf5_arrays import put
 from photometry.io.layout import parts_folder
 from photometry.io.lightcurve import LightCurveFile, Provenance, Source, columns_of
 
@@ -62,12 +63,13 @@ def _write(file: h5py.File, members: Sequence[Member]) -> None:
     columns = {name: [star[name] for star in facts] for name in facts[0]} | {
         "cbv_area": [member.cbv_area for member in members], "source": source,
         "first_pixel": np.cumsum([0, *sizes[:-1]])}
+    stars = file.create_group("stars")
     for name in STARS:
-        file[f"stars/{name}"] = _array(name, columns[name])
-    for name, images in (
-            ("sumimage", [content.sumimage for content in contents]),
-            ("aperture", [content.measurement.aperture for content in contents])):
-        file[f"images/{name}"] = np.concatenate([image.ravel() for image in images])
+        put(stars, name, _array(name, columns[name]))
+    images = file.create_group("images")
+    put(images, "sumimage", np.concatenate([content.sumimage.ravel() for content in contents]))
+    put(images, "aperture", np.concatenate([content.measurement.aperture.ravel()
+                                            for content in contents]))
     file.create_dataset("details", data=[_details(content) for content in contents], dtype=TEXT)
     for content in contents:
         if content.measurement.weightmap is not None:
@@ -105,8 +107,9 @@ def _write_columns(file: h5py.File, contents: Sequence[LightCurveFile],
         for name, values in columns_of(content).items():
             if name in columns:
                 columns[name][row, when] = values
+    group = file.create_group("columns")
     for name, column in columns.items():
-        file[f"columns/{name}"] = column
+        put(group, name, column)
 
 
 def _facts(content: LightCurveFile) -> dict[str, Any]:
