@@ -98,6 +98,13 @@ def _log_lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
                         (total - done) / rate)
 
 
+def mpi_size() -> int:
+    """Return the number of ranks that an MPI launcher says it started."""
+    names = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
+    given = (os.environ.get(name, "") for name in names)
+    return max((int(size) for size in given if size.isdecimal()), default=1)
+
+
 @contextmanager
 def stopping(drain_s: float) -> Iterator[Callable[[], bool]]:
     """Give a function that tells whether a signal has asked the run to stop.

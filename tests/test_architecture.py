@@ -15,7 +15,7 @@ PACKAGE = ROOT / "photometry"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("h5py", "sqlite3", "matplotlib", "mpi4py")
 
-COMMAND_LINE = ("cli.py", "cli_care.py", "cli_results.py", "console.py")
+COMMAND_LINE = ("cli.py", "cli_care.py", "cli_results.py", "cli_tessphot.py", "console.py")
 
 # Who alone may import what, anywhere in the file.
 OWNERS = {"mpi4py": ("mpi.py",), "matplotlib": ("plots/",), "h5py": ("io/",),

@@ -236,4 +236,4 @@ def test_absurd_settings_are_named(crowd, tmp_path, capfd, setting):
 def test_a_size_that_is_no_number_is_no_mpi(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "many")
     monkeypatch.setenv("PMI_SIZE", "-3")
-    assert cli._mpi_size() == 1
+    assert console.mpi_size() == 1
