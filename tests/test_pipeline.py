@@ -1,5 +1,6 @@
 """A simulated sector through the whole chain, compared with its truth."""
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from photometry import cli
 from photometry.core.flags import ApertureFlag, LightCurveFlag, is_good
 from photometry.core.ids import CcdId
 from photometry.core.outcome import Status
@@ -20,8 +22,9 @@ from photometry.io import layout
 from photometry.io.todo import Todo
 from photometry.io.truth import read_truth
 from photometry.metrics import noise_floor
+from photometry.stages.validate import validate
 from tests.conftest import ROOT
-from tests.pipeline import contents, copy_without_results, read_all, run_photometry
+from tests.pipeline import check, contents, copy_without_results, read_all, run_photometry
 
 ISOLATION_PX = 8.0        # no star within this ...
 ISOLATION_MAG = 4.0       # ... that is brighter than this below the star
@@ -162,3 +165,17 @@ def test_a_killed_run_is_finished_by_the_next(sector, serial, tmp_path, fixed_da
     assert process.wait() == -signal.SIGKILL
     assert len(contents(tmp_path / "out")) < len(serial)
     assert contents(run_photometry(folder, tmp_path / "out")) == serial
+
+
+def test_stars_to_magnitude_16_are_near_the_floor(sector, tmp_path):
+    folder = copy_without_results(sector, tmp_path / "faint")
+    shutil.copytree(sector / "truth", folder / "truth")
+    layout.todo_path(folder).unlink()
+    check(cli.make_todo([str(folder), "-q", "--faint-limit", "16"]))
+    run_photometry(folder, folder / "lightcurves", "--tmag-min", "15")
+    row, = (row for row in validate(folder, folder / "lightcurves").rows
+            if row.tmag == 15 and row.method == row.region == "all")
+    assert row.stars > 40 and row.delivered >= 0.97
+    assert row.per_prf_floor < 1.2 and row.per_prf_floor_90 < 1.6
+    assert row.bias_50 < 0.03
+    assert 0.9 < row.pull < 1.1

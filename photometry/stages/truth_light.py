@@ -1,6 +1,7 @@
 """What the truth of a simulation says of the light, the sky and the noise of its pixels."""
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,10 @@ def impurity(truth: Truth, star: int, light: Light, box: Box,
 
 
 def _prf(truth: Truth) -> SimulatedPrf:
-    return simulated_prf(truth.ccd, truth.wcs_text, truth.settings["prf"])
+    return _kept_prf(truth.ccd, truth.wcs_text, truth.settings["prf"])
+
+
+_kept_prf = lru_cache(maxsize=1)(simulated_prf)     # its models are in files
 
 
 def flux_between(truth: Truth, star: int, start: NDArray, stop: NDArray) -> NDArray[np.float64]:
