@@ -23,12 +23,13 @@ from photometry.sky.passes import (
 from photometry.sky.solver import Solver
 
 _CLIPPED_SIGMA = 0.98658          # of a normal distribution clipped at 3 sigma
-_CLIP = 3.0
+_CLIP, _NO_CLIP = 3.0, 1e9
 _EVERY = 2                        # of the pixels along each axis, for the first, coarse pass
 _COARSE_CELL = 16                 # smaller cells are not thinned
 _BRIGHT_SHARE = 0.25              # of the full well: nearly saturated pixels do not show motion
 _BINS = 4                         # per cell and axis
 _LEAST_PIXELS = 10                # of a cell: with fewer its error is taken from neighbors
+_FEWEST_PIXELS = 3                # of the only cell of a small window
 _FEW_MISSING = 0.02               # of the pixels: the fit need not be prepared anew
 _LEAST_INFLATION = 1.3            # of variances, that is sure to be real
 _FEWEST_BINS = 4                  # per cell, to tell how its pixels err together
@@ -175,8 +176,10 @@ def _coarse(left: NDArray, grid: Grid, fit: level.Settings) -> level.Medians:
     """Return medians over some of each cell's pixels."""
     every = _EVERY if min(grid.cell) >= _COARSE_CELL else 1
     cells = level.cells_of(left, grid.cell)[:, ::every, :, ::every]
-    found = clipped_medians(cells.swapaxes(1, 2).reshape(cells.shape[0] * cells.shape[2], -1),
-                            fit.clip_sigma)
+    pixels = cells.swapaxes(1, 2).reshape(cells.shape[0] * cells.shape[2], -1)
+    found = clipped_medians(pixels, fit.clip_sigma)
+    if found.count.max() < _FEWEST_PIXELS:            # whose scatter happened to be small
+        found = clipped_medians(pixels, _NO_CLIP)
     return level.on_mesh(found, fit.min_share * cells.shape[1] * cells.shape[3], grid)
 
 
@@ -187,15 +190,19 @@ def _clipped_means(left: NDArray, model: Mesh, sigma: NDArray, grid: Grid,
     The means of bins, and the pixels and the scatter (gy, gx) of cells.
     """
     parts = solver.parts
+    bins = (tuple(length // n for length, n in zip(grid.cell, parts, strict=True)),
+            tuple(n * len(nodes) for n, nodes in zip(parts, (grid.rows, grid.columns),
+                                                     strict=True)))
     limit = np.repeat(_CLIP * sigma, grid.cell[1], axis=1)[:, :left.shape[1]].astype(np.float32)
-    total, square, count = sums_below(
-        left, model, grid.tables, limit, grid.cell[0],
-        tuple(length // n for length, n in zip(grid.cell, parts, strict=True)),
-        tuple(n * len(nodes) for n, nodes in zip(parts, (grid.rows, grid.columns), strict=True)))
+    total, square, count = sums_below(left, model, grid.tables, limit, grid.cell[0], *bins)
+    if count.sum() < _FEWEST_PIXELS:
+        limit[:] = np.inf
+        total, square, count = sums_below(left, model, grid.tables, limit, grid.cell[0], *bins)
     means = total / np.where(count > 0, count, np.nan)
     total, square, count = (values.reshape(len(grid.rows), parts[0], -1, parts[1]).sum((1, 3))
                             for values in (total, square, count))
-    enough = np.where(count >= _LEAST_PIXELS, count, np.nan)
+    least = _LEAST_PIXELS if (count >= _LEAST_PIXELS).any() else _FEWEST_PIXELS
+    enough = np.where(count >= least, count, np.nan)
     scatter = np.sqrt(np.maximum(square / enough - (total / enough) ** 2, 0)) / _CLIPPED_SIGMA
     return means, enough, level.spread(scatter)
 

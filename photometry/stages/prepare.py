@@ -27,6 +27,7 @@ from photometry.io.quaternions import find_table, read_table, table_name
 from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
 from photometry.sky.anomalies import FULL_WELL, Exclude
 from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
+from photometry.stages.prepare_few import is_small
 from photometry.stages.prepare_known import Known, known_frames, restore_slab
 from photometry.stages.prepare_needs import cube_bytes, needs_of, readers
 from photometry.stages.prepare_notes import empty_frames, notes
@@ -237,7 +238,8 @@ def _report(group: Group, cube_path: Path, names: Sequence[str], quality: NDArra
             left_out: tuple[LeftOut, ...], rules: tuple[Exclude, ...]) -> PrepareReport:
     return PrepareReport(cube_path, len(names),
                          (*left_out, *empty_frames(group, names, quality)),
-                         (*group.warnings, *notes(group, rules, *_places(cube_path))))
+                         (*group.warnings, *notes(group, rules, *_places(cube_path)),
+                          *_small(cube_path)))
 
 
 def _places(cube_path: Path) -> tuple[list[str], str]:
@@ -246,6 +248,18 @@ def _places(cube_path: Path) -> tuple[list[str], str]:
         interpolated = np.flatnonzero(cube.motion_arrays()["interpolated"]).tolist()
         return ([cube.image_names[index] for index in interpolated
                  if cube.frame_wcs(index).strip()], cube.wcs_note)
+
+
+def _small(cube_path: Path) -> tuple[str, ...]:
+    """Return a line about the sky of a window that is too small to show it."""
+    with Cube(cube_path) as cube:
+        if not is_small(cube.box):
+            return ()
+        model = cube.background_arrays()
+        error = float(np.max(model["level_err"]))
+        return (f"WARNING: {cube.box.shape[1]} x {cube.box.shape[0]} pixels are too few to tell "
+                f"sky from stars: the level of {np.nanmedian(model['mesh']):.1f} e-/s may be off "
+                f"by {error:.1f} e-/s in each pixel (15 x 15 or more show the sky)",)
 
 
 def _affordable(group: Group, workers: int, max_memory_gb: float) -> int:

@@ -17,6 +17,13 @@ from photometry.sky.differences import Scene
 from photometry.sky.level import FrameBackground
 from photometry.sky.straps import Straps, beside, fit_straps
 from photometry.sky.wings import StaticSky
+from photometry.stages.prepare_few import (
+    changes_of,
+    few_pixels_sky,
+    halos_of,
+    is_small,
+    pixels_of_sky,
+)
 from photometry.stages.prepare_passes import (
     STRAPS,
     Block,
@@ -62,15 +69,17 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     mean = _deep(job, frames, frames.good & (orbit == main))
     masked = np.where(is_strap(job.box), np.nan, mean)      # straps are brighter than the sky
     used = starmask.sky_pixels(masked, grid, fit, job.choices.stars)
-    halo = starmask.halos(mean)
+    halo = halos_of(job, mean)
     own = {frame.header.wcs_text for block in blocks for frame in block.frames}
     places = find_places(job, mean, usual=job.wcs_text not in own)
-    sky = wings.static_sky(masked, used, halo, _catalog_light(job, places.wcs_text), grid, fit,
-                           job.choices.wings)
+    sky = (few_pixels_sky(job, places.wcs_text, masked, grid) if is_small(job.box) else
+           wings.static_sky(masked, used, halo, _catalog_light(job, places.wcs_text), grid, fit,
+                            job.choices.wings))
+    used = pixels_of_sky(mean, sky) if is_small(job.box) else used
     static = sky.frame
     scene = differences.make_scene(mean, mean - level.full_model(static, grid), halo, FULL_WELL,
-                                   grid, job.choices.changes)
-    straps = _straps(job, frames, sky, scene, used)
+                                   grid, changes_of(job))
+    straps = _straps(job, frames, sky, scene, np.isfinite(mean) if is_small(job.box) else used)
     for number in range(len(starts) + 1):
         image = mean if number == main else _deep(job, frames, frames.good & (orbit == number))
         _save_orbit(job, number, image, scene, static, used)
@@ -160,8 +169,8 @@ def _save_orbit(job: Job, number: int, image: NDArray, reference: Scene,
     change = _compared(job, image, reference, reference.usable & used)
     mesh, radial = static.mesh + change.mesh, static.radial + change.radial
     starlight = image - level.smooth(mesh, radial, grid)
-    scene = differences.make_scene(image, starlight, starmask.halos(image), FULL_WELL, grid,
-                                   job.choices.changes)
+    scene = differences.make_scene(image, starlight, halos_of(job, image), FULL_WELL, grid,
+                                   changes_of(job))
     inflation = differences.inflation_of(plan_of(job, scene.usable), grid,
                                          np.random.default_rng(0))
     job.scratch.save(f"scene-{number:03d}", image=scene.image, usable=scene.usable,
