@@ -119,6 +119,8 @@ def star_correction(time_spacecraft: NDArray, timecorr: NDArray, observer: str,
         found = carried_correction(time_spacecraft, timecorr, reference, ra, dec)
     else:
         found = barycentric_correction(time_spacecraft, ra, dec)
+    if not known.any():
+        return found
     exact = barycentric_correction(time_spacecraft, ra, dec, position_km)
     return np.where(known, exact, found)
 

@@ -29,6 +29,7 @@ from photometry.methods._fraction import Fraction, find_fraction
 from photometry.methods._scene import INCOMPLETE, NO_PRF, Scene, build_scene
 from photometry.methods._segment import Finder, find_segment, stars_in
 from photometry.methods._sums import aperture_bits, sum_pixels
+from photometry.scatters import median
 
 REFERENCES = ("2015ApJ...806...30L",)
 
@@ -109,7 +110,7 @@ def _finder(settings: Settings) -> Finder:
 
 
 def _rules(stamp: Stamp, settings: Settings) -> Rules:
-    hours = np.median(stamp.pixels.cadences.exposure_s) / 3600.0
+    hours = median(stamp.pixels.cadences.exposure_s) / 3600.0
     return Rules(settings.min_pixels, settings.noise_margin, settings.fraction_goal,
                  settings.neighbour_error, 1e-6 * settings.floor_ppm / float(np.sqrt(hours)))
 

@@ -181,7 +181,8 @@ class ModelError:
         variance = _variance_of_cells(weights, self.by_row, self.by_column, self.cells)
         if inside.any():
             variance += self._of_straps(known, inside)
-        return np.nan_to_num(variance, copy=False)
+        variance[np.isnan(variance)] = 0.0
+        return variance
 
     def _of_straps(self, known: NDArray[np.int_], inside: NDArray) -> NDArray[np.float64]:
         """Return the variance (T,) by what is not known of straps, with so much weight in each."""

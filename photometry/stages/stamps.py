@@ -291,7 +291,7 @@ def describe(stamp: Stamp, resizes: int) -> tuple[Note, ...]:
     n_good = int(is_good(pixels.cadences.quality).sum())
     inside = int(box.contains(stars.row, stars.column).sum())
     grown = f", after growing {resizes} times" if resizes else ""
-    reach = np.ptp(stamp.drift, axis=0) if n_cadences else np.zeros(2)
+    reach = stamp.drift.max(axis=0) - stamp.drift.min(axis=0) if n_cadences else np.zeros(2)
     return (
         Note("position", f"row {target.row:.2f}, column {target.column:.2f}, "
                          f"Tmag {target.tmag:.2f}"),
