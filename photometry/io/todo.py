@@ -4,7 +4,7 @@ import os
 import platform
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -12,14 +12,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from photometry.core.errors import InputError, PhotometryError, TodoError
+from photometry.core.errors import TodoError
 from photometry.core.ids import CcdId, Select, Task
 from photometry.core.outcome import Result, Status
 from photometry.core.overlaps import Measured, settle
 from photometry.io import todo_file
-from photometry.io.atomic import writing
 from photometry.io.layout import MEMBER_MARK, todo_path
-from photometry.io.todo_file import inode_of, queries
+from photometry.io.todo_connection import ANY, TodoConnection
+from photometry.io.todo_file import queries
 from photometry.io.todo_rows import (
     diagnostics_of,
     is_quarantined,
@@ -35,18 +35,6 @@ READ_AHEAD = 256                  # pending rows asked for at a time
 WARY_AFTER = 2                    # lost attempts after which a row is handed out alone
 ALL_ROWS = Select()
 
-_NOT_RUN = -1                     # stands for NULL in the query `set_status`
-_FINISHED_FROM = frozenset({int(Status.STARTED)})
-_LEGAL_FROM: dict[Status | None, frozenset[int]] = {
-    Status.STARTED: frozenset({_NOT_RUN}),
-    Status.OK: _FINISHED_FROM,
-    Status.WARNING: _FINISHED_FROM,
-    Status.ERROR: _FINISHED_FROM,
-    Status.ABORT: _FINISHED_FROM,
-    Status.SKIPPED: frozenset({_NOT_RUN, *map(int, Status)}),
-    None: frozenset(map(int, (Status.ERROR, Status.ABORT, Status.STARTED, Status.SKIPPED))),
-}
-_ANY = frozenset({_NOT_RUN, *map(int, Status)})
 
 
 class Todo:
@@ -67,24 +55,10 @@ class Todo:
         self.path = todo_path(path) if path.is_dir() else path
         self.folder = self.path.absolute().parent
         self._run: int | None = None
-        self._lock = None
-        self._writable = not (readonly or in_memory)
-        if not self.path.is_file():
-            raise InputError(self.path, "does not exist; run_make_todo.py makes it")
-        if in_memory:
-            self._connection = todo_file.open_copy(self.path)
-        elif readonly:
-            self._connection = todo_file.open_readonly(self.path)
-        else:
-            self._lock = todo_file.lock(self.path)
-            try:
-                self._connection = todo_file.open_writable(self.path)
-                self._inode = inode_of(self.path)
-                if self._lock is None:
-                    self._refuse_beside_others()
-            except BaseException:
-                todo_file.unlock(self.path, self._lock)
-                raise
+        self._rows = TodoConnection(self.path, readonly, in_memory)
+        self._connection = self._rows.connection
+        self._query, self._many = self._rows.query, self._rows.many
+        self._set_status = self._rows.set_status
 
     @classmethod
     def create(cls, path: Path, rows: Iterable[tuple[Task, int | None]],
@@ -102,16 +76,7 @@ class Todo:
     @property
     def is_writable(self) -> bool:
         """Whether the file itself is written to, not a copy of it."""
-        return self._writable
-
-    def _refuse_beside_others(self) -> None:
-        """Believe the leases where the file system cannot keep two writers apart."""
-        for master, until in self._query("select_at_work", (timestamp(),)):
-            self._connection.close()
-            raise TodoError(
-                f"{self.path}: a run ({master}) may be writing to it, and this file system has no "
-                f"locks to tell; wait until {until}, or if you know that it has ended, "
-                "delete its rows from the table 'leases'")
+        return self._rows.is_writable
 
     def __enter__(self) -> Self:
         return self
@@ -122,17 +87,15 @@ class Todo:
 
     def close(self) -> None:
         """Leave a single plain file behind and let others write."""
-        try:
-            if self._writable:
-                with todo_file.explained(self.path):
-                    self._connection.execute("PRAGMA busy_timeout = 0")
-                    self._connection.execute("PRAGMA journal_mode = DELETE")
-        except PhotometryError:
-            pass    # somebody reads at this moment, or the disk is full: the log stays beside it
-        finally:
-            self._connection.close()
-            todo_file.unlock(self.path, self._lock)
-            self._lock = None
+        self._rows.close()
+
+    def backup(self, path: Path) -> None:
+        """Write a complete copy; it appears under its name when it is complete."""
+        self._rows.backup(path)
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Do all of it or nothing; other writers are kept out from the beginning."""
+        return self._rows.transaction()
 
     # What there is to do.
 
@@ -258,7 +221,7 @@ class Todo:
         where, values = where_of(select)
         with self.transaction():
             priorities = [priority for priority, in self._query(query, values, where)]
-            self._set_status(priorities, None, legal_from=_ANY)
+            self._set_status(priorities, None, legal_from=ANY)
             self._forget(priorities)
             for name in forgotten:
                 self._many(name, [(priority,) for priority in priorities])
@@ -373,71 +336,6 @@ class Todo:
     def last_error(self) -> str | None:
         """Return the text of the failure that was stored last."""
         return next((text for text, in self._query("select_last_error")), None)
-
-    def backup(self, path: Path) -> None:
-        """Write a complete copy; it appears under its name when it is complete."""
-        with writing(Path(path)) as part, todo_file.explained(path), \
-                closing(sqlite3.connect(part)) as copy:
-            self._connection.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-
-    # How it is asked.
-
-    def _set_status(self, priorities: Sequence[int], status: Status | None,
-                    legal_from: frozenset[int] | None = None) -> None:
-        """Change the state of rows: the only place that does, and all or none.
-
-        Raises
-        ------
-        TodoError
-            For a change that is not legal, naming the first row.
-        """
-        legal = _LEGAL_FROM.get(status) if legal_from is None else legal_from
-        if legal is None:
-            raise TodoError(f"status {status!r} cannot be set")
-        value = None if status is None else int(status)
-        sources = ", ".join(map(str, sorted(legal)))
-        statement = queries()["set_status"].format(sources=sources)
-        for priority in priorities:
-            if self._connection.execute(statement, (value, priority)).rowcount != 1:
-                self._refuse(priority, status)
-
-    def _refuse(self, priority: int, status: Status | None) -> None:
-        found = self._query("select_status", (priority,))
-        if not found:
-            raise TodoError(f"{self.path}: there is no row with priority {priority}")
-        old, new = (Status(value).name if value is not None else "pending"
-                    for value in (found[0][0], status))
-        raise TodoError(f"{self.path}: row {priority} is {old} and cannot become {new}")
-
-    def _query(self, name: str, values: Sequence[Any] = (), where: str = "1") -> list[tuple]:
-        with todo_file.explained(self.path):
-            return self._connection.execute(queries()[name].format(where=where),
-                                            values).fetchall()
-
-    def _many(self, name: str, rows: Sequence[Any]) -> None:
-        self._connection.executemany(queries()[name], rows)
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do all of it or nothing; other writers are kept out from the beginning."""
-        if self._writable and inode_of(self.path) != self._inode:
-            self._rescue()
-        with todo_file.explained(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-
-    def _rescue(self) -> None:
-        """Save what is written to a file that has no name any more."""
-        rescued = self.path.with_name(f"{self.path.name}.rescued")
-        self.backup(rescued)
-        raise TodoError(f"{self.path}: was removed or replaced while it was written to; what it "
-                        f"held is in {rescued}: put it back and run the same command again")
 
 
 def _this_process() -> str:
