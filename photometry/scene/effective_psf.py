@@ -11,7 +11,7 @@ the assumed PRF that remains.
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import solve
+from scipy.linalg import cho_factor, cho_solve
 
 from photometry.core.pixels import Box
 from photometry.core.stamp import Prf
@@ -30,13 +30,13 @@ from photometry.scene.psf_stars import (
 
 __all__ = ["Field", "Settings", "choose_stars", "fit_effective_psf"]
 
-SAMPLES_PER_PIXEL = 9
+SAMPLES_PER_PIXEL = 6             # enough for knots at every third of a pixel
 POSITION_PX = 1024.0              # over which the correction may change by its own size
 NODE_PX = 450.0                   # between nodes, at most
 NEAR_NODE_PX = 230.0              # 1 sigma, of the weights of stars around a node
 LOCAL_SHARE = 1.0                 # of the errors allowed to the whole image, for a node's own
-ROUNDS = 2
-ROUGH = 0.1                       # of the allowed error: how far knots may differ from neighbors
+ROUNDS = 3
+ROUGH = 1.0                       # of the allowed error: how far knots may differ from neighbors
 ITERATIONS = 3
 SKY_ERROR = 0.3                   # e-/s, of a pixel of the mean image
 BLEND_PX = (4.7, 5.9)             # distances between which the assumed PRF yields to the wings
@@ -57,12 +57,13 @@ def fit_effective_psf(field: Field, assumed: Prf,
     if len(chosen) < settings.stars_least:
         return None
     fit = _Fit(field, assumed, chosen, settings)
-    found = fit.sampled(fit.prior, usual_wings())
-    for _ in range(ROUNDS):
+    found, wings = fit.sampled(fit.prior, usual_wings()), usual_wings()
+    for number in range(ROUNDS):
         light = lit_alone(field, found, chosen, fit.flux)
-        whole = fit.whole(light, found.wings)
-        found = fit.sampled(whole, fit.wings(fit.sampled(whole, found.wings)))
-    return fit.sampled(fit.local(light, whole), found.wings)
+        wings = fit.wings(found) if number > 0 else wings
+        whole = fit.whole(light, wings)
+        found = fit.sampled(whole, wings)
+    return fit.sampled(fit.local(light, whole), wings)
 
 
 class _Fit:
@@ -164,7 +165,7 @@ class _Fit:
             scaled = sparse.diags_array(weight.ravel()) @ design
             normal, right = (design.T @ scaled).toarray(), scaled.T @ left.ravel()
             unknown.remove(normal, right, design, left)
-            change = solve(normal + known, right, assume_a="pos")
+            change = cho_solve(cho_factor(normal + known), right)
             model = start + (design @ change).reshape(start.shape)
             strange = light / flux[:, None] - model
             off, level = unknown.found(strange).T
@@ -249,8 +250,8 @@ def _blended(share: NDArray, outer: NDArray, distance: NDArray) -> NDArray[np.fl
 def _sampled(assumed: Prf, nodes: tuple[NDArray, NDArray], corrections: NDArray, wings: Wings,
              stars: int, box: Box) -> SampledPrf:
     """Return the PRF with corrections (Y, X, K) as models."""
-    at = (np.arange(2 * HALF_PX * SAMPLES_PER_PIXEL + SAMPLES_PER_PIXEL)
-          - (HALF_PX * SAMPLES_PER_PIXEL + SAMPLES_PER_PIXEL // 2)) / SAMPLES_PER_PIXEL
+    reach = HALF_PX * SAMPLES_PER_PIXEL + SAMPLES_PER_PIXEL // 2
+    at = np.arange(-reach, reach + 1) / SAMPLES_PER_PIXEL
     away = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1).reshape(-1, 2)
     basis, share = prf_splines.basis(away), _share_at(assumed, box, away)
     start = _blended(share, wings(at, at).ravel(), np.hypot(*away.T))

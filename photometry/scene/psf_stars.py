@@ -13,7 +13,7 @@ from photometry.scene import prf_splines
 from photometry.scene.prf_models import SampledPrf
 from photometry.scene.prf_wings import Surroundings
 
-HALF_PX = 6                       # stamps of 13 x 13 pixels
+HALF_PX = 8                       # stamps of 17 x 17 pixels
 NEAR_PX, AROUND_PX, FAR_PX = 5.0, 9.0, 20.0
 FAR_LIGHT = 30.0                  # of a star's flux: none so bright within FAR_PX
 SHINE_PX = 12                     # how far outside a stamp other stars count
@@ -35,7 +35,7 @@ class Settings:
     stars: int = 160                  # at most, of a small image
     stars_cell: int = 12              # of each CELL_PX squared of a large one
     stars_least: int = 20             # below which the assumed PRF is kept
-    stars_varying: int = 25           # from which it varies over the image
+    stars_varying: int = 30           # from which it varies over the image
     wing_stars: int = 40
     near_light: float = 0.3           # of a star's flux: others within NEAR_PX
     around_light: float = 1.0         # others within AROUND_PX
@@ -190,10 +190,11 @@ def surroundings(field: Field, prf: SampledPrf, star: int, flux: float) -> Surro
     image = _cut(field, box).copy()
     near = _Neighbors(field).within(box, WING_HALF_PX)
     near = near[(near != star) & (field.flux[near] > WING_LIGHT * flux)]
-    inside = near[box.contains(field.row[near], field.column[near], HALF_PX + 1)]
-    if len(inside):
-        image -= np.tensordot(field.flux[inside], prf.inner(box, field.row[inside],
-                                                            field.column[inside]), axes=1)
+    inside = near[box.contains(field.row[near], field.column[near], HALF_PX)]
+    for other in inside.tolist():
+        lit = _box(field, other, HALF_PX + 1).intersection(box)
+        image[lit.slices(box.offset)] -= field.flux[other] * prf.inner(
+            lit, field.row[other, None], field.column[other, None])[0]
     spilled = binary_dilation(_cut(field, box) > SATURATION, iterations=SPILL_PX)
     image[spilled] = np.nan
     index = np.append(star, near)

@@ -19,7 +19,7 @@ from photometry.io.catalog import Catalog
 from photometry.io.cube import Cube
 from photometry.io.measured_prf import MeasuredPrf, read_measured_prf, write_measured_prf
 from photometry.io.prf_models import SAMPLES_PER_PIXEL, read_prf_models
-from photometry.scene import wcs
+from photometry.scene import effective_psf, wcs
 from photometry.scene.effective_psf import Field, fit_effective_psf
 from photometry.scene.motion import Motion
 from photometry.scene.prf import CircularPrf
@@ -112,7 +112,7 @@ def _stored(output: Path, cube: Cube, catalog: Catalog) -> SampledPrf | None:
     kept = read_measured_prf(layout.measured_prf_path(output, cube.ccd), _key(cube, catalog))
     if kept is None:
         return None
-    return SampledPrf(kept.rows, kept.columns, kept.models, SAMPLES_PER_PIXEL, kept.origin,
+    return SampledPrf(kept.rows, kept.columns, kept.models, effective_psf.SAMPLES_PER_PIXEL, kept.origin,
                       Wings(kept.wing_shares, kept.wing_sigmas))
 
 
