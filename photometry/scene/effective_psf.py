@@ -10,7 +10,6 @@ the assumed PRF that remains.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 
 from photometry.core.pixels import Box
@@ -18,6 +17,7 @@ from photometry.core.stamp import Prf
 from photometry.scene import prf_splines
 from photometry.scene.prf_models import SampledPrf
 from photometry.scene.prf_wings import Wings, fit_wings, usual_wings
+from photometry.scene.psf_equations import Design, Unknown
 from photometry.scene.psf_stars import (
     HALF_PX,
     Field,
@@ -35,13 +35,11 @@ POSITION_PX = 1024.0              # over which the correction may change by its 
 NODE_PX = 450.0                   # between nodes, at most
 NEAR_NODE_PX = 230.0              # 1 sigma, of the weights of stars around a node
 LOCAL_SHARE = 1.0                 # of the errors allowed to the whole image, for a node's own
-ROUNDS = 3
+ROUNDS = 4
 ROUGH = 1.0                       # of the allowed error: how far knots may differ from neighbors
-ITERATIONS = 3
+ITERATIONS = 1
 SKY_ERROR = 0.3                   # e-/s, of a pixel of the mean image
 BLEND_PX = (4.7, 5.9)             # distances between which the assumed PRF yields to the wings
-FLUX_ERROR = 0.3                  # relative
-LEVEL_ERROR = 0.3                 # e-/s, of the background around a star
 MODEL_ERROR = 0.01                # relative, of a share of light
 LEAST_SHARE_ERROR = 1e-5
 SUM_ERROR = 1e-4                  # of the light, by which its sum may depend on the pixel phase
@@ -79,16 +77,17 @@ class _Fit:
         self._field, self._assumed, self._chosen = field, assumed, chosen
         self._settings, self._stamps = settings, cut_stamps(field, assumed, chosen)
         box, varies = field.box, len(chosen) >= settings.stars_varying
-        self._rows, self._columns = (_nodes(start, stop, varies) for start, stop in (
-            (box.row0, box.row1), (box.column0, box.column1)))
+        self._rows = _nodes(box.row0, box.row1)
+        self._columns = _nodes(box.column0, box.column1)
+        self._middle = float(box.rows.mean()), float(box.columns.mean())
         self._place = _places(box, field.row[chosen], field.column[chosen])[
             :, :3 if varies else 1]
-        knots = _share_at(assumed, box, prf_splines.mesh())
+        knots = _share_at(assumed, self._middle, prf_splines.mesh())
         self._free = settings.shape_error * knots + settings.least_error
         self._bound = prf_splines.sums().T @ prf_splines.sums() / SUM_ERROR**2
         rough = prf_splines.bends() / (ROUGH * self._free)[:, None]
         self._bound += rough.T @ rough
-        self._start = self._stamps.share
+        self._start, self._strange = self._stamps.share, np.zeros_like(self._stamps.share)
         self.prior = np.zeros((self._place.shape[1], len(knots)))
 
     def sampled(self, parts: NDArray, wings: Wings) -> SampledPrf:
@@ -96,8 +95,16 @@ class _Fit:
         if parts.ndim == 2:
             parts = np.array([[self._at(row, column) @ parts for column in self._columns]
                               for row in self._rows])
-        return _sampled(self._assumed, (self._rows, self._columns), parts, wings,
-                        len(self._chosen), self._field.box)
+        at, away = _offsets()
+        basis, scale = prf_splines.basis(away), self._scale(wings)
+        outer, distance = wings(at, at).ravel(), np.hypot(*away.T)
+        models = np.empty((*parts.shape[:2], len(at), len(at)))
+        for y, x in np.ndindex(parts.shape[:2]):
+            share = scale * _share_at(self._assumed, (self._rows[y], self._columns[x]), away)
+            models[y, x] = (_blended(share, outer, distance)
+                            + basis @ parts[y, x]).reshape(len(at), -1)
+        return SampledPrf(self._rows, self._columns, models, SAMPLES_PER_PIXEL,
+                          f"{self._assumed}, corrected by {len(self._chosen)} stars", wings)
 
     def wings(self, prf: SampledPrf) -> Wings:
         """Return the wings of the brightest stars."""
@@ -107,8 +114,8 @@ class _Fit:
 
     def whole(self, light: NDArray, wings: Wings) -> NDArray[np.float64]:
         """Return the parts of the correction that suit the whole image."""
-        self._start = _blended(self._stamps.share, wings.at(self._stamps.distance),
-                               self._stamps.distance)
+        self._start = _blended(self._scale(wings) * self._stamps.share,
+                               wings.at(self._stamps.distance), self._stamps.distance)
         return self._solve(light, np.arange(len(light)), self._place, np.ones(len(light)),
                            self.prior, self._free)
 
@@ -129,6 +136,14 @@ class _Fit:
                                           LOCAL_SHARE * self._free, free_terms=1)[0]
         return found
 
+    def _scale(self, wings: Wings) -> float:
+        """Return by what the assumed PRF is multiplied so that with wings it holds 1."""
+        at, away = _offsets()
+        kept = _kept(np.hypot(*away.T))
+        inner = kept @ _share_at(self._assumed, self._middle, away)
+        outer = wings.total * SAMPLES_PER_PIXEL**2 - kept @ wings(at, at).ravel()
+        return float((SAMPLES_PER_PIXEL**2 - outer) / inner)
+
     def _at(self, row: float, column: float) -> NDArray[np.float64]:
         return _places(self._field.box, np.array([row]), np.array([column]))[
             0, :self._place.shape[1]]
@@ -147,70 +162,32 @@ class _Fit:
         free : (K,)
             1 sigma of the difference.
         """
-        design = sparse.hstack([sparse.diags_array(np.repeat(factor, self._stamps.pixels))
-                                @ self._stamps.rows(which)
-                                for factor in place.T[:free_terms]]).tocsr()
-        start, light = self._start[which], light[which]
-        start = start + (self._stamps.rows(which) @ prior.T).reshape(
-            *start.shape, -1) @ place[:, :, None] @ np.ones(1)
+        basis = self._stamps.rows(which)
+        start, light = (self._start[which] + Design(basis, place).image(prior)), light[which]
+        design = Design(basis, place[:, :free_terms])
         known = np.kron(np.eye(min(free_terms, len(prior))),
                         np.diag(free ** -2.0) + self._bound)
-        change, model, strange = np.zeros(len(known)), start, np.zeros_like(start)
-        flux = self.flux[which] * (1 + _Unknown(model, 1 / _variance(
-            model, self.flux[which]), self.flux[which]).found(
-                light / self.flux[which][:, None] - model)[:, 0])
+        model, strange, flux = start, self._strange[which], self.flux[which]
+        weight = 1 / (_variance(model, flux) + strange**2 / 4)
+        flux = flux * (1 + Unknown(model, weight, flux).found(
+            light / flux[:, None] - model)[:, 0])
         for _ in range(ITERATIONS):
             weight = trust[:, None] / (_variance(model, flux) + strange**2 / 4)
-            unknown, left = _Unknown(model, weight, flux), light / flux[:, None] - start
-            scaled = sparse.diags_array(weight.ravel()) @ design
-            normal, right = (design.T @ scaled).toarray(), scaled.T @ left.ravel()
+            unknown = Unknown(model, weight, flux)
+            left = light / flux[:, None] - start
+            normal, right = design.normal(weight), design.project(weight * left)
             unknown.remove(normal, right, design, left)
-            change = cho_solve(cho_factor(normal + known), right)
-            model = start + (design @ change).reshape(start.shape)
+            change = cho_solve(cho_factor(normal + known), right).reshape(-1, len(free))
+            model = start + design.image(change)
             strange = light / flux[:, None] - model
             off, level = unknown.found(strange).T
             strange -= off[:, None] * model + level[:, None]
             flux = flux * (1 + off)
         if free_terms > 1:
-            self.flux[which] = flux
+            self.flux[which], self._strange[which] = flux, strange
         found = prior.copy()
-        found[:free_terms] += change.reshape(-1, prior.shape[1])
+        found[:free_terms] += change
         return found
-
-
-class _Unknown:
-    """What each star has of its own: an error of its flux, and a background in all pixels."""
-
-    def __init__(self, model: NDArray, weight: NDArray, flux: NDArray) -> None:
-        self._columns = np.stack([model, np.ones_like(model)], axis=1) * weight[:, None]
-        normal = np.einsum("sip,sjp->sij", self._columns,
-                           np.stack([model, np.ones_like(model)], axis=1))
-        normal[:, 0, 0] += FLUX_ERROR**-2.0
-        normal[:, 1, 1] += (flux / LEVEL_ERROR) ** 2
-        self._covariance = np.linalg.inv(normal)
-
-    def found(self, left: NDArray) -> NDArray[np.float64]:
-        """Return both (S, 2), relative to the flux, for what the model leaves over (S, P)."""
-        return np.einsum("sij,sjp,sp->si", self._covariance, self._columns, left)
-
-    def remove(self, normal: NDArray, right: NDArray, design: sparse.csr_array,
-               left: NDArray) -> None:
-        """Take from normal equations, in place, what both may explain (Woodbury).
-
-        Parameters
-        ----------
-        design : (S P, K)
-        left : (S, P)
-            What the design is fitted to.
-        """
-        stars, kinds, pixels = self._columns.shape
-        start = np.arange(stars + 1) * pixels
-        flat = np.stack([(sparse.csr_array(
-            (np.ascontiguousarray(self._columns[:, kind]).ravel(), np.arange(stars * pixels),
-             start)) @ design).toarray() for kind in range(kinds)], axis=1)
-        shrunk = self._covariance @ flat
-        normal -= np.tensordot(flat, shrunk, axes=((0, 1), (0, 1)))
-        right -= np.tensordot(np.einsum("sjp,sp->sj", self._columns, left), shrunk, axes=2)
 
 
 def _places(box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
@@ -219,10 +196,8 @@ def _places(box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
                      (column - box.columns.mean()) / POSITION_PX], axis=1)
 
 
-def _nodes(start: int, stop: int, varies: bool) -> NDArray[np.float64]:
+def _nodes(start: int, stop: int) -> NDArray[np.float64]:
     """Return places of models along an axis of an image."""
-    if not varies:
-        return np.array([(start + stop - 1) / 2])
     return np.linspace(start, stop - 1, max(2, int(np.ceil((stop - start) / NODE_PX)) + 1))
 
 
@@ -231,9 +206,9 @@ def _variance(model: NDArray, flux: NDArray) -> NDArray[np.float64]:
     return (SKY_ERROR / flux[:, None])**2 + (MODEL_ERROR * model)**2 + LEAST_SHARE_ERROR**2
 
 
-def _share_at(prf: Prf, box: Box, away: NDArray) -> NDArray[np.float64]:
-    """Return the share (P,) of pixels at offsets (P, 2) from a star in the middle of a box."""
-    row, column = (box.row0 + box.row1) // 2, (box.column0 + box.column1) // 2
+def _share_at(prf: Prf, place: tuple[float, float], away: NDArray) -> NDArray[np.float64]:
+    """Return the share (P,) of pixels at offsets (P, 2) from a star near a place."""
+    row, column = (round(position) for position in place)
     pixel = Box(row, row + 1, column, column + 1)
     parts = np.array_split(away, max(1, len(away) // _CHUNK_STARS))
     return np.concatenate([prf(pixel, row - part[:, 0], column - part[:, 1])[:, 0, 0]
@@ -242,20 +217,18 @@ def _share_at(prf: Prf, box: Box, away: NDArray) -> NDArray[np.float64]:
 
 def _blended(share: NDArray, outer: NDArray, distance: NDArray) -> NDArray[np.float64]:
     """Return the assumed PRF near the star and its wings farther away."""
+    return outer + _kept(distance) * (share - outer)
+
+
+def _kept(distance: NDArray) -> NDArray[np.float64]:
+    """Return how much of the assumed PRF is left at distances from the star."""
     first, last = BLEND_PX
     kept = np.clip((last - distance) / (last - first), 0.0, 1.0)
-    return outer + kept**2 * (3 - 2 * kept) * (share - outer)
+    return kept**2 * (3 - 2 * kept)
 
 
-def _sampled(assumed: Prf, nodes: tuple[NDArray, NDArray], corrections: NDArray, wings: Wings,
-             stars: int, box: Box) -> SampledPrf:
-    """Return the PRF with corrections (Y, X, K) as models."""
+def _offsets() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the samples of a model lie along an axis (S,), and all of them (S S, 2)."""
     reach = HALF_PX * SAMPLES_PER_PIXEL + SAMPLES_PER_PIXEL // 2
     at = np.arange(-reach, reach + 1) / SAMPLES_PER_PIXEL
-    away = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1).reshape(-1, 2)
-    basis, share = prf_splines.basis(away), _share_at(assumed, box, away)
-    start = _blended(share, wings(at, at).ravel(), np.hypot(*away.T))
-    models = np.array([[(start + basis @ correction).reshape(len(at), -1) for correction in line]
-                       for line in corrections])
-    return SampledPrf(*nodes, models, SAMPLES_PER_PIXEL,
-                      f"{assumed}, corrected by {stars} stars", wings)
+    return at, np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Corrections to a PRF: cubic splines on two meshes of offsets, fine near the star, wide around."""
+"""Corrections to a PRF: splines on two meshes of offsets, fine near the star, wide around."""
 
 from dataclasses import dataclass
 

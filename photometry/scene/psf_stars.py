@@ -34,12 +34,12 @@ class Settings:
     faintest: float = 3.0e2           # e-/s
     stars: int = 160                  # at most, of a small image
     stars_cell: int = 12              # of each CELL_PX squared of a large one
-    stars_least: int = 20             # below which the assumed PRF is kept
+    stars_least: int = 5              # below which the assumed PRF is kept
     stars_varying: int = 30           # from which it varies over the image
     wing_stars: int = 40
     near_light: float = 0.3           # of a star's flux: others within NEAR_PX
     around_light: float = 1.0         # others within AROUND_PX
-    shape_error: float = 0.2          # relative, of the assumed PRF
+    shape_error: float = 0.3          # relative, of the assumed PRF
     least_error: float = 2e-4         # of the star's light, in one pixel
 
 

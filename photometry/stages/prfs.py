@@ -1,5 +1,6 @@
-"""Which PRF a run works with: the mission's models, one measured on stars, or the average."""
+"""Which PRF a run works with: the mission's models or the average, corrected by its stars."""
 
+import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,13 +15,18 @@ from photometry.core.flags import is_good
 from photometry.core.ids import CcdId
 from photometry.core.stamp import Prf
 from photometry.core.stats import flux_from_tmag
-from photometry.io import layout
+from photometry.io import layout, prf_models
 from photometry.io.catalog import Catalog
 from photometry.io.cube import Cube
 from photometry.io.measured_prf import MeasuredPrf, read_measured_prf, write_measured_prf
-from photometry.io.prf_models import SAMPLES_PER_PIXEL, read_prf_models
-from photometry.scene import effective_psf, wcs
-from photometry.scene.effective_psf import Field, fit_effective_psf
+from photometry.io.prf_models import read_prf_models
+from photometry.scene import wcs
+from photometry.scene.effective_psf import (
+    SAMPLES_PER_PIXEL,
+    Field,
+    Settings,
+    fit_effective_psf,
+)
 from photometry.scene.motion import Motion
 from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import SampledPrf
@@ -28,6 +34,8 @@ from photometry.scene.prf_wings import Wings
 
 logger = logging.getLogger(__name__)
 
+RECIPE = "recipe 2"               # changes with how a PRF is measured
+AVERAGE_ERROR, MODEL_ERROR = 0.3, 0.05      # relative, of the average profile and of models
 FROM_STARS, AVERAGE = Path("stars"), Path("average")      # said instead of a folder
 _LEAST_MOTION_PX = 0.02           # rms; less does not blur
 _MARGIN_PX = 20                   # stars this far outside still shine into the image
@@ -35,14 +43,15 @@ _MARGIN_PX = 20                   # stars this far outside still shine into the 
 
 def choose_prf(prf: Path | None, ccd: CcdId, cube: Cube | None = None,
                catalog: Catalog | None = None, output: Path | None = None) -> Prf:
-    """Return the mission's models of a CCD, the PRF of its own stars, or the average profile.
+    """Return what is assumed of a CCD's PRF, corrected by its own stars where there are some.
 
     Parameters
     ----------
     prf
-        Folder of models, FROM_STARS, AVERAGE, or None for FROM_STARS.
+        Folder of the mission's models to start from; None or FROM_STARS for the average
+        profile; AVERAGE for that profile as it is.
     cube, catalog
-        Where the PRF can be measured; None leaves the average.
+        Where the PRF can be measured; None leaves what is assumed.
     output
         Where a run has kept what it has measured.
 
@@ -51,13 +60,18 @@ def choose_prf(prf: Path | None, ccd: CcdId, cube: Cube | None = None,
     InputError
         When the folder has no models of this CCD.
     """
-    if prf is not None and prf not in (FROM_STARS, AVERAGE):
-        models = read_prf_models(prf, ccd.camera, ccd.ccd, ccd.sector)
-        return SampledPrf(*models, SAMPLES_PER_PIXEL, "the mission's models")
+    assumed = _assumed(prf, ccd)
     if prf == AVERAGE or cube is None or catalog is None:
+        return assumed
+    kept = None if output is None else _stored(output, cube, _key(cube, catalog, assumed))
+    return kept or measure_prf(cube, catalog, assumed) or assumed
+
+
+def _assumed(prf: Path | None, ccd: CcdId) -> Prf:
+    if prf in (None, FROM_STARS, AVERAGE):
         return CircularPrf()
-    kept = None if output is None else _stored(output, cube, catalog)
-    return kept or measure_prf(cube, catalog) or CircularPrf()
+    models = read_prf_models(prf, ccd.camera, ccd.ccd, ccd.sector)
+    return SampledPrf(*models, prf_models.SAMPLES_PER_PIXEL, "the mission's models")
 
 
 def prf_beside(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> Prf:
@@ -69,7 +83,7 @@ def prf_beside(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> Prf:
         When the folder `prf` has no models of this CCD.
     """
     cube, catalog = layout.cube_path(folder, ccd), layout.catalog_path(folder, ccd)
-    if prf in (None, FROM_STARS) and cube.exists() and catalog.exists():
+    if prf != AVERAGE and cube.exists() and catalog.exists():
         try:
             with Cube(cube) as opened, Catalog(catalog) as stars:
                 return choose_prf(prf, ccd, opened, stars, output)
@@ -80,46 +94,49 @@ def prf_beside(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> Prf:
 
 def store_prfs(prf: Path | None, ccds: Iterable[CcdId], folder: Path, output: Path) -> None:
     """Measure the PRFs of CCDs for the workers of a run, unless they are there already."""
-    if prf is not None and prf != FROM_STARS:
+    if prf == AVERAGE:
         return
     for ccd in sorted(set(ccds), key=str):
         cube, catalog = layout.cube_path(folder, ccd), layout.catalog_path(folder, ccd)
         if cube.exists() and catalog.exists():
             try:
                 with Cube(cube) as opened, Catalog(catalog) as stars:
-                    _store(output, opened, stars)
+                    _store(output, opened, stars, _assumed(prf, ccd))
             except InputError as problem:       # the stars there will fail and say so
                 logger.warning("%s: no PRF can be measured: %s", ccd, problem)
 
 
-def _store(output: Path, cube: Cube, catalog: Catalog) -> None:
-    if _stored(output, cube, catalog) is not None:
+def _store(output: Path, cube: Cube, catalog: Catalog, assumed: Prf) -> None:
+    key = _key(cube, catalog, assumed)
+    if _stored(output, cube, key) is not None:
         return
-    found = measure_prf(cube, catalog)
-    logger.info("%s: the PRF is the %s", cube.ccd, found or CircularPrf())
+    found = measure_prf(cube, catalog, assumed)
+    logger.info("%s: the PRF is the %s", cube.ccd, found or assumed)
     if found is not None and found.wings is not None:
         write_measured_prf(layout.measured_prf_path(output, cube.ccd), MeasuredPrf(
-            _key(cube, catalog), found.origin, found.rows, found.columns, found.models,
+            key, found.origin, found.rows, found.columns, found.models,
             found.wings.shares, found.wings.sigmas))
 
 
-def measure_prf(cube: Cube, catalog: Catalog) -> SampledPrf | None:
+def measure_prf(cube: Cube, catalog: Catalog, assumed: Prf) -> SampledPrf | None:
     """Return the PRF of a cube's stars; None where too few are fit to tell."""
-    return fit_effective_psf(_field(cube, catalog), CircularPrf())
+    shape_error = MODEL_ERROR if isinstance(assumed, SampledPrf) else AVERAGE_ERROR
+    return fit_effective_psf(_field(cube, catalog), assumed, Settings(shape_error=shape_error))
 
 
-def _stored(output: Path, cube: Cube, catalog: Catalog) -> SampledPrf | None:
-    kept = read_measured_prf(layout.measured_prf_path(output, cube.ccd), _key(cube, catalog))
+def _stored(output: Path, cube: Cube, key: str) -> SampledPrf | None:
+    kept = read_measured_prf(layout.measured_prf_path(output, cube.ccd), key)
     if kept is None:
         return None
-    return SampledPrf(kept.rows, kept.columns, kept.models, effective_psf.SAMPLES_PER_PIXEL, kept.origin,
+    return SampledPrf(kept.rows, kept.columns, kept.models, SAMPLES_PER_PIXEL, kept.origin,
                       Wings(kept.wing_shares, kept.wing_sigmas))
 
 
-def _key(cube: Cube, catalog: Catalog) -> str:
+def _key(cube: Cube, catalog: Catalog, assumed: Prf) -> str:
     """Return what a measured PRF depends on."""
-    return " ".join((__version__, str(cube.box), cube.digest,
-                     cube.provenance.fingerprint, str(catalog.settings["digest"])))
+    models = assumed.models.tobytes() if isinstance(assumed, SampledPrf) else b""
+    return " ".join((__version__, RECIPE, hashlib.sha256(models).hexdigest(), str(cube.box),
+                     cube.digest, cube.provenance.fingerprint, str(catalog.settings["digest"])))
 
 
 def _field(cube: Cube, catalog: Catalog) -> Field:

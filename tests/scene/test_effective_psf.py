@@ -6,6 +6,7 @@ import pytest
 from photometry.core.pixels import Box
 from photometry.scene.effective_psf import Field, Settings, choose_stars, fit_effective_psf
 from photometry.scene.prf import CircularPrf
+from photometry.scene.prf_models import SampledPrf
 from tests.factories import MixturePrf
 
 BOX = Box(400, 560, 700, 900)
@@ -115,7 +116,67 @@ def test_a_large_image_is_followed_from_place_to_place():
 
 
 def test_with_too_few_stars_nothing_is_said():
-    assert fit_effective_psf(field(count=12), CircularPrf()) is None
+    assert fit_effective_psf(field(count=4), CircularPrf()) is None
+
+
+@pytest.mark.parametrize("place", [(470.3, 780.2), (520.1, 830.4)])
+def test_the_fluxes_that_it_gives_are_right(found, place):
+    assert flux_error(found, *place) < 3e-3
+
+
+def test_few_stars_help_a_little():
+    few = fit_effective_psf(field(count=7), CircularPrf())
+    stamp, place = Box(474, 487, 794, 807), (480.3, 800.4)
+    wrong = [np.abs(prf(stamp, *place) - TRUE(stamp, *place)).sum() for prf in
+             (few, CircularPrf())]
+    assert wrong[0] < 0.4 * wrong[1]
+    assert flux_error(few, *place) < 0.01
+
+
+def test_light_that_no_profile_has_is_found_around_the_star():
+    """A pedestal with an edge, as where models are given on a square."""
+    def square(box, row, column):
+        edge = np.abs(box.rows - row)[:, None] < 6.5
+        return 0.97 * TRUE(box, row, column) + 1.8e-4 * (
+            edge & (np.abs(box.columns - column) < 6.5))
+
+    stars = field(noise=0.02)
+    image = np.random.default_rng(5).normal(0, 0.02, BOX.shape)
+    for light, y, x in zip(stars.flux, stars.row, stars.column, strict=True):
+        image += light * square(BOX, y, x)
+    found = fit_effective_psf(dataclasses.replace(stars, image=image), CircularPrf())
+    assert flux_error(found, 480.3, 800.4, square) < 5e-3
+
+
+def test_models_are_corrected_where_they_differ_from_place_to_place():
+    steps, pixel = (np.arange(103) - 51) / 6, Box(0, 1, 0, 1)
+    y, x = (offset.ravel() for offset in np.meshgrid(-steps, -steps, indexing="ij"))
+    narrow, wide = (MixturePrf(width=width)(pixel, y, x).reshape(103, 103)
+                    for width in (0.9, 1.1))
+    models = SampledPrf(np.array([400.0, 560.0]), np.array([800.0]),
+                        np.array([[narrow], [wide]]), 6)
+
+    halo = MixturePrf(shares=(1.0,), sigmas=(7.0,), shifts=((0.0, 0.0),))
+
+    def true(box, row, column):
+        return 0.97 * models(box, row, column) + 0.03 * halo(box, row, column)
+
+    stars, image = field(count=12), np.random.default_rng(6).normal(0, 0.1, BOX.shape)
+    for light, row, column in zip(stars.flux, stars.row, stars.column, strict=True):
+        image += light * true(BOX, row, column)
+    found = fit_effective_psf(dataclasses.replace(stars, image=image), models,
+                              Settings(shape_error=0.05))
+    for row in (412.3, 547.8):
+        assert flux_error(found, row, 800.4, true) < 0.012 < 0.02 < flux_error(
+            models, row, 800.4, true)
+
+
+def flux_error(prf, row, column, true=TRUE):
+    """Return by how much the flux of a fit is wrong."""
+    stamp = Box(round(row) - 5, round(row) + 6, round(column) - 5, round(column) + 6)
+    right, model = true(stamp, row, column), prf(stamp, row, column)
+    weight = 1 / (right + 1e-3)
+    return abs((weight * model * right).sum() / (weight * model**2).sum() - 1)
 
 
 def test_crowded_saturated_and_damaged_stars_are_left_out():
