@@ -73,9 +73,9 @@ def _tessphot_parser() -> argparse.ArgumentParser:
                         help="sum these pixels for the stars in the file: CSV starid,row,column, "
                              "or FITS masks; may be repeated")
     parser.add_argument("--prf", type=Path, metavar="DIR",
-                        help="the mission's PRF models, or the word stars: measured on those of "
-                             "the cube, or average: a simple profile (default: $TESSPHOT_PRF, "
-                             "else stars)")
+                        help="the mission's PRF models, to be corrected by the cube's stars; or "
+                             "the word stars: measured on those alone, or average: a simple "
+                             "profile (default: $TESSPHOT_PRF, else stars)")
     parser.add_argument("--output", type=Path, metavar="DIR",
                         help="default: $TESSPHOT_OUTPUT, else INPUT/lightcurves")
     parser.add_argument("--version", type=int, default=1, metavar="N",

@@ -4,8 +4,9 @@ The correction to the assumed PRF is a spline in the distance of a pixel from th
 position (the idea of effective PSFs: Anderson & King 2000, PASP 112, 1360), held near zero where
 stars say little. It is linear in the position on the detector; on an image larger than
 `NODE_PX` it is then found anew at the nodes of a grid, from the stars around each. The light
-beyond comes from the surroundings of the brightest stars (`prf_wings`). With few stars it is
-the assumed PRF that remains.
+beyond comes from the surroundings of the brightest stars (`prf_wings`). Both are found in turn,
+each with the other known and both together holding 1. With few stars it is the assumed PRF that
+remains.
 """
 
 import numpy as np
@@ -35,9 +36,8 @@ POSITION_PX = 1024.0              # over which the correction may change by its 
 NODE_PX = 450.0                   # between nodes, at most
 NEAR_NODE_PX = 230.0              # 1 sigma, of the weights of stars around a node
 LOCAL_SHARE = 1.0                 # of the errors allowed to the whole image, for a node's own
-ROUNDS = 4
-ROUGH = 1.0                       # of the allowed error: how far knots may differ from neighbors
-ITERATIONS = 1
+ROUNDS = 4                        # each with the pixels trusted that the one before fitted
+ROUGH = 0.1                       # of the allowed error: how far knots may differ from neighbors
 SKY_ERROR = 0.3                   # e-/s, of a pixel of the mean image
 BLEND_PX = (4.7, 5.9)             # distances between which the assumed PRF yields to the wings
 MODEL_ERROR = 0.01                # relative, of a share of light
@@ -167,23 +167,21 @@ class _Fit:
         design = Design(basis, place[:, :free_terms])
         known = np.kron(np.eye(min(free_terms, len(prior))),
                         np.diag(free ** -2.0) + self._bound)
-        model, strange, flux = start, self._strange[which], self.flux[which]
-        weight = 1 / (_variance(model, flux) + strange**2 / 4)
-        flux = flux * (1 + Unknown(model, weight, flux).found(
-            light / flux[:, None] - model)[:, 0])
-        for _ in range(ITERATIONS):
-            weight = trust[:, None] / (_variance(model, flux) + strange**2 / 4)
-            unknown = Unknown(model, weight, flux)
-            left = light / flux[:, None] - start
-            normal, right = design.normal(weight), design.project(weight * left)
-            unknown.remove(normal, right, design, left)
-            change = cho_solve(cho_factor(normal + known), right).reshape(-1, len(free))
+        strange, flux = self._strange[which], self.flux[which]
+        weight = 1 / (_variance(start, flux) + strange**2 / 4)
+        flux = flux * (1 + Unknown(start, weight, flux).found(
+            light / flux[:, None] - start)[:, 0])
+        weight = trust[:, None] / (_variance(start, flux) + strange**2 / 4)
+        unknown, left = Unknown(start, weight, flux), light / flux[:, None] - start
+        normal, right = design.normal(weight), design.project(weight * left)
+        unknown.remove(normal, right, design, left)
+        change = cho_solve(cho_factor(normal + known), right).reshape(-1, len(free))
+        if free_terms > 1:
             model = start + design.image(change)
             strange = light / flux[:, None] - model
             off, level = unknown.found(strange).T
             strange -= off[:, None] * model + level[:, None]
             flux = flux * (1 + off)
-        if free_terms > 1:
             self.flux[which], self._strange[which] = flux, strange
         found = prior.copy()
         found[:free_terms] += change

@@ -35,7 +35,7 @@ class Settings:
     stars: int = 160                  # at most, of a small image
     stars_cell: int = 12              # of each CELL_PX squared of a large one
     stars_least: int = 5              # below which the assumed PRF is kept
-    stars_varying: int = 30           # from which it varies over the image
+    stars_varying: int = 25           # from which it varies over the image
     wing_stars: int = 40
     near_light: float = 0.3           # of a star's flux: others within NEAR_PX
     around_light: float = 1.0         # others within AROUND_PX

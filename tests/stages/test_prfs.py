@@ -65,6 +65,17 @@ def test_a_run_measures_once_and_its_workers_read_what_it_kept(quiet, ccd, tmp_p
     assert not (tmp_path / "other").exists()
 
 
+def test_the_missions_models_are_corrected_by_the_stars_of_the_cube(quiet, ccd, realdata,
+                                                                    tmp_path):
+    store_prfs(realdata / "prf", [ccd], quiet, tmp_path)
+    kept = prf_beside(realdata / "prf", ccd, quiet, tmp_path)
+    assert "mission's models" in str(kept) and "corrected by" in str(kept)
+    box = Box(980, 1021, 1000, 1041)
+    assert kept(box, 1000, 1020).sum() == pytest.approx(1, abs=0.02)
+    measured = read_measured_prf(layout.measured_prf_path(tmp_path, ccd), "of the average")
+    assert measured is None                          # what started from others is not mistaken
+
+
 def test_the_prf_of_another_cube_is_not_used(quiet, ccd, tmp_path):
     store_prfs(None, [ccd], quiet, tmp_path)
     path = layout.measured_prf_path(tmp_path, ccd)
