@@ -8,41 +8,45 @@ from numpy.typing import NDArray
 from photometry.compiled import compiled
 from photometry.core.stamp import Stamp
 from photometry.methods._joint import Motion
-from photometry.methods._moving import BLUR_PX
-from photometry.methods._scene import Scene
+from photometry.methods._moving import BLUR_PX, STEP_PX
+from photometry.methods._scene import Scene, light_of
+
+TERM_ERROR = 0.2                  # relative, of each term: opposite edges of an aperture cancel
 
 
-def change_terms(stamp: Stamp, scene: Scene) -> NDArray[np.float64]:
+def change_terms(stamp: Stamp, scene: Scene, center: NDArray) -> NDArray[np.float64]:
     """Return what multiplies the coefficients of `Changes` in each pixel (6, R, C), e-/s.
 
-    The slopes are those of the mean image, which knows where the light really is; second order
-    is the target's, by differences of its PRF between pixels; blur spreads light as diffusion
-    does. Summed over an aperture only its edge counts, where light is smooth.
+    They come from the PRF at places around the stars, for between its pixels an image does not
+    tell how steep it is; the slopes of what the PRF leaves over come from the mean image. Of other
+    stars only the slopes matter. Blur spreads light as diffusion does.
+
+    Parameters
+    ----------
+    center : (2,)
+        Mean motion, px.
     """
-    image = np.where(np.isfinite(stamp.pixels.sumimage), stamp.pixels.sumimage, scene.light)
-    return _terms(image, scene.target_flux * scene.share, 0.5 * BLUR_PX**2)
+    row, column = stamp.target.row + center[0], stamp.target.column + center[1]
+    places = STEP_PX * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1],
+                                 [1, 1], [1, -1], [-1, 1], [-1, -1]])
+    own = scene.target_flux * stamp.prf(stamp.pixels.box, row + places[:, 0],
+                                        column + places[:, 1])
+    all_light = own[:5] + light_of(stamp, scene.relevant, center + places[:5])
+    here, up, down, right, left, *corners = own
+    rows, columns = (up - 2 * here + down) / STEP_PX**2, (right - 2 * here + left) / STEP_PX**2
+    slopes = _slopes(np.nan_to_num(stamp.pixels.sumimage - all_light[0]))
+    slopes[0] += (all_light[1] - all_light[2]) / (2 * STEP_PX)
+    slopes[1] += (all_light[3] - all_light[4]) / (2 * STEP_PX)
+    return np.stack([
+        *slopes, rows, columns,
+        (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * STEP_PX**2),
+        0.5 * BLUR_PX**2 * (rows + columns)])
 
 
-@compiled
-def _terms(image: NDArray, light: NDArray, spread: float) -> NDArray[np.float64]:
-    n_rows, n_columns = image.shape
-    terms = np.zeros((6, n_rows, n_columns))
-    for row in range(n_rows):
-        up, down = min(row + 1, n_rows - 1), max(row - 1, 0)
-        for column in range(n_columns):
-            right, left = min(column + 1, n_columns - 1), max(column - 1, 0)
-            if up > down:
-                terms[0, row, column] = (image[down, column] - image[up, column]) / (up - down)
-            if right > left:
-                terms[1, row, column] = (image[row, left] - image[row, right]) / (right - left)
-            here = 2 * light[row, column]
-            in_rows = light[up, column] - here + light[down, column]
-            in_columns = light[row, right] - here + light[row, left]
-            terms[2, row, column], terms[3, row, column] = in_rows, in_columns
-            terms[4, row, column] = (light[up, right] - light[up, left] - light[down, right]
-                                     + light[down, left]) / 4
-            terms[5, row, column] = spread * (in_rows + in_columns)
-    return terms
+def _slopes(image: NDArray) -> NDArray[np.float64]:
+    """Return by how much an image (R, C) changes as it moves along rows and columns (2, R, C)."""
+    return np.stack([-np.gradient(image, axis=axis) if image.shape[axis] > 1
+                     else np.zeros(image.shape) for axis in (0, 1)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,22 @@ class Changes:
     """The motion, its products and the blur, without their means over good cadences."""
 
     coefficients: NDArray[np.float64]     # (T, 6)
-    covariance: NDArray[np.float64]       # (6, 6) in good cadences
+    covariance: NDArray[np.float64]       # (6, 6) in good cadences, with errors of the terms
+    center: NDArray[np.float64]           # (2,) mean motion of good cadences, px
+
+    def error(self, terms: NDArray) -> NDArray[np.float64]:
+        """Return by how much (T,) the light of some pixels may change, for summed terms (6,)."""
+        change = self.coefficients * terms
+        return np.hypot(change.sum(axis=1), TERM_ERROR * np.linalg.norm(change, axis=1))
 
 
 def find_changes(stamp: Stamp) -> Changes:
     """Return how the frames of a stamp move and blur."""
     motion = Motion.of(stamp)
-    return Changes(*_expanded(motion.drift - motion.center, (motion.jitter / BLUR_PX) ** 2,
-                              motion.good))
+    terms, covariance = _expanded(motion.drift - motion.center, (motion.jitter / BLUR_PX) ** 2,
+                                  motion.good)
+    unsure = TERM_ERROR**2 * np.diag(np.diag(covariance))
+    return Changes(terms, covariance + unsure, motion.center)
 
 
 @compiled

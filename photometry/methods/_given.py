@@ -29,8 +29,8 @@ def sum_given(stamp: Stamp, mask: NDArray[np.bool_]) -> Measurement | Decline:
         names = ", ".join(map(str, inside.tolist()))
         notes = (Note(OTHERS_INSIDE, f"the given aperture holds the places of TIC {names}"),)
     told = Note("given", f"{mask.sum()} given pixels with {fraction:.4f} of the light; "
-                         f"contamination {contamination:.4f} from {scene.n_others} stars that "
-                         "matter")
+                         f"contamination {contamination:.4f} from {len(scene.relevant)} stars "
+                         "that matter")
     # No neighbors are named: what was asked for is not given up for another star's sake.
     return Measurement(
         sum_pixels(stamp.pixels, mask), aperture_bits(stamp.pixels.collected, mask),

@@ -24,7 +24,7 @@ class Scene:
     target_flux: float                # e-/s
     share: NDArray[np.float64]        # (R, C) of the target's light
     others: NDArray[np.float64]       # (R, C) e-/s from all other stars
-    n_others: int                     # stars that were evaluated
+    relevant: NDArray[np.int_]        # indices of those that were evaluated
 
     @property
     def light(self) -> NDArray[np.float64]:
@@ -34,18 +34,25 @@ class Scene:
 
 def build_scene(stamp: Stamp) -> Scene:
     """Return the light of the target and of every star that can matter to it."""
-    box, target, stars = stamp.pixels.box, stamp.target, stamp.stars
-    share = stamp.prf(box, target.row, target.column)
+    share = stamp.prf(stamp.pixels.box, stamp.target.row, stamp.target.column)
     flux = target_flux(stamp, share)
     index = relevant(stamp, flux)
-    others = np.zeros(box.shape)
-    step = max(1, CHUNK_VALUES // max(share.size, 1))
-    star_flux = flux_from_tmag(stars.tmag)
+    return Scene(flux, share, light_of(stamp, index, np.zeros((1, 2)))[0], index)
+
+
+def light_of(stamp: Stamp, index: NDArray[np.int_],
+             moves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the light (M, R, C), e-/s, of some stars of the catalog at displacements (M, 2)."""
+    box, stars = stamp.pixels.box, stamp.stars
+    flux, light = flux_from_tmag(stars.tmag[index]), np.zeros((len(moves), *box.shape))
+    step = max(1, CHUNK_VALUES // max(light.size, 1))
     for start in range(0, len(index), step):
         part = index[start:start + step]
-        others += np.tensordot(star_flux[part],
-                               stamp.prf(box, stars.row[part], stars.column[part]), axes=1)
-    return Scene(flux, share, others, len(index))
+        share = stamp.prf(box, (stars.row[part] + moves[:, :1]).ravel(),
+                          (stars.column[part] + moves[:, 1:]).ravel())
+        light += np.tensordot(share.reshape(len(moves), len(part), *box.shape),
+                              flux[start:start + step], axes=(1, 0))
+    return light
 
 
 def target_flux(stamp: Stamp, share: NDArray) -> float:

@@ -78,7 +78,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
         return Decline(NO_PRF)
     segment = find_segment(stamp, scene, usable, _finder(settings))
     noise = sample_noise(stamp, some, changes)
-    allowed, terms = usable & ~segment.claimed, change_terms(stamp, scene)
+    allowed, terms = usable & ~segment.claimed, change_terms(stamp, scene, changes.center)
     decisions, choice = segment.decisions, None
     if segment.mask.any():
         choice = choose(scene, noise, terms, allowed, segment.trails,
@@ -98,7 +98,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if not np.isfinite(found.lightcurve.flux[is_good(stamp.pixels.cadences.quality)]).any():
         return Decline(INCOMPLETE, instead="linpsf")
     # What moves in and out of the aperture is known by its size, and stays in the sum.
-    moving = changes.coefficients @ terms[:, mask].sum(axis=1)
+    moving = changes.error(terms[:, mask].sum(axis=1))
     curve = replace(found.lightcurve, flux_err=np.hypot(found.lightcurve.flux_err, moving))
     fit_error = float(np.sum(scene.share[usable] ** 2 / noise.variance[usable]) ** -0.5)
     return replace(found, lightcurve=curve, fit_error=fit_error)
@@ -195,7 +195,8 @@ def _measurement(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
     inside = stamp.stars.starid[stars_in(stamp.stars, stamp.pixels.box, mask)]
     share = Note("share", f"{fraction.value:.4f} of the light in {mask.sum()} pixels: PRF "
                           f"{fraction.model:.4f}, mean image with weight {fraction.weight:.2f}")
-    impure = Note("contamination", f"{contamination:.4f} from {scene.n_others} stars that matter")
+    impure = Note("contamination", f"{contamination:.4f} from {len(scene.relevant)} stars that "
+                                   "matter")
     return Measurement(
         lightcurve=sum_pixels(stamp.pixels, mask, core),
         aperture=aperture_bits(stamp.pixels.collected, mask, core),
