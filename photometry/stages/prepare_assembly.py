@@ -17,10 +17,11 @@ from photometry.io import cube
 from photometry.io.orbit import spacecraft_positions
 from photometry.io.quaternions import find_table, read_table
 from photometry.scene import jitter
-from photometry.scene.attitude import blur_of_attitude
+from photometry.scene.attitude import PIXEL_RAD, blur_of_attitude
 from photometry.scene.centroids import responses
 from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.sky.background import BackgroundModel
+from photometry.sky.interpolate import optical_axis
 from photometry.stages.prepare_pack import Piece
 from photometry.stages.prepare_passes import MODEL, STRAPS, Block, Choices, Job, grid_of
 from photometry.stages.prepare_plan import Frame, LeftOut, majority
@@ -98,8 +99,15 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
         samples = known.time, known.angle, known.scatter, known.count
         blur = jitter.either(blur_of_attitude(
             samples, observation.cadences.time_spacecraft,
-            observation.cadence_s / SECONDS_PER_DAY, good), blur)
+            observation.cadence_s / SECONDS_PER_DAY, good, _off_axis(job)), blur)
     return blurred(motion, blur, good).arrays()
+
+
+def _off_axis(job: Job) -> float:
+    """Return the angle between the middle of the window and the camera's line of sight, rad."""
+    row, column = optical_axis(job.ccd.ccd)
+    return float(np.hypot(job.box.rows.mean() - row, job.box.columns.mean() - column)
+                 * PIXEL_RAD)
 
 
 def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,

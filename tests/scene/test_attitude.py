@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
+from photometry.core.ids import CcdId
+from photometry.core.pixels import PIXEL_SCALE_ARCSEC
+from photometry.core.sphere import unit_vectors
+from photometry.io import pointings
+from photometry.scene import wcs
 from photometry.scene.attitude import PIXEL_RAD, blur_of_attitude
+from photometry.sky.interpolate import optical_axis
 
 TIME = 1325 + np.arange(40) / 48
 
@@ -17,7 +23,7 @@ def test_scatter_of_the_attitude_is_blur_beyond_the_sharp_frames():
     found = blur_of_attitude(table(blur), TIME, 1 / 48, np.ones(40, bool))
     assert found.jitter[7] == pytest.approx(np.sqrt(0.3**2 - 0.05**2))
     assert np.all(found.jitter[np.arange(40) != 7] < 1e-6)
-    assert found.error[7] == pytest.approx(0.09 * np.sqrt(2 / 2700), rel=0.01)
+    assert found.error[7] == pytest.approx(0.09 * np.sqrt(1 / 900), rel=0.01)
 
 
 def test_short_stretches_are_joined_with_what_moves_between_them():
@@ -36,3 +42,33 @@ def test_frames_without_a_row_are_not_known():
     found = blur_of_attitude(table(np.full(40, 0.1)), TIME + 0.5, 1 / 48, np.ones(40, bool))
     assert np.isnan(found.variance[-20:]).all() and np.isnan(found.error[-20:]).all()
     assert np.isfinite(found.variance[:10]).all()
+
+
+@pytest.mark.parametrize("camera", [1, 2, 3, 4])
+@pytest.mark.parametrize("ccd", [1, 2, 3, 4])
+def test_turns_of_a_camera_move_the_stars_of_its_ccds(camera, ccd):
+    """Real world coordinates, turned about a camera's axes, are the truth."""
+    place, rng = CcdId(1, camera, ccd), np.random.default_rng(camera + 4 * ccd)
+    text = pointings.wcs_text(place)
+    sight, = unit_vectors(*([value] for value in pointings.boresight(place)[:2]))
+    # The other two axes in any direction about the line of sight.
+    first = np.cross(sight, rng.normal(size=3))
+    first /= np.linalg.norm(first)
+    axes = np.stack([first, np.cross(sight, first), sight])
+    scatter = np.array([0.15, 0.15, 3.0]) * PIXEL_RAD
+    angles = rng.normal(0, scatter, (400, 3))
+    row = column = 1023.0
+    star, = unit_vectors(*wcs.to_sky(text, [row], [column]))
+    moved = star + np.cross(angles @ axes, star)
+    ra = np.degrees(np.arctan2(moved[:, 1], moved[:, 0]))
+    dec = np.degrees(np.arcsin(moved[:, 2] / np.linalg.norm(moved, axis=1)))
+    seen = np.array(wcs.to_pixels(text, ra, dec))
+    off = np.hypot(*np.subtract(optical_axis(ccd), (row, column))) * PIXEL_RAD
+    samples = TIME, np.zeros((40, 3)), np.zeros((40, 3)), np.full(40, 900.0)
+    samples[2][7] = np.std(angles, axis=0)
+    found = blur_of_attitude(samples, TIME, 1 / 48, np.ones(40, bool), off)
+    # The pixels' scale varies over the field, and 400 turns tell a variance to some per cent.
+    scale = (PIXEL_SCALE_ARCSEC / 21.0) ** 2
+    assert found.variance[7] * scale == pytest.approx(np.var(seen, axis=1).mean(), rel=0.2)
+    # Taking all three axes alike would be wrong by far.
+    assert np.mean(scatter**2) / PIXEL_RAD**2 > 10 * found.variance[7]
