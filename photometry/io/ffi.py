@@ -93,6 +93,7 @@ def _read(path: Path, content: bytes) -> Ffi:
     image = next_pixels(path, stream, cards.first, cards.hdu)[science].astype(np.float32)
     if not image.any():
         image[:] = np.nan                       # a frame that was never filled
+    per_exposure = _is_per_exposure(cards)
     if cards.hdu == 0:
         image /= np.float32(header.exposure_s)  # from electrons
         error = photon_and_read_noise(image, header.box.columns, header.readout,
@@ -101,8 +102,21 @@ def _read(path: Path, content: bytes) -> Ffi:
         uncertainty = next_pixels(path, stream, next_header(path, stream, 2), 2)
         error = _placed(path, uncertainty, cards.shape)[science].astype(np.float32)
         error *= _sigma_factor(header.readout)
+        if per_exposure:
+            image /= np.float32(header.exposure_s)
+            error /= np.float32(header.exposure_s)
     error[~np.isfinite(image)] = np.nan
     return Ffi(header, image, error)
+
+
+def _is_per_exposure(cards: Cards) -> bool:
+    """Tell whether an image in the mission's format is in electrons, not electrons per second."""
+    unit = str(cards.first.get("BUNIT") or "electrons/s").lower().replace(" ", "")
+    electrons, _, per = unit.partition("/")
+    if cards.hdu and (electrons not in ("electron", "electrons", "e-") or per not in ("", "s")):
+        raise InputError(cards.path, f"has BUNIT = {cards.first['BUNIT']!r}, expected electrons/s "
+                                     "or electrons")
+    return cards.hdu > 0 and not per
 
 
 def write_ffi(path: Path, ffi: Ffi, extras: Extras, compress_level: int = 1) -> None:

@@ -342,3 +342,24 @@ def test_missing_and_unreadable_files(tmp_path):
             read(tmp_path / NAME)
         with pytest.raises(InputError, match="cannot be read"):
             read(tmp_path)
+
+
+@pytest.mark.parametrize("unit", ["electrons", "electron", "e-"])
+def test_an_image_in_electrons_becomes_electrons_per_second(written, unit):
+    rate = read_ffi(written)
+    with fits.open(written) as hdus:
+        for hdu in hdus[1:3]:
+            hdu.data = hdu.data * 1425.6
+        hdus[1].header["BUNIT"] = unit
+        # Images of one's own calibration have a third one, of flags.
+        hdus.append(fits.ImageHDU(np.zeros(WINDOW.shape, np.int32), name="DQ"))
+        hdus.writeto(written, overwrite=True)
+    found = read_ffi(written)
+    np.testing.assert_allclose(found.image, rate.image, rtol=1e-6)
+    np.testing.assert_allclose(found.error, rate.error, rtol=1e-6)
+
+
+def test_another_unit_is_refused(written):
+    edited(written, BUNIT="count")
+    with pytest.raises(InputError, match=r"BUNIT = 'count', expected electrons/s"):
+        read_ffi(written)
