@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.methods._moving import BLUR
+from photometry.methods._placed_loops import normal_equations
 
 MOST_STEPS = 40
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-9, 1e6
@@ -100,18 +101,21 @@ def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray,
     damping = np.full(count, FIRST_DAMPING)
     active = np.arange(count)
     settled = np.zeros(count, dtype=bool)
+    models = space.model(values, active)
+    costs = space.cost(models, values, active, prior)
     for _ in range(MOST_STEPS):
         now = values[active]
-        model = space.model(now, active)
-        normal, right, bent = space.equations(model, space.changes(now, active), active, now,
-                                              prior)
+        normal, right, bent = space.equations(models[active], space.changes(now, active), active,
+                                              now, prior)
         # What the PRF lacks bends the cost; far from the end that may point the wrong way.
         bent *= ((damping[active] <= FIRST_DAMPING) & (not cautious))[:, None, None]
         step = _bounded(_solve(normal, right[:, :, None], damping[active], bent)[:, :, 0], layout)
-        old = space.cost(model, now, active, prior)
-        new = space.cost(space.model(now + step, active), now + step, active, prior)
+        model = space.model(now + step, active)
+        new, old = space.cost(model, now + step, active, prior), costs[active]
         better = new <= old + 1e-9 * np.abs(old)
-        values[active[better]] += step[better]
+        taken = active[better]
+        values[taken] += step[better]
+        models[taken], costs[taken] = model[better], new[better]
         damping[active] = np.clip(damping[active] * np.where(better, EASIER, HARDER),
                                   LEAST_DAMPING, MOST_DAMPING)
         moved = np.abs(step) * np.sqrt(np.einsum("tnn->tn", normal))
@@ -148,33 +152,17 @@ class _Changes:
     light: NDArray[np.float64]        # (T, K, 7) with the fluxes
     motion: NDArray[np.float64]       # (3, T, K, 7) with rows and columns; with blur, all stars
 
-    def times(self, gram: NDArray) -> NDArray[np.float64]:
-        """Return the changes multiplied with a matrix (M, M), (T, N, M)."""
-        layout, count, size = self.layout, len(self.light), len(gram)
-        blocks = gram[:-1].reshape(layout.stars, -1, size)
-        result = np.empty((count, layout.size, size))
-        placed = blocks[:layout.placed]
-        row, column = self.motion[:2, :, :layout.placed]
-        for part, change, block in ((slice(layout.stars), self.light, blocks),
-                                    (layout.rows, row, placed), (layout.columns, column, placed)):
-            result[:, part] = (change.transpose(1, 0, 2) @ block).transpose(1, 0, 2)
-        result[:, layout.blur] = self.motion[2].reshape(count, -1) @ gram[:-1]
-        result[:, -1] = gram[-1]
-        return result
+    def equations(self, gram: NDArray, rest: NDArray) -> tuple[NDArray, NDArray]:
+        """Return normal equations (T, N, N) and right sides (T, N), without priors.
 
-    def onto(self, values: NDArray) -> NDArray[np.float64]:
-        """Return the products (T, X, N) of vectors (T, X, M) with the changes."""
-        layout, (count, several, _) = self.layout, values.shape
-        by_star = values[:, :, :-1].reshape(count, several, layout.stars, -1)
-        placed = by_star[:, :, :layout.placed]
-        row, column = self.motion[:2, :, :layout.placed]
-        result = np.empty((count, several, layout.size))
-        result[:, :, :layout.stars] = np.einsum("txkm,tkm->txk", by_star, self.light)
-        result[:, :, layout.rows] = np.einsum("txkm,tkm->txk", placed, row)
-        result[:, :, layout.columns] = np.einsum("txkm,tkm->txk", placed, column)
-        result[:, :, layout.blur] = np.einsum("txkm,tkm->tx", by_star, self.motion[2])
-        result[:, :, -1] = values[:, :, -1]
-        return result
+        Parameters
+        ----------
+        gram : (M, M)
+        rest : (T, M)
+            Sums of the terms times what is left over.
+        """
+        return normal_equations(np.ascontiguousarray(self.light), self.motion, gram, rest,
+                                self.layout.placed)
 
     def mixed(self, steps: NDArray) -> NDArray[np.float64]:
         """Return the change of the models (T, M) with steps (T, N) of all parameters."""
@@ -242,9 +230,9 @@ class _Space:
                   prior: Prior) -> tuple[NDArray[np.float64], ...]:
         """Return normal equations (T, N, N), right sides (T, N), and what bends them."""
         precision = prior.of(frames)
-        normal = changes.onto(changes.times(self._gram)) + precision
         rest = self._seen[frames] - model @ self._gram
-        right = changes.onto(rest[:, None, :])[:, 0]
+        normal, right = changes.equations(self._gram, rest)
+        normal += precision
         right -= ((values - prior.expected)[:, None, :] @ precision)[:, 0]
         return normal, right, self._bent(values, changes, rest)
 
