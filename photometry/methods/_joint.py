@@ -27,8 +27,8 @@ LOST_SHARE = 0.2                  # of the target's fitted light, without which 
 LOOSE = np.array([0.1, 0.1, 0.3])
 LEAST = np.array([5e-4, 5e-4, 1e-3])
 BLUR_TRUST = 0.1                  # relative, error of the measured blur of a frame
+CELL_PX = 0.4                     # cadences farther apart have expansions of their own
 STEPS_PX = (0.05, 0.2)            # of the differences: about as far as cadences are apart
-SAME_PX = 0.1                     # blocks nearer than this share an expansion
 LEAST_CADENCES = 10               # for an estimate of how well it is known
 OUTLIER = 5.0                     # times the scatter
 SAMPLE = 400                      # cadences that such estimates are made from, at least
@@ -61,10 +61,20 @@ class Motion:
         spread = np.sqrt(np.mean((self.drift[self.good] - self.center) ** 2))
         return float(np.clip(2 * spread, *STEPS_PX))
 
-    def place(self, drift: NDArray) -> NDArray[np.float64]:
-        """Return about which drift (2,) images of some cadences (T, 2) are to be expanded."""
-        center = drift.mean(axis=0)
-        return self.center if np.abs(center - self.center).max() < SAME_PX else center
+    def group(self, block: int) -> list[tuple[NDArray[np.float64], NDArray[np.int_]]]:
+        """Return places of expansion, drifts (2,), each with cadences that it serves.
+
+        Cadences at one place share it, whenever they are: one that goes with time would make
+        steps where the next begins. No group has more than `block` cadences.
+        """
+        cells = np.rint((self.drift - self.center) / CELL_PX)
+        places, member = np.unique(cells, axis=0, return_inverse=True)
+        groups = []
+        for number, cell in enumerate(places):
+            frames = np.flatnonzero(member.ravel() == number)
+            parts = np.array_split(frames, -(-len(frames) // block))
+            groups += [(self.center + CELL_PX * cell, part) for part in parts]
+        return groups
 
     def terms(self, frames: slice | NDArray, center: NDArray,
               blur: float = 0.0) -> NDArray[np.float64]:
@@ -148,9 +158,9 @@ class BlockFit:
         found = self._solve(cadences, np.tile(LOOSE, (len(frames), 1)))
         self._likely = excess(found.values[:, -3:], found.error[:, 1:], motion.drift[frames])
 
-    def _cadences(self, frames: slice | NDArray, center: NDArray) -> tuple[Cadences, NDArray]:
+    def _cadences(self, frames: NDArray, center: NDArray) -> tuple[Cadences, NDArray]:
         """Return the equations of cadences, and the terms of what is free."""
-        stamp, moves = self._stamp, self._motion.terms(frames, center, self._model.blur)
+        stamp, moves = self._stamp, self._motion.terms(frames, center)
         terms, others = self._expanded(center)
         values = _columns(stamp.pixels.flux[frames], self._pixels.index)
         values = values - moves @ others - self._model.offset
@@ -159,21 +169,20 @@ class BlockFit:
         cadences.lose(np.isfinite(values) @ share < (1 - LOST_SHARE) * share.sum())
         return cadences, terms
 
-    def block(self, frames: slice) -> tuple[Series, Leftover]:
-        """Fit the cadences of a block: once with free motion and blur, then with likely ones.
+    def fit(self, frames: NDArray, center: NDArray) -> tuple[Series, Leftover]:
+        """Fit cadences with images expanded about the drift `center` (2,).
 
-        All blocks have the weights and the likely motion of a sample of all cadences: where the
-        PRF errs, others would make a step.
+        Once with free motion and blur, then with likely ones.
+
+        All have the weights and the likely motion of a sample of all cadences: where the PRF
+        errs, others would make a step.
         """
         stamp, motion = self._stamp, self._motion
         index = self._pixels.index
-        good = motion.good[frames] if motion.good[frames].any() else np.ones_like(
-            motion.good[frames])
-        center = motion.place(motion.drift[frames][good])
         cadences, terms = self._cadences(frames, center)
-        found = self._solve(cadences, np.tile(LOOSE, (len(good), 1)))
+        found = self._solve(cadences, np.tile(LOOSE, (len(frames), 1)))
         away = found.values[:, -3:-1]
-        change = np.tile(self._likely, (len(good), 1))
+        change = np.tile(self._likely, (len(frames), 1))
         # Frames with much blur know it less well.
         blur = BLUR_TRUST * (motion.jitter[frames] / BLUR_PX) ** 2
         change[:, 2] = np.maximum(change[:, 2], blur)
@@ -214,7 +223,8 @@ class BlockFit:
 
     def _terms(self, shift: NDArray) -> NDArray[np.float64]:
         """Return the terms (M, K, P) of what is free: stars, offset, motion and blur of all."""
-        stars = expand(self._near, self._stamp.prf, self._box, shift, self._motion.step)
+        stars = expand(self._near, self._stamp.prf, self._box, shift, self._motion.step,
+                       self._model.blur)
         stars = stars[:, :, self._inside]
         light = np.tensordot(self._model.flux[self._model.near], stars, axes=(0, 1))
         offset = np.zeros((len(stars), 1, stars.shape[2]))

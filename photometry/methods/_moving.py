@@ -26,20 +26,29 @@ def coefficients(drift: NDArray, blur: NDArray) -> NDArray[np.float64]:
                      blur], axis=1)
 
 
-def expand(sources: Sources, prf: Prf, box: Box, shift: NDArray,
-           step: float = STEP_PX) -> NDArray[np.float64]:
+def expand(sources: Sources, prf: Prf, box: Box, shift: NDArray, step: float = STEP_PX,
+           blur: float = 0.0) -> NDArray[np.float64]:
     """Return the terms (7, K, P) of sources around positions moved by `shift` (2,).
 
     They are right at no motion and at motions of `step` pixels along rows or columns.
+
+    Parameters
+    ----------
+    blur
+        That moves with the sources, in units of BLUR_PX squared.
     """
     h = step
     places = shift + h * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1],
                                    [1, 1], [1, -1], [-1, 1], [-1, -1]])
-    here, up, down, right, left, *corners = sources.images_at(prf, box, places)
+    images = sources.images_at(prf, box, places)
+    wider = sources.images(prf, box, shift, BLUR_PX) - images[0]
+    if blur:
+        images = images + blur * (sources.images_at(prf, box, places, BLUR_PX) - images)
+    here, up, down, right, left, *corners = images
     mixed = (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * h * h)
     return np.stack([here, (up - down) / (2 * h), (right - left) / (2 * h),
                      (up - 2 * here + down) / (h * h), (right - 2 * here + left) / (h * h),
-                     mixed, sources.images(prf, box, shift, BLUR_PX) - here])
+                     mixed, wider])
 
 
 def changes_of(terms: NDArray) -> NDArray[np.float64]:

@@ -13,7 +13,6 @@ from photometry.methods._misfit import Leftover, joined
 from photometry.methods._moving import BLUR, expand, expand_faint
 from photometry.methods._placing import Placed
 
-CELL_PX = 0.4                     # cadences farther apart have expansions of their own
 REACH_PX = 0.4                    # a position farther from the predicted one is not believed
 ROUGHLY = 0.3                     # of an error: close enough to learn how well motion is known
 FIXED_PX = 1e-5                   # motion of what may not move
@@ -43,7 +42,7 @@ class Known:
 
 def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
                known: Known, block: int) -> tuple[Series, Leftover]:
-    """Fit all cadences, in groups near in time and in pointing.
+    """Fit all cadences, in groups near in pointing.
 
     All have the weights and the likely motion of a sample: where the PRF errs, others would make
     a step between groups.
@@ -53,8 +52,8 @@ def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
                       ((), (), (), (2,), (2,), (len(pixels.index),))), np.zeros(count, bool))
     sample = motion.sample()
     typical = typical_variance(stamp, pixels, sample)
-    groups = [(frames, _frames(stamp, placed, pixels, motion, frames, 1 / typical))
-              for frames in group(motion, block)]
+    groups = [(frames, _frames(stamp, placed, pixels, motion, frames, center, 1 / typical))
+              for center, frames in motion.group(block)]
     likely = _likely(groups, placed, motion, known, sample)
     left = []
     for frames, seen in groups:
@@ -99,16 +98,6 @@ def _start(placed: Placed) -> NDArray[np.float64]:
     return start
 
 
-def group(motion: Motion, block: int) -> list[NDArray[np.int_]]:
-    """Return the indices of cadences that one expansion serves."""
-    count = len(motion.drift)
-    blocks = np.arange(count) * max(1, round(count / block)) // count
-    cells = np.rint((motion.drift - motion.center) / CELL_PX).astype(int)
-    _, member = np.unique(np.column_stack([blocks, cells]), axis=0, return_inverse=True)
-    member = member.ravel()
-    return [np.flatnonzero(member == number) for number in range(member.max() + 1)]
-
-
 def _fit_group(seen: Frames, placed: Placed, good: NDArray[np.bool_], known: Known,
                likely: NDArray) -> tuple[Fit, NDArray[np.bool_]]:
     """Fit cadences; where no position is found near the predicted one, that one is held."""
@@ -128,18 +117,16 @@ def _fit_group(seen: Frames, placed: Placed, good: NDArray[np.bool_], known: Kno
 
 
 def _frames(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
-            frames: NDArray[np.int_], weight: NDArray) -> Frames:
+            frames: NDArray[np.int_], center: NDArray, weight: NDArray) -> Frames:
     """Return cadences without the light that is not fitted, and the terms of what is."""
-    good = motion.good[frames] if motion.good[frames].any() else np.ones(len(frames), dtype=bool)
-    center = motion.place(motion.drift[frames][good])
     model, index, box = placed.model, pixels.index, stamp.pixels.box
     near, steady = placed.sources.take(model.near), placed.sources.take(model.steady)
     shift = center + model.shift
-    moves = motion.terms(frames, center, model.blur)
+    moves = motion.terms(frames, center)
     others = expand_faint(steady, model.flux[model.steady], stamp.prf, box, shift)[:, index]
     values = _columns(stamp.pixels.flux[frames], index) - moves @ others - model.offset
     drift = motion.drift[frames] - center
-    terms = expand(near, stamp.prf, box, shift, motion.step)[:, :, index]
+    terms = expand(near, stamp.prf, box, shift, motion.step, model.blur)[:, :, index]
     blurred = np.zeros((len(frames), 4))
     blurred[:, 3] = moves[:, BLUR]
     return Frames(values, terms, drift, blurred, weight)

@@ -57,9 +57,10 @@ class Sources:
         starts = np.searchsorted(self.source[order], np.arange(len(self)))
         return np.add.reduceat(light[order], starts) if len(starts) < len(order) else light[order]
 
-    def images_at(self, prf: Prf, box: Box, shifts: NDArray) -> NDArray[np.float64]:
+    def images_at(self, prf: Prf, box: Box, shifts: NDArray,
+                  broadening: float = 0.0) -> NDArray[np.float64]:
         """Return the light shares (M, K, P) for each of the shifts (M, 2)."""
-        return np.stack([self.images(prf, box, shift) for shift in shifts])
+        return np.stack([self.images(prf, box, shift, broadening) for shift in shifts])
 
     def summed(self, flux: NDArray, prf: Prf, box: Box, shifts: NDArray) -> NDArray[np.float64]:
         """Return the light (M, P) of all sources of given fluxes (K,) for shifts (M, 2)."""

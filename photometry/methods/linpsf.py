@@ -7,7 +7,6 @@ The flux is a weighted sum of pixels, so its error follows from theirs.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ class Settings:
     position_error: float = 0.01      # pixels, of one star
     prf_error: float = 0.005          # relative, of the light share in the fitted pixels
     offset: bool = True               # fit the background's shared error with the stars
-    block: int = 400                  # cadences with one set of weights
+    block: int = 1500                 # cadences that are fitted at once, at most
 
 
 DEFAULTS = Settings()
@@ -79,15 +78,15 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
 
 def _fit_cadences(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels,
                   motion: Motion, settings: Settings) -> tuple[Series, Leftover]:
-    """Fit the target and what may vary to every cadence, in blocks of cadences."""
+    """Fit the target and what may vary to every cadence."""
     free = settings.variability * np.maximum(model.flux[model.near], 1e-3)
     free = np.maximum(free, 0.1 * settings.variability * sources.total[model.near])
     common = common_error(stamp, pixels) if settings.offset else 0.0
     fit = BlockFit(stamp, sources, model, pixels, motion, free, common)
-    count = len(motion.drift)
-    edges = np.linspace(0, count, max(1, round(count / settings.block)) + 1).astype(int)
-    parts = [fit.block(slice(start, stop)) for start, stop in pairwise(edges.tolist())]
-    return Series(*(np.concatenate([getattr(part, name) for part, _ in parts])
+    groups = motion.group(settings.block)
+    parts = [fit.fit(frames, center) for center, frames in groups]
+    order = np.argsort(np.concatenate([frames for _, frames in groups]))
+    return Series(*(np.concatenate([getattr(part, name) for part, _ in parts])[order]
                     for name in Series.__slots__)), joined([left for _, left in parts])
 
 

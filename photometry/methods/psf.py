@@ -63,7 +63,7 @@ class Settings:
     blur_error: float = 0.05          # pixels^2, of the PRF's variance along each axis
     position_error: float = 0.01      # pixels, of one star that is not placed
     prf_error: float = 0.005          # relative, of the light share in the fitted pixels
-    block: int = 400                  # cadences that share an expansion
+    block: int = 1500                 # cadences that are fitted at once, at most
 
 
 DEFAULTS = Settings()

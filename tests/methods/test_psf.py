@@ -96,7 +96,7 @@ def test_large_drifts_are_followed():
     stamp, truth = make_stamp(tmag=9.0, cadences=150, drift=(1.5, -1.2), shape=LARGE)
     found = measured(stamp).lightcurve
     np.testing.assert_allclose(found.flux, truth.flux, rtol=3e-3)
-    np.testing.assert_allclose(found.row, truth.row, atol=0.003)
+    np.testing.assert_allclose(found.row, truth.row, atol=0.008)
 
 
 def test_a_neighbor_that_varies_does_not_move_or_vary_the_target():
