@@ -61,16 +61,18 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Keep the largest figures."""
-        while not self.over.wait(0.05):
+        while not self.over.wait(0.1):
             self.memory = max(self.memory, memory_of(self.pid))
             self.disk = max(self.disk, self._disk() - self.before)
 
     def _disk(self) -> int:
+        # Not below: to look at thousands of images again and again would take a processor.
         total = 0
-        for path in self.folder.rglob("*") if self.folder else ():
-            if not path.name.endswith((".fits", ".fits.gz")) or path.parent == self.folder:
-                with suppress(OSError):
-                    total += path.stat().st_blocks * 512
+        for place in (self.folder, *self.folder.glob("*.scratch")) if self.folder else ():
+            with suppress(OSError):
+                for entry in os.scandir(place):
+                    if entry.is_file():
+                        total += entry.stat().st_blocks * 512
         return total
 
 

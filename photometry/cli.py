@@ -149,7 +149,8 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
     for group in groups:
         say(f"{group.ccd}: {group}")
         if args.dry_run:
-            say(f"  {stage.needs_of(group, workers)}")
+            at_most = stage.affordable(group, workers, args.max_memory)
+            say(f"  {stage.needs_of(group, at_most, choices.prepare.quantize)}")
             continue
         try:
             catalog = layout.catalog_path(folder, group.ccd)

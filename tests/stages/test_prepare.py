@@ -353,7 +353,7 @@ def test_requirements_grow_with_workers(window):
     assert needs.disk > 12 * N * BOX.shape[0] * BOX.shape[1]
     assert prepare.needs_of(group, 3).memory > needs.memory
     allowed = 1e-9 * (needs.memory + 2.5 * (prepare_needs.WORKER_BYTES + 2e6))
-    assert prepare._affordable(group, 8, allowed) == 2
+    assert prepare.affordable(group, 8, allowed) == 2
 
 
 def test_pieces_are_whole_chunks_within_memory(monkeypatch):
