@@ -21,7 +21,7 @@ from photometry.sky.interpolate import (
     spline_weights,
 )
 from photometry.sky.medians import Medians, clipped_medians
-from photometry.sky.passes import Tables, make_mesh, make_tables, smooth_image
+from photometry.sky.passes import Tables, make_mesh, make_tables, smooth_image, sums_of
 from photometry.sky.solver import Solver, make_solver
 
 _MARGIN = 0.125                   # of a cell, outside the spline's nodes
@@ -253,9 +253,8 @@ def bins_of(image: NDArray, cell: tuple[int, int], parts: tuple[int, int]) -> ND
 def sums_of_bins(image: NDArray, grid: Grid,
                  parts: tuple[int, int]) -> tuple[NDArray, NDArray]:
     """Return sums and numbers of the finite pixels of bins."""
-    bins = bins_of(image, grid.cell, parts)
-    return (np.nansum(bins, axis=(1, 3), dtype=float),
-            np.count_nonzero(np.isfinite(bins), axis=(1, 3)))
+    size = tuple(length // n for length, n in zip(grid.cell, parts, strict=True))
+    return sums_of(image, size, (len(grid.rows) * parts[0], len(grid.columns) * parts[1]))
 
 
 def blocks(image: NDArray, cell: tuple[int, int]) -> NDArray:

@@ -171,6 +171,57 @@ def sums_below(left: NDArray[np.float32], model: Mesh, tables: Tables,
 
 
 @compiled
+def sums_of(image: NDArray, size: tuple[int, int],
+            shape: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """Return sums and numbers of the finite pixels of bins; see `sums_below`."""
+    n_rows, n_columns = image.shape
+    total, count = np.zeros(shape), np.zeros(shape)
+    sums, counts = np.empty(n_columns), np.empty(n_columns)
+    for below in range(-(-n_rows // size[0])):
+        sums[:], counts[:] = 0, 0
+        for row in range(below * size[0], min(n_rows, (below + 1) * size[0])):
+            pixels = image[row]
+            for column in range(n_columns):
+                value = np.float64(pixels[column])
+                known = np.isfinite(value)
+                sums[column] += value if known else 0.0
+                counts[column] += 1.0 if known else 0.0
+        for column in range(n_columns):
+            total[below, column // size[1]] += sums[column]
+            count[below, column // size[1]] += counts[column]
+    return total, count
+
+
+@compiled
+def middles_of(used: NDArray[np.bool_], size: tuple[int, int],
+               shape: tuple[int, int]) -> tuple[NDArray, NDArray, NDArray]:
+    """Return numbers of used pixels of bins, and the sums of their rows and columns."""
+    n_rows, n_columns = used.shape
+    number, rows, columns = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for row in range(n_rows):
+        pixels, below = used[row], row // size[0]
+        for column in range(n_columns):
+            if pixels[column]:
+                beside = column // size[1]
+                number[below, beside] += 1
+                rows[below, beside] += row
+                columns[below, beside] += column
+    return number, rows, columns
+
+
+@compiled
+def add_frame(total: NDArray[np.float64], count: NDArray[np.float64],
+              image: NDArray[np.float32], exclude: NDArray[np.bool_], shift: float) -> None:
+    """Add an image without a constant to a sum (R, C) in place, where it has a value."""
+    for row in range(image.shape[0]):
+        for column in range(image.shape[1]):
+            value = np.float64(image[row, column]) - shift
+            counts = np.isfinite(value) & ~exclude[row, column]
+            total[row, column] += value if counts else 0.0
+            count[row, column] += 1.0 if counts else 0.0
+
+
+@compiled
 def values_at(pixels: NDArray[np.int_], image: NDArray[np.float32],
               usual: NDArray[np.float32], exclude: NDArray[np.bool_], model: Mesh,
               tables: Tables) -> NDArray[np.float64]:

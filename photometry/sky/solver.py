@@ -14,6 +14,7 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from photometry.core.pixels import Box
 from photometry.sky.interpolate import profile_weights, spline_weights
+from photometry.sky.passes import middles_of
 
 _MESH_PENALTY = 1e-5              # of a cell's pixels
 _RING_PENALTY = 1e-5              # same
@@ -111,16 +112,11 @@ def _centers(used: NDArray[np.bool_], size: tuple[int, int],
 
     Bins without pixels are where their middle is.
     """
-    missing = [n * length - have for n, length, have in
-               zip(number, size, used.shape, strict=True)]
-    whole = np.pad(used, [(0, more) for more in missing]).astype(float)
-    bins = whole.reshape(number[0], size[0], number[1], size[1])
-    pixels = bins.sum(axis=(1, 3))
-    rows = np.arange(len(whole)).reshape(number[0], size[0])
-    columns = np.arange(whole.shape[1]).reshape(number[1], size[1])
+    pixels, row, column = middles_of(used, size, number)
+    rows = np.arange(number[0] * size[0]).reshape(number[0], size[0])
+    columns = np.arange(number[1] * size[1]).reshape(number[1], size[1])
     least, empty = np.maximum(pixels, 1), pixels == 0
-    row = (bins.sum(axis=3) * rows[:, :, None]).sum(axis=1) / least
-    column = (bins.sum(axis=1) * columns).sum(axis=2) / least
+    row, column = row / least, column / least
     middle = np.broadcast_arrays(rows.mean(axis=1)[:, None], columns.mean(axis=1))
     row[empty], column[empty] = (np.minimum(values, length - 1)[empty] for values, length in
                                  zip(middle, used.shape, strict=True))

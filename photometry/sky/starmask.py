@@ -54,11 +54,14 @@ def sky_pixels(mean: NDArray, grid: Grid, fit: level.Settings,
 def halos(mean: NDArray) -> NDArray[np.bool_]:
     """Return the surroundings of saturated stars, in which their wings outshine the sky."""
     around = np.zeros(mean.shape, dtype=bool)
-    cores, _ = label(np.nan_to_num(mean) > _HALO_LEVEL)
-    areas = np.bincount(cores.ravel())
-    areas[0] = 0
+    with np.errstate(invalid="ignore"):
+        bright = mean > _HALO_LEVEL
+    cores = label(bright)[0][bright]
+    areas = np.bincount(cores)[cores]
     for least in _HALO_AREAS:
-        _widen(around, (areas >= least)[cores], _HALO_REACH * np.sqrt(least))
+        bright[bright] = areas >= least
+        areas = areas[areas >= least]
+        _widen(around, bright, _HALO_REACH * np.sqrt(least))
     return around
 
 

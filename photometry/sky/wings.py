@@ -125,9 +125,12 @@ def _blurred(light: Light) -> NDArray[np.float32]:
     rows, columns = (2 * np.pi**2 * frequency**2 for frequency in
                      (fftfreq(size[0]), rfftfreq(size[1])))
     inner = tuple(slice(MARGIN_PX, length - MARGIN_PX) for length in light.map.shape)
-    return np.stack([
-        irfft2(spectrum * np.exp(-sigma**2 * rows)[:, None] * np.exp(-sigma**2 * columns),
-               size)[inner].astype(np.float32) for sigma in light.sigmas])
+    found = np.empty((len(light.sigmas), *(length - 2 * MARGIN_PX for length in light.map.shape)),
+                     np.float32)
+    for one, sigma in zip(found, light.sigmas, strict=True):
+        blur = np.exp(-sigma**2 * rows)[:, None] * np.exp(-sigma**2 * columns)
+        one[:] = irfft2(spectrum * blur, size)[inner]
+    return found
 
 
 def _spread(image: NDArray, used: NDArray[np.bool_], blurred: NDArray,

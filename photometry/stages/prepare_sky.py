@@ -15,6 +15,7 @@ from photometry.sky import differences, level, starmask, wings
 from photometry.sky.anomalies import FULL_WELL
 from photometry.sky.differences import Scene
 from photometry.sky.level import FrameBackground
+from photometry.sky.passes import add_frame
 from photometry.sky.straps import Straps, beside, fit_straps
 from photometry.sky.wings import StaticSky
 from photometry.stages.prepare_few import (
@@ -213,9 +214,7 @@ def _mean_image(job: Job, frames: Frames, chosen: NDArray) -> NDArray[np.float64
                                      (block.frames, block.places, block.good)))
         shifts = frames.levels[here][chosen[here]] - usual
         for (_, image, exclude, _), shift in zip(images(job, some), shifts, strict=True):
-            counted = np.isfinite(image) & ~exclude
-            np.add(total, image - shift, out=total, where=counted)
-            count += counted
+            add_frame(total, count, image, exclude, shift)
     return _ratio(total, count)
 
 

@@ -87,3 +87,30 @@ def test_terms_are_subtracted():
     found = left.astype(np.float32)
     passes.subtract(found, amounts, terms)
     np.testing.assert_allclose(found, left - np.tensordot(amounts, terms, axes=1), atol=1e-6)
+
+
+def test_bins_know_their_pixels():
+    rng = np.random.default_rng(7)
+    image, used = rng.normal(50, 5, (22, 19)), rng.random((22, 19)) < 0.7
+    image[~used] = np.nan
+    row, column = np.indices(image.shape)
+    whole = [np.full((24, 24), np.nan) for _ in range(3)]
+    for values, plane in zip(whole, (image, row, column), strict=True):
+        values[:22, :19] = np.where(used, plane, np.nan)
+    right = [np.nansum(values.reshape(6, 4, 4, 6), axis=(1, 3)) for values in whole]
+    number = np.isfinite(whole[0]).reshape(6, 4, 4, 6).sum(axis=(1, 3))
+    total, count = passes.sums_of(image, (4, 6), (6, 4))
+    np.testing.assert_allclose(total, right[0])
+    np.testing.assert_array_equal(count, number)
+    for found, expected in zip(passes.middles_of(used, (4, 6), (6, 4)), (number, *right[1:]),
+                               strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_frames_are_added_where_they_have_values():
+    total, count = np.ones((2, 3)), np.zeros((2, 3))
+    image = np.array([[1, np.nan, 3], [4, 5, np.inf]], np.float32)
+    exclude = np.array([[False, False, True], [False, False, False]])
+    passes.add_frame(total, count, image, exclude, 0.5)
+    assert total.tolist() == [[1.5, 1, 1], [4.5, 5.5, 1]]
+    assert count.tolist() == [[1, 0, 0], [1, 1, 0]]
