@@ -352,6 +352,7 @@ def test_requirements_grow_with_workers(window):
     needs = prepare.needs_of(group)
     assert needs.disk > 12 * N * BOX.shape[0] * BOX.shape[1]
     assert prepare.needs_of(group, 3).memory > needs.memory
+    assert prepare.needs_of(group, quantize=0.25).disk < 0.9 * needs.disk
     allowed = 1e-9 * (needs.memory + 2.5 * (prepare_needs.WORKER_BYTES + 2e6))
     assert prepare.affordable(group, 8, allowed) == 2
 
