@@ -174,8 +174,11 @@ def test_a_cutout_is_a_small_window(mission, images, tmp_path):
         assert cube.image_names[3] == f"{path.name}[3]"
     ours, theirs = read_all(output), read_all(mission / "lightcurves")
     assert len(ours) > 7
+    # With few stars on it the small window may choose another method, whose flux is another.
+    same = [star for star in ours.keys() & theirs.keys()
+            if ours[star].header["PHOTMET"] == theirs[star].header["PHOTMET"]]
     ratio = [np.nanmedian(ours[star].lightcurve.flux) / np.nanmedian(
-        theirs[star].lightcurve.flux) for star in ours.keys() & theirs.keys()]
+        theirs[star].lightcurve.flux) for star in same]
     assert np.median(ratio) == pytest.approx(1.0, abs=0.02)
 
 
