@@ -23,6 +23,7 @@ from importlib import import_module
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Self
 
 from photometry.core.errors import WorkerDied
@@ -72,9 +73,9 @@ class Processes:
         self._workers: list[_Worker] = []
         self._begun = 0
         self._early_deaths = 0
+        for name in modules:
+            import_module(name)
         if modules and _can_fork():
-            for name in modules:
-                import_module(name)
             while len(self._workers) < workers:
                 self._begin("fork")
 
@@ -170,8 +171,9 @@ def _epitaph(exit_code: int | None) -> str:
 
 
 def _can_fork() -> bool:
-    """Tell whether a copy of this process works: no other thread holds a lock."""
-    return sys.platform == "linux" and threading.active_count() == 1
+    """Tell whether a copy of this process works: no other thread, of any kind, holds a lock."""
+    threads = Path("/proc/self/task")
+    return threads.is_dir() and len(list(threads.iterdir())) == 1
 
 
 @contextmanager
