@@ -291,7 +291,12 @@ def measure(job: Job, static: Static, image: NDArray,
             "radial": static.radial + change.radial, "strap_amplitude": np.float64(strength),
             "strap_amplitude_err": np.float64(strength_err),
             "noise": np.float64(change.noise),
-            "stray": np.max(level.means_of(change.mesh, grid)) / change.noise}
+            "stray": _stray(np.max(level.means_of(change.mesh, grid)), change.noise)}
+
+
+def _stray(excess: float, noise: float) -> np.float64:
+    """Return the largest excess of light in the noise of a pixel; a frame alone has neither."""
+    return np.float64(excess / noise if noise > 0 else 0.0)
 
 
 def background_block(job: Job, block: Block) -> None:
