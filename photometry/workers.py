@@ -95,8 +95,10 @@ class SerialCrew:
 
     def answers(self) -> list[Answer]:
         """Do the task that was given first."""
+        from photometry.processes import peak_memory_mb
+
         function, task = self._given.popleft()
-        return [Answer(task, function(task))]
+        return [Answer(task, function(task), memory_mb=peak_memory_mb())]
 
 
 @contextmanager

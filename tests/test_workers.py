@@ -54,7 +54,8 @@ def test_tasks_are_drawn_only_after_a_result_was_taken():
             yield number
 
     answers = pull(SerialCrew(), square, tasks(), ahead=2)
-    next(answers)
+    answer = next(answers)
+    assert answer.memory_mb > 1
     assert drawn == [0]         # nobody would wait for another
     next(answers)
     assert drawn == [0, 1]

@@ -153,7 +153,7 @@ def full_pixels(pixels: FitPixels, share: float) -> tuple[Note, ...]:
     """
     if not pixels.target_saturated:
         return ()
-    return (Note(FULL, f"saturated: {pixels.saturated.sum()} pixels near the star are left out, "
+    return (Note(FULL, f"{pixels.saturated.sum()} pixels near the star are left out, "
                        f"{share:.3f} of its light is fitted; its level is that of the PRF there"),)
 
 

@@ -21,6 +21,7 @@ from photometry.plots.style import (
     RED,
     SKY,
     TIME_LABEL,
+    decades,
     legend,
     styled,
 )
@@ -65,15 +66,16 @@ def plot_images(ccd: CcdData) -> Figure:
                           vmax=max(top, floor + 3 * width)), f"{RATE} per pixel")
     share = float(np.mean(ccd.used))
     _draw_image(figure.add_subplot(upper[1]), ccd.box, ccd.used,
-                f"Pixels of the background ({100 * share:.0f} %)", Normalize(0, 1),
-                "share used", colors=ListedColormap(["#333333", "#8A8A8A", "#BBD9EA", SKY]))
+                f"Pixels that the background is fitted to ({100 * share:.0f} %)", Normalize(0, 1),
+                "share of the pixels",
+                colors=ListedColormap(["#333333", "#8A8A8A", "#BBD9EA", SKY]))
     lower = grid[1].subgridspec(1, max(len(ccd.backgrounds), 1))
     for place, (name, image) in enumerate(ccd.backgrounds.items()):
         low, high = (np.nanpercentile(image, _SHOWN_SHARES) if np.isfinite(image).any()
                      else (0.0, 1.0))
         axes = figure.add_subplot(lower[place])
-        _draw_image(axes, ccd.box, image, name, Normalize(low, max(high, low + 1e-3)), RATE,
-                    ticks=3, below=True)
+        _draw_image(axes, ccd.box, image, name, Normalize(low, max(high, low + 1e-3)),
+                    f"{RATE} per pixel", ticks=3, below=True)
         if place:
             axes.set_ylabel("")
     return figure
@@ -95,16 +97,10 @@ def _draw_image(axes: Axes, box: Box, image: NDArray, title: str, norm: Normaliz
     bar = axes.figure.colorbar(shown, ax=axes, pad=0.02, aspect=25,
                                location="bottom" if below else "right")
     bar.set_label(unit)
-    bar.locator = FixedLocator(_decades(norm)) if isinstance(norm, AsinhNorm) else MaxNLocator(4)
+    bar.locator = FixedLocator(decades(norm)) if isinstance(norm, AsinhNorm) else MaxNLocator(4)
     bar.formatter = ScalarFormatter()
     bar.minorticks_off()
     bar.update_ticks()
-
-
-def _decades(norm: Normalize) -> list[float]:
-    """Return zero and the powers of ten that a stretched scale has room for."""
-    powers = 10.0 ** np.arange(-1, 7)
-    return [0.0, *powers[(powers > 3 * norm.linear_width) & (powers < norm.vmax)].tolist()]
 
 
 @styled
@@ -183,4 +179,7 @@ def _draw_flags(axes: Axes, ccd: CcdData) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_ylabel("")
     axes.grid(visible=False, axis="y")
+    if not names:
+        axes.text(0.5, 0.5, "no frame has a flag", transform=axes.transAxes, color=DARK,
+                  ha="center", va="center")
     axes.set_title(f"Quality: {np.count_nonzero(ccd.good)} of {len(ccd.good)} frames are good")

@@ -8,7 +8,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from photometry.core.flags import ApertureFlag, is_good
@@ -27,6 +27,7 @@ from photometry.plots.style import (
     RED,
     SKY,
     TIME_LABEL,
+    decades,
     legend,
     styled,
 )
@@ -57,7 +58,7 @@ def plot_lightcurve(star: StarData) -> Figure:
 
 @styled
 def plot_background(star: StarData) -> Figure:
-    """Show the background in the aperture against time."""
+    """Show the background that was subtracted against time."""
     return _single(star, _draw_background, (9.0, 3.2))
 
 
@@ -130,7 +131,7 @@ def _draw_background(axes: Axes, star: StarData) -> None:
     axes.plot(star.cadences.time, star.lightcurve.flux_background, ".-", color=GREEN,
               markersize=3, linewidth=0.8)
     axes.set_ylabel(RATE)
-    axes.set_title("Background in the aperture")
+    axes.set_title("Background subtracted from the flux")
     axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
@@ -202,8 +203,9 @@ def _draw_stamp(axes: Axes, star: StarData) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     bar = axes.figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02)
     bar.set_label(f"{RATE} per pixel")
-    bar.locator = MaxNLocator(6)
+    bar.locator = FixedLocator(decades(shown.norm))
     bar.formatter = ScalarFormatter()
+    bar.minorticks_off()
     bar.update_ticks()
 
 

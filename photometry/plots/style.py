@@ -11,8 +11,10 @@ from functools import wraps
 from typing import ParamSpec
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 
 BLUE, SKY, ORANGE, RED, GREEN = "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73"
@@ -55,6 +57,12 @@ def to_png(figure: Figure) -> bytes:
     with _style():                # ticks are made only now
         FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
     return content.getvalue()
+
+
+def decades(norm: AsinhNorm) -> list[float]:
+    """Return zero and the powers of ten that a stretched scale has room for."""
+    powers = 10.0 ** np.arange(-1, 7)
+    return [0.0, *powers[(powers > 3 * norm.linear_width) & (powers < norm.vmax)].tolist()]
 
 
 def legend(axes: Axes) -> None:

@@ -53,6 +53,8 @@ def test_flags_have_a_row_each_with_their_number():
     assert [text.get_text() for text in axes.get_yticklabels()] == [
         "coarse point (9)", "desaturation (1)"]
     assert axes.get_xlabel()
+    (told,) = plots.plot_timeline(make_ccd(flags={})).axes[-1].texts
+    assert told.get_text() == "no frame has a flag"
 
 
 def test_what_lies_far_off_is_pointed_at():

@@ -56,7 +56,7 @@ def test_every_axis_says_what_it_shows(name):
 def test_a_star_has_four_panels_on_one_time_axis():
     figure = plots.plot_star(make_star())
     titles = {axes.get_title(loc="left").partition(",")[0] for axes in figure.axes}
-    assert {"Mean image and aperture", "Light curve", "Background in the aperture",
+    assert {"Mean image and aperture", "Light curve", "Background subtracted from the flux",
             "Motion"} <= titles
     times = [axes for axes in figure.axes if axes.get_title(loc="left").startswith(
         ("Light", "Background", "Motion"))]
