@@ -73,6 +73,8 @@ def test_centroids_agree_with_the_header(corner, stars):
     text = read_header(image).wcs_text
     for star in stars:
         row, column = wcs.to_pixels(text, star.header["RA_OBJ"], star.header["DEC_OBJ"])
+        if min(row[0], column[0]) < MARGIN_PX:
+            continue        # the border cuts what the centroid is made from
         assert star.lightcurve.row[0] == pytest.approx(row[0], abs=0.3)
         assert star.lightcurve.column[0] == pytest.approx(column[0], abs=0.3)
 
