@@ -231,7 +231,9 @@ def simulate(argv: Sequence[str] | None = None) -> int:
     for name, text in (("density", "stars per square degree"),
                        ("tmag-error", "share of stars listed with a wrong magnitude"),
                        ("missing", "share of stars that the list lacks"),
-                       ("wcs-error-px", "how far off the headers' coordinates are")):
+                       ("wcs-error-px", "how far off the headers' coordinates are"),
+                       ("strap-stars", "share of light that stars gain over straps "
+                        "(default 0.003)")):
         parser.add_argument(f"--{name}", type=float, metavar="X", help=text)
     for name, text in (("crowded", "five times the stars, some in a cluster"),
                        ("scattered-light", "ramps, a moving patch and a corner glow"),

@@ -1,7 +1,7 @@
 """The PRF measured on the stars of a cube, kept so that all processes use the same numbers.
 
-HDF5: `rows`, `columns` of the nodes, `models` (Y, X, S, S), `wing_shares`, `wing_sigmas`;
-attributes `origin` (for people) and `key` (what it was made from).
+HDF5: `rows`, `columns` of the nodes, `models` (Y, X, S, S), `wing_shares`, `wing_sigmas`,
+`strap_response` and its error; attributes `origin` (for people) and `key` (what it was made from).
 """
 
 from dataclasses import dataclass, fields
@@ -27,6 +27,8 @@ class MeasuredPrf:
     models: NDArray[np.float64]
     wing_shares: NDArray[np.float64]
     wing_sigmas: NDArray[np.float64]
+    strap_response: float             # of stars, relative
+    strap_response_err: float
 
 
 def write_measured_prf(path: Path, prf: MeasuredPrf) -> None:

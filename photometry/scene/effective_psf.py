@@ -6,8 +6,12 @@ stars say little. It is linear in the position on the detector; on an image larg
 `NODE_PX` it is then found anew at the nodes of a grid, from the stars around each. The light
 beyond comes from the surroundings of the brightest stars (`prf_wings`). Both are found in turn,
 each with the other known and both together holding 1. With few stars it is the assumed PRF that
-remains.
+remains. What stars gain over straps (`strap_response`) is found with the corrections, and taken
+from the image before the next round.
 """
+
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +32,7 @@ from photometry.scene.psf_stars import (
     lit_alone,
     surroundings,
 )
+from photometry.scene.strap_response import NO_STRAPS, Straps, fit_response
 
 __all__ = ["Field", "Settings", "choose_stars", "fit_effective_psf"]
 
@@ -47,21 +52,25 @@ LEAST_TRUST = 0.05                # of stars that count at a node
 _CHUNK_STARS = 256
 
 
-def fit_effective_psf(field: Field, assumed: Prf,
-                      settings: Settings | None = None) -> SampledPrf | None:
-    """Return the PRF of the data, or None where too few stars are fit to tell."""
+def fit_effective_psf(field: Field, assumed: Prf, settings: Settings | None = None,
+                      straps: Straps = NO_STRAPS) -> SampledPrf | None:
+    """Return the PRF of the data, or None where too few stars are fit to tell.
+
+    `straps` have the response to begin with.
+    """
     settings = Settings() if settings is None else settings
     chosen = choose_stars(field, settings)
     if len(chosen) < settings.stars_least:
         return None
-    fit = _Fit(field, assumed, chosen, settings)
+    fit = _Fit(field, assumed, chosen, settings, straps)
     found, wings = fit.sampled(fit.prior, usual_wings()), usual_wings()
     for number in range(ROUNDS):
-        light = lit_alone(field, found, chosen, fit.flux)
-        wings = fit.wings(found) if number > 0 else wings
+        even = replace(field, image=field.image / fit.straps.factor(field.box.columns))
+        light = lit_alone(even, found, chosen, fit.flux)
+        wings = fit.wings(even, found) if number > 0 else wings
         whole = fit.whole(light, wings)
         found = fit.sampled(whole, wings)
-    return fit.sampled(fit.local(light, whole), wings)
+    return replace(fit.sampled(fit.local(light, whole), wings), straps=fit.straps)
 
 
 class _Fit:
@@ -72,8 +81,8 @@ class _Fit:
     """
 
     def __init__(self, field: Field, assumed: Prf, chosen: NDArray[np.int_],
-                 settings: Settings) -> None:
-        self.flux = field.flux[chosen].copy()
+                 settings: Settings, straps: Straps) -> None:
+        self.flux, self.straps = field.flux[chosen].copy(), straps
         self._field, self._assumed, self._chosen = field, assumed, chosen
         self._settings, self._stamps = settings, cut_stamps(field, assumed, chosen)
         box, varies = field.box, len(chosen) >= settings.stars_varying
@@ -88,6 +97,8 @@ class _Fit:
         rough = prf_splines.bends() / (ROUGH * self._free)[:, None]
         self._bound += rough.T @ rough
         self._start, self._strange = self._stamps.share, np.zeros_like(self._stamps.share)
+        self._model = self._start
+        self._over_strap = np.isin(self._stamps.columns, straps.columns)
         self.prior = np.zeros((self._place.shape[1], len(knots)))
 
     def sampled(self, parts: NDArray, wings: Wings) -> SampledPrf:
@@ -106,10 +117,10 @@ class _Fit:
         return SampledPrf(self._rows, self._columns, models, SAMPLES_PER_PIXEL,
                           f"{self._assumed}, corrected by {len(self._chosen)} stars", wings)
 
-    def wings(self, prf: SampledPrf) -> Wings:
-        """Return the wings of the brightest stars."""
+    def wings(self, field: Field, prf: SampledPrf) -> Wings:
+        """Return the wings of the brightest stars of an image without the gain over straps."""
         order = np.argsort(-self.flux, kind="stable")[:self._settings.wing_stars]
-        return fit_wings([surroundings(self._field, prf, int(self._chosen[star]),
+        return fit_wings([surroundings(field, prf, int(self._chosen[star]),
                                        float(self.flux[star])) for star in order])
 
     def whole(self, light: NDArray, wings: Wings) -> NDArray[np.float64]:
@@ -175,17 +186,30 @@ class _Fit:
         unknown, left = Unknown(start, weight, flux), light / flux[:, None] - start
         normal, right = design.normal(weight), design.project(weight * left)
         unknown.remove(normal, right, design, left)
-        change = cho_solve(cho_factor(normal + known), right).reshape(-1, len(free))
+        factor, gain = cho_factor(normal + known), np.zeros_like(left)
+        change = cho_solve(factor, right)
+        if free_terms > 1 and self._over_strap.any():
+            change, gain = self._respond(left, unknown, design, factor, change)
+        change = change.reshape(-1, len(free))
         if free_terms > 1:
             model = start + design.image(change)
-            strange = light / flux[:, None] - model
+            strange = light / flux[:, None] - model - gain
             off, level = unknown.found(strange).T
             strange -= off[:, None] * model + level[:, None]
             flux = flux * (1 + off)
-            self.flux[which], self._strange[which] = flux, strange
+            self.flux[which], self._strange[which], self._model = flux, strange, model
         found = prior.copy()
         found[:free_terms] += change
         return found
+
+    def _respond(self, left: NDArray, unknown: Unknown, design: Design, factor: tuple,
+                 change: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Better the response to straps; return the corrections then, and its gain (S, P)."""
+        before = self.straps.response
+        lit = np.where(self._over_strap, self._model, 0.0) / (1 + before)
+        self.straps, change = fit_response(self.straps, lit, left, unknown, design,
+                                           partial(cho_solve, factor), change)
+        return change, (self.straps.response - before) * lit
 
 
 def _places(box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:

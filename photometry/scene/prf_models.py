@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter, spline_filter
 from photometry.core.pixels import Box
 from photometry.scene.prf_loops import add_samples
 from photometry.scene.prf_wings import Wings
+from photometry.scene.strap_response import NO_STRAPS, Straps
 
 SLOPE = 3.5
 SOFTENING_PX = 3.0
@@ -61,6 +62,7 @@ class SampledPrf:
     samples_per_pixel: int
     origin: str = "sampled models"    # for people
     wings: Wings | None = None        # in the unit of the models; None = the power law
+    straps: Straps = NO_STRAPS        # whose columns gain light
     _splines: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -79,7 +81,7 @@ class SampledPrf:
         Returns
         -------
         (R, C) or (N, R, C)
-            Sums to 1 over an infinite grid.
+            Sums to 1 over an infinite grid, but for what columns over straps gain.
         """
         row, column = np.broadcast_arrays(np.asarray(row, dtype=float),
                                           np.asarray(column, dtype=float))
@@ -88,13 +90,16 @@ class SampledPrf:
             for tile in line:
                 image[:, *tile.slices(box.offset)] = self._render(
                     tile, row.ravel(), column.ravel(), float(broadening))
-        return image.reshape(*row.shape, *box.shape)
+        return self._gained(image, box).reshape(*row.shape, *box.shape)
 
     def inner(self, box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
         """Return the light shares (N, R, C) without the wings."""
-        return np.concatenate([np.concatenate([
+        return self._gained(np.concatenate([np.concatenate([
             self._render(tile, row, column, 0.0, winged=False) for tile in line], axis=2)
-            for line in _tiles(box)], axis=1)
+            for line in _tiles(box)], axis=1), box)
+
+    def _gained(self, image: NDArray, box: Box) -> NDArray[np.float64]:
+        return image * self.straps.factor(box.columns) if self.straps.response else image
 
     def _render(self, box: Box, row: NDArray, column: NDArray, broadening: float,
                 winged: bool = True) -> NDArray[np.float64]:

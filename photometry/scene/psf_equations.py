@@ -83,6 +83,11 @@ class Unknown:
         """Return both (S, 2), relative to the flux, for what the model leaves over (S, P)."""
         return np.einsum("sij,sjp,sp->si", self._covariance, self._columns, left)
 
+    def alone(self, values: NDArray) -> NDArray[np.float64]:
+        """Return values (S, P), weighted, without what both may explain."""
+        weight = self._columns[:, 1]      # since a level is 1 in all pixels
+        return weight * values - np.einsum("sip,si->sp", self._columns, self.found(values))
+
     def remove(self, normal: NDArray, right: NDArray, design: Design, left: NDArray) -> None:
         """Take from normal equations, in place, what both may explain (Woodbury).
 

@@ -66,6 +66,7 @@ class StarStamps:
 
     share: NDArray[np.float64]        # of their light, by the assumed PRF
     distance: NDArray[np.float64]     # pixels
+    columns: NDArray[np.int_]         # of the CCD
     basis: sparse.csr_array           # (S P, K) splines of the correction
 
     @property
@@ -136,7 +137,7 @@ def _cut(field: Field, box: Box) -> NDArray:
 
 def cut_stamps(field: Field, assumed: Prf, chosen: NDArray[np.int_]) -> StarStamps:
     """Return what the assumed PRF and the splines say of the pixels around stars."""
-    share, offset = [], []
+    share, offset, columns = [], [], []
     for star in chosen.tolist():
         box = _box(field, star)
         row, column = field.row[star], field.column[star]
@@ -144,10 +145,11 @@ def cut_stamps(field: Field, assumed: Prf, chosen: NDArray[np.int_]) -> StarStam
                              ).mean(axis=0).ravel())
         away = np.meshgrid(box.rows - row, box.columns - column, indexing="ij")
         offset.append(np.stack(away, axis=-1).reshape(-1, 2))
+        columns.append(np.tile(box.columns, len(box.rows)))
     flat = np.concatenate(offset)
     basis = sum(prf_splines.basis(flat - move) for move in field.moves) / len(field.moves)
     return StarStamps(np.array(share), np.hypot(*np.array(offset).transpose(2, 0, 1)),
-                      sparse.csr_array(basis))
+                      np.array(columns), sparse.csr_array(basis))
 
 
 def lit_alone(field: Field, prf: Prf, chosen: NDArray[np.int_],

@@ -31,6 +31,7 @@ class Scene:
     flux: NDArray[np.float64]             # (N,) e-/s, quiet light
     variable_index: NDArray[np.int64]     # (V,) which of the stars
     variation: NDArray[np.float64]        # (V, T) light relative to quiet
+    strap_stars: float = STRAP_STARS      # more starlight over the strongest strap, relative
 
     def flux_of(self, index: int) -> NDArray[np.float64]:
         """Return the light (N,), e-/s, of the stars in one frame."""
@@ -44,7 +45,7 @@ def star_image(scene: Scene, index: int) -> NDArray[np.float64]:
     row, column = scene.pointing.move(index, scene.row, scene.column)
     image = scene.prf(scene.box, row, column, scene.flux_of(index),
                       float(scene.pointing.broadening[index]))
-    return image * (1 + STRAP_STARS * strap_profile(scene.box.columns))
+    return image * (1 + scene.strap_stars * strap_profile(scene.box.columns))
 
 
 def ideal_image(scene: Scene, index: int) -> NDArray[np.float64]:

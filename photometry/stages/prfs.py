@@ -20,7 +20,7 @@ from photometry.io.catalog import Catalog
 from photometry.io.cube import Cube
 from photometry.io.measured_prf import MeasuredPrf, read_measured_prf, write_measured_prf
 from photometry.io.prf_models import read_prf_models
-from photometry.scene import wcs
+from photometry.scene import detector, wcs
 from photometry.scene.effective_psf import (
     SAMPLES_PER_PIXEL,
     Field,
@@ -31,10 +31,11 @@ from photometry.scene.motion import Motion
 from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import SampledPrf
 from photometry.scene.prf_wings import Wings
+from photometry.scene.strap_response import Straps
 
 logger = logging.getLogger(__name__)
 
-RECIPE = "recipe 2"               # changes with how a PRF is measured
+RECIPE = "recipe 3"               # changes with how a PRF is measured
 AVERAGE_ERROR, MODEL_ERROR = 0.3, 0.05      # relative, of the average profile and of models
 FROM_STARS, AVERAGE = Path("stars"), Path("average")      # said instead of a folder
 _LEAST_MOTION_PX = 0.02           # rms; less does not blur
@@ -115,13 +116,14 @@ def _store(output: Path, cube: Cube, catalog: Catalog, assumed: Prf) -> None:
     if found is not None and found.wings is not None:
         write_measured_prf(layout.measured_prf_path(output, cube.ccd), MeasuredPrf(
             key, found.origin, found.rows, found.columns, found.models,
-            found.wings.shares, found.wings.sigmas))
+            found.wings.shares, found.wings.sigmas, found.straps.response, found.straps.error))
 
 
 def measure_prf(cube: Cube, catalog: Catalog, assumed: Prf) -> SampledPrf | None:
     """Return the PRF of a cube's stars; None where too few are fit to tell."""
     shape_error = MODEL_ERROR if isinstance(assumed, SampledPrf) else AVERAGE_ERROR
-    return fit_effective_psf(_field(cube, catalog), assumed, Settings(shape_error=shape_error))
+    return fit_effective_psf(_field(cube, catalog), assumed, Settings(shape_error=shape_error),
+                             Straps(detector.strap_columns()))
 
 
 def _stored(output: Path, cube: Cube, key: str) -> SampledPrf | None:
@@ -129,7 +131,9 @@ def _stored(output: Path, cube: Cube, key: str) -> SampledPrf | None:
     if kept is None:
         return None
     return SampledPrf(kept.rows, kept.columns, kept.models, SAMPLES_PER_PIXEL, kept.origin,
-                      Wings(kept.wing_shares, kept.wing_sigmas))
+                      Wings(kept.wing_shares, kept.wing_sigmas),
+                      Straps(detector.strap_columns(), float(kept.strap_response),
+                             float(kept.strap_response_err)))
 
 
 def _key(cube: Cube, catalog: Catalog, assumed: Prf) -> str:

@@ -70,6 +70,7 @@ class Settings:
     tmag_error: float = 0.0       # share of listed stars whose Tmag is wrong by 0.1-0.5 mag
     missing: float = 0.0          # share of stars that the list lacks
     wcs_error_px: float = 0.0     # how far off the headers' world coordinates are
+    strap_stars: float = simulated_sky.STRAP_STARS      # share of light gained over straps
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ def make_scene(plan: Plan, stars: StarList) -> tuple[Scene, list[Variable]]:
         prf=simulated_prf(plan.ccd, plan.wcs_text, plan.settings.prf),
         pointing=with_dumps(plan, steady_pointing(plan, axis)), sky=make_sky(plan, axis),
         row=row, column=column, flux=flux_from_tmag(stars.tmag), variable_index=index,
-        variation=variation)
+        variation=variation, strap_stars=plan.settings.strap_stars)
     return scene, variables
 
 

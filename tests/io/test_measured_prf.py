@@ -3,14 +3,16 @@ import numpy as np
 from photometry.io.measured_prf import MeasuredPrf, read_measured_prf, write_measured_prf
 
 PRF = MeasuredPrf("cube and catalog", "40 stars", np.array([0.0, 9.0]), np.array([1.0, 2.0, 4.0]),
-                  np.arange(54.0).reshape(2, 3, 3, 3), np.array([0.1, 0.2]), np.array([3.0, 7.0]))
+                  np.arange(54.0).reshape(2, 3, 3, 3), np.array([0.1, 0.2]), np.array([3.0, 7.0]),
+                  0.03, 0.002)
 
 
 def test_what_is_written_is_read(tmp_path):
     write_measured_prf(tmp_path / "prf" / "a.hdf5", PRF)
     found = read_measured_prf(tmp_path / "prf" / "a.hdf5", PRF.key)
     assert (found.key, found.origin) == (PRF.key, PRF.origin)
-    for name in ("rows", "columns", "models", "wing_shares", "wing_sigmas"):
+    for name in ("rows", "columns", "models", "wing_shares", "wing_sigmas", "strap_response",
+                 "strap_response_err"):
         np.testing.assert_array_equal(getattr(found, name), getattr(PRF, name))
 
 

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from photometry.io.ffi import read_ffi
 from photometry.io.prf_models import SAMPLES_PER_PIXEL, read_prf_models
 from photometry.scene import wcs
 from photometry.scene.prf_models import CELL_PX, SampledPrf
+from photometry.scene.strap_response import Straps
 
 LARGE = Box(900, 1141, 500, 721)
 
@@ -55,6 +57,19 @@ def test_between_samples_and_positions_the_models_are_interpolated(row, column):
 def test_all_light_is_in_a_large_image(mission):
     for row, column in ((1020.3, 610.8), (1020.5, 610.5)):
         assert mission(LARGE, row, column).sum() == pytest.approx(1, abs=2e-3)
+
+
+def test_columns_over_straps_gain_light():
+    straps, box = Straps(np.array([607, 608]), 0.03), Box(1000, 1030, 595, 620)
+    plain = gaussian_prf()
+    over = replace(plain, straps=straps)
+    factor = np.where(np.isin(box.columns, [607, 608]), 1.03, 1.0)
+    place = np.array([1013.2, 1015.0]), np.array([607.4, 601.0])
+    np.testing.assert_allclose(over(box, *place), factor * plain(box, *place), rtol=1e-12)
+    np.testing.assert_allclose(over.inner(box, *place), factor * plain.inner(box, *place),
+                               rtol=1e-12)
+    np.testing.assert_allclose(over(box, 1013.2, 607.4, broadening=0.4),
+                               factor * plain(box, 1013.2, 607.4, broadening=0.4), rtol=1e-12)
 
 
 def test_the_wings_beyond_the_models_hold_two_to_four_percent(mission):

@@ -38,3 +38,11 @@ def test_flux_and_level_of_stars_are_taken_out_as_if_they_were_fitted():
     together = np.linalg.solve(matrix, whole.T @ (WEIGHT * LEFT).ravel())
     alone = np.linalg.solve(normal + np.eye(len(normal)), right)
     np.testing.assert_allclose(alone, together[:len(alone)], atol=1e-10)
+
+
+def test_values_alone_are_what_taking_out_leaves_of_them():
+    flux, model = np.full(STARS, 50.0), RNG.uniform(0.1, 1, (STARS, PIXELS))
+    design, unknown = Design(BASIS, PLACE), Unknown(model, WEIGHT, flux)
+    right = design.project(WEIGHT * LEFT)
+    unknown.remove(np.zeros((design.size, design.size)), right, design, LEFT)
+    np.testing.assert_allclose(design.project(unknown.alone(LEFT)), right, atol=1e-10)

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from photometry.scene import pointing, simulated_sky
-from photometry.scene.detector import SATURATION
+from photometry.scene.detector import SATURATION, strap_profile
 from photometry.scene.simulate import ideal_image, observe, star_image
 from tests.scene.builders import AXIS, make_scene
 
@@ -20,6 +22,14 @@ def test_image_is_stars_and_sky():
     scene = make_scene()
     np.testing.assert_allclose(
         ideal_image(scene, 1), star_image(scene, 1) + scene.sky.evaluate(1, scene.box))
+
+
+def test_stars_gain_over_straps_as_much_as_was_asked_for():
+    scene = replace(make_scene(), strap_stars=0.0)
+    profile = strap_profile(scene.box.columns)
+    assert profile.any()
+    np.testing.assert_allclose(star_image(replace(scene, strap_stars=0.03), 0),
+                               star_image(scene, 0) * (1 + 0.03 * profile))
 
 
 def test_star_moves_with_the_pointing():

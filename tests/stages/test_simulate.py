@@ -18,7 +18,7 @@ from photometry.io.source_tables import LocalSource
 from photometry.io.tpf import read_tpf
 from photometry.io.truth import read_truth
 from photometry.scene import wcs
-from photometry.scene.detector import bleed
+from photometry.scene.detector import bleed, strap_profile
 from photometry.scene.pointing import Pointing
 from photometry.scene.simulated_prf import GaussianPrf
 from photometry.scene.simulated_sky import Sky
@@ -188,6 +188,17 @@ def test_mission_prf_models_are_used(tmp_path, realdata):
     images = [read_ffi(layout.find_ffis(folder)[0][1]).image for folder in folders]
     assert images[0].sum() == pytest.approx(images[1].sum(), rel=0.05)
     assert np.abs(images[0] - images[1]).max() > 100
+
+
+def test_stars_gain_over_straps_as_much_as_the_truth_says(tmp_path):
+    settings = Settings(size=(40, 33), origin=(1000, 960), frames=1, stars=30)
+    images = []
+    for gain in (0.0, 0.5):
+        out = simulate(tmp_path / str(gain), replace(settings, strap_stars=gain))
+        assert read_truth(layout.truth_path(out, CcdId(1, 1, 4))).settings["strap_stars"] == gain
+        images.append(read_ffi(layout.find_ffis(out)[0][1]).image)
+    gained = np.abs(images[1] - images[0]).max(axis=0) > 0
+    np.testing.assert_array_equal(gained, strap_profile(np.arange(960, 1000)) > 0)
 
 
 def test_header_positions_may_be_wrong_on_purpose(tmp_path):
