@@ -61,7 +61,7 @@ def _report(args: argparse.Namespace) -> int:
     folder = input_folder(args, None)
     summary = stage.summarize(folder, output_folder(args, folder, shipped=False), args.starid,
                               settings_of(args, "report")["report"])
-    say(*summary.lines)
+    say(*summary.lines, f"page: {summary.path}")
     return DONE
 
 

@@ -243,7 +243,9 @@ def choose(todo: Todo, select: Select, again: bool, at_random: bool,
         When no row matches, naming what was asked for.
     """
     if not todo.count(select):
-        asked = ", ".join(f"{name} {value}" for name, value in asdict(select).items() if value)
+        asked = ", ".join(
+            f"{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+            for name, value in asdict(select).items() if value)
         raise UsageError(f"{todo.path}: no target matches {asked or 'an empty list'}")
     if at_random:
         task = todo.random(select)
