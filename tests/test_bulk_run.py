@@ -13,6 +13,7 @@ import pytest
 
 from photometry import cli, console
 from photometry.core.errors import InputError
+from photometry.core.ids import Select
 from photometry.core.outcome import Status
 from photometry.io import layout
 from photometry.io.bulk import Bulk, find_lightcurves, read_stored
@@ -115,7 +116,7 @@ def test_parts_that_a_killed_run_left_are_used_if_they_were_committed(sector, ex
     assert not file_of(output).exists()
     with Todo(folder) as todo:          # one result that was written but not committed
         lost = todo.kept_files(output)[0][0]
-        todo.reset_all(cli.Select(starids=(int(lost.name.partition("#")[2]),)))
+        todo.reset_all(Select(starids=(int(lost.name.partition("#")[2]),)))
     run_photometry(folder, output, "--bulk")
     assert file_of(output).read_bytes() == expected
     assert not parts.exists()
