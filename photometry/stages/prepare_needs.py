@@ -11,7 +11,7 @@ from photometry.stages.prepare_passes import BLOCK_FRAMES, Settings
 from photometry.stages.prepare_plan import Group
 
 # Measured with benchmarks/bench_prepare.py.
-MASTER_BYTES, WORKER_BYTES = 390e6, 245e6     # of an interpreter with all that it imports
+MASTER_BYTES, WORKER_BYTES = 400e6, 300e6     # of an interpreter with all that it imports
 SCENE_BYTES = 180                 # per pixel of the window, to find the sky
 FRAME_BYTES = 130                 # per pixel, to measure a frame
 SUM_BYTES = 40                    # per pixel, to add up blocks
