@@ -36,7 +36,6 @@ WARY_AFTER = 2                    # lost attempts after which a row is handed ou
 ALL_ROWS = Select()
 
 
-
 class Todo:
     """The only speaker of `todo.sqlite`; one writer at a time, enforced by a lock.
 

@@ -29,7 +29,6 @@ from photometry.io.pixel_table import PixelTable, TpfHead
 _UNREADABLE = (*UNREADABLE, IndexError, AstropyUserWarning)
 
 
-
 @dataclass(frozen=True, slots=True)
 class Tpf:
     """A target pixel file in our terms."""

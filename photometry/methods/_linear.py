@@ -51,7 +51,7 @@ class Cadences:
         i, j = np.triu_indices(n_terms)
         products = np.where(i == j, 1.0, 2.0) * motion[:, i] * motion[:, j]
         self._flat = terms.reshape(-1, n_pixels)
-        for pattern, rows in _patterns(there):
+        for pattern, rows in patterns(there):
             pairs = (self._weighted * pattern) @ self._flat.T
             pairs = pairs.reshape(n_terms, count, n_terms, count)[i, :, j]
             pairs = (pairs + pairs.transpose(0, 2, 1)) / 2
@@ -84,7 +84,7 @@ class Cadences:
         return weights if self._there is None else weights * self._there
 
 
-def _patterns(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray | slice]]:
+def patterns(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray | slice]]:
     """Yield the different rows of a mask (T, P), and where each is."""
     if there.all():
         yield there[:1][0], slice(None)

@@ -9,6 +9,7 @@ from photometry.core.stamp import Stamp
 from photometry.methods._batch_fit import CLOSE, Fit, Frames, Layout, Prior, fit
 from photometry.methods._fit_pixels import FitPixels
 from photometry.methods._joint import LOOSE, LOST_SHARE, Motion, excess, typical_variance
+from photometry.methods._linear import patterns
 from photometry.methods._misfit import Leftover, joined
 from photometry.methods._moving import BLUR, expand, expand_faint
 from photometry.methods._placing import Placed
@@ -157,13 +158,10 @@ def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray,
                    for width in (layout.size, layout.size, n_pixels, 3)), np.full(count, np.nan),
                  np.zeros(count, bool))
     there = np.isfinite(seen.pixels)
-    _, first, member = np.unique(np.packbits(there, axis=1), axis=0, return_index=True,
-                                 return_inverse=True)
     share = np.maximum(seen.terms[0, 0], 0.0)
-    for number, pattern in enumerate(there[first]):
+    for pattern, rows in patterns(there):
         if share[pattern].sum() < (1 - LOST_SHARE) * share.sum():
             continue
-        rows = np.flatnonzero(member.ravel() == number)
         part = Frames(np.where(pattern, seen.pixels[rows], 0.0), seen.terms, seen.drift[rows],
                       seen.spread[rows], seen.weight * pattern)
         found = fit(part, layout, Prior(prior.expected, prior.of(rows)), start[rows], close)

@@ -15,6 +15,7 @@ from photometry.scene.detector import exposure_s, strap_profile
 from photometry.scene.simulate import SimulatedPrf
 from photometry.scene.simulated_sky import Sky
 from photometry.scene.variability import Variable, brightness
+from photometry.stages.blends import BLEND_PX, BLEND_SHARE
 from photometry.stages.simulation import simulated_prf
 from photometry.stages.truth_tables import CENTER, CROWDED, EDGE, GLOW, STRAP
 
@@ -23,8 +24,6 @@ FLOOR_FRAMES = 32             # whose sky makes the floor
 CROWDED_SHARE = 0.1           # light of others in a star's PRF, over its own
 BRIGHTER_SHARE = 0.1          # of brighter stars alone, that makes them matter
 NEAR_PX = 20.0                # brighter stars farther away do not count
-BLEND_PX = 0.7                # stars closer than this cannot be told apart
-BLEND_SHARE = 0.01            # of the star's light; a fainter one makes no blend
 EDGE_PX = 64
 STRAP_PX = 3                  # this near to a strap's column
 GLOW_TIMES, GLOW_LEAST = 2.0, 1.0     # in a glow: the sky's median change; e-/s
