@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from photometry.methods._linear import Cadences, _patterns, fit_mean
+from photometry.methods._linear import Cadences, fit_mean, patterns
 
 RNG = np.random.default_rng(2)
 TERMS, MOTION = RNG.normal(size=(4, 3, 11)), RNG.normal(size=(40, 4))
@@ -39,7 +39,7 @@ def test_patterns_of_missing_pixels_are_told_in_any_order_of_memory():
     there[7] = there[3]
     for mask in (there, np.asfortranarray(there)):
         seen = np.zeros(40, dtype=int)
-        found = list(_patterns(mask))
+        found = list(patterns(mask))
         for pattern, rows in found:
             seen[rows] += 1
             assert np.all(mask[rows] == pattern)
