@@ -4,7 +4,7 @@ The PRF here is a mixture of pixel-integrated Gaussians of its own, so that noth
 against the code that it tests.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import erf
@@ -153,6 +153,17 @@ def make_stamp(tmag=10.0, shape=(13, 15), cadences=20, seed=1, neighbours=(), sk
         stars=stars, drift=moved, prf=prf if model_prf is None else model_prf)
     return stamp, Truth(flux=target_flux, row=stars.row[0] + moved[:, 0],
                         column=stars.column[0] + moved[:, 1], light=light, star_flux=flux)
+
+
+def seen_from(stamp, index):
+    """Return the same stamp with another of its stars as the target."""
+    stars = stamp.stars
+    order = np.append(index, np.delete(np.arange(len(stars)), index))
+    starid, tmag, row, column = (getattr(stars, name)[order]
+                                 for name in ("starid", "tmag", "row", "column"))
+    target = replace(stamp.target, starid=int(starid[0]), tmag=float(tmag[0]), row=float(row[0]),
+                     column=float(column[0]))
+    return replace(stamp, target=target, stars=Stars(starid, tmag, row, column))
 
 
 def _light(prf, box, stars, flux, moved, variation):

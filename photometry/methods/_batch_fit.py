@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.methods._moving import BLUR
-from photometry.methods._placed_loops import normal_equations
+from photometry.methods._placed_loops import add_known, bend, normal_equations, solve_damped
 
 MOST_STEPS = 40
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-9, 1e6
@@ -70,11 +70,25 @@ class Prior:
     """What is known of the parameters beforehand."""
 
     expected: NDArray[np.float64]     # (N,)
-    precision: NDArray[np.float64]    # (T, N, N) or (1, N, N)
+    precision: NDArray[np.float64]    # (Q, N, N), of kinds of cadences
+    kind: NDArray[np.int_]            # (T,) of which kind each is
 
-    def of(self, frames: NDArray) -> NDArray[np.float64]:
-        """Return the precision of some cadences."""
-        return self.precision if len(self.precision) == 1 else self.precision[frames]
+    def of(self, frames: NDArray) -> "Prior":
+        """Return what is known of some cadences."""
+        return Prior(self.expected, self.precision, self.kind[frames])
+
+    def add(self, normal: NDArray, right: NDArray, values: NDArray) -> None:
+        """Add to normal equations (T, N, N) and right sides (T, N) about values (T, N)."""
+        add_known(normal, right, self.precision, self.kind, values - self.expected)
+
+    def cost(self, values: NDArray) -> NDArray[np.float64]:
+        """Return what values (T, N) cost."""
+        cost = np.zeros(len(values))
+        for number, precision in enumerate(self.precision):
+            rows = np.flatnonzero(self.kind == number)
+            away = values[rows] - self.expected
+            cost[rows] = np.einsum("tn,tn->t", away @ precision, away)
+        return cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +119,15 @@ def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray,
     costs = space.cost(models, values, active, prior)
     for _ in range(MOST_STEPS):
         now = values[active]
-        normal, right, bent = space.equations(models[active], space.changes(now, active), active,
-                                              now, prior)
-        # What the PRF lacks bends the cost; far from the end that may point the wrong way.
-        bent *= ((damping[active] <= FIRST_DAMPING) & (not cautious))[:, None, None]
-        step = _bounded(_solve(normal, right[:, :, None], damping[active], bent)[:, :, 0], layout)
+        changes = space.changes(now, active)
+        normal, right, rest = space.equations(models[active], changes, active, now, prior)
+        scale = 1 / np.sqrt(np.einsum("tnn->tn", normal))
+        if not cautious:
+            # What the PRF lacks bends the cost; far from the end that may point the wrong way.
+            bend(normal, changes.light, now[:, :layout.stars], rest,
+                 damping[active] <= FIRST_DAMPING, layout.placed)
+        step = _bounded(solve_damped(normal, scale, right[:, :, None], damping[active])[:, :, 0],
+                        layout)
         model = space.model(now + step, active)
         new, old = space.cost(model, now + step, active, prior), costs[active]
         better = new <= old + 1e-9 * np.abs(old)
@@ -118,22 +136,13 @@ def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray,
         models[taken], costs[taken] = model[better], new[better]
         damping[active] = np.clip(damping[active] * np.where(better, EASIER, HARDER),
                                   LEAST_DAMPING, MOST_DAMPING)
-        moved = np.abs(step) * np.sqrt(np.einsum("tnn->tn", normal))
+        moved = np.abs(step) / scale
         done = better & (moved.max(axis=1) < close)
         settled[active[done]] = True
         active = active[~done]
         if not len(active):
             break
     return space.conclude(values, settled, prior)
-
-
-def _solve(normal: NDArray, right: NDArray, damping: NDArray,
-           bent: NDArray | float = 0.0) -> NDArray[np.float64]:
-    """Solve damped equations (T, N, N) in units of the parameters' errors."""
-    scale = 1 / np.sqrt(np.einsum("tnn->tn", normal))
-    unit = (normal + bent) * scale[:, :, None] * scale[:, None, :]
-    unit += damping[:, None, None] * np.eye(normal.shape[1])
-    return np.linalg.solve(unit, right * scale[:, :, None]) * scale[:, :, None]
 
 
 def _bounded(step: NDArray, layout: Layout) -> NDArray[np.float64]:
@@ -161,7 +170,7 @@ class _Changes:
         rest : (T, M)
             Sums of the terms times what is left over.
         """
-        return normal_equations(np.ascontiguousarray(self.light), self.motion, gram, rest,
+        return normal_equations(self.light, self.motion, gram, rest,
                                 self.layout.placed)
 
     def mixed(self, steps: NDArray) -> NDArray[np.float64]:
@@ -202,9 +211,12 @@ class _Space:
         row, column = self._places(values, frames)
         spread = self._frames.spread[frames][:, None, :]
         blur = spread[..., 3] + values[:, self._layout.blur, None]
-        return np.stack(np.broadcast_arrays(
-            1.0, row, column, row**2 / 2 + spread[..., 0], column**2 / 2 + spread[..., 1],
-            row * column + spread[..., 2], blur), axis=-1)
+        terms = np.empty((*row.shape, BLUR + 1))
+        for number, term in enumerate((
+                1.0, row, column, row**2 / 2 + spread[..., 0], column**2 / 2 + spread[..., 1],
+                row * column + spread[..., 2], blur)):
+            terms[..., number] = term
+        return terms
 
     def model(self, values: NDArray, frames: NDArray) -> NDArray[np.float64]:
         """Return the models (T, M)."""
@@ -228,39 +240,18 @@ class _Space:
 
     def equations(self, model: NDArray, changes: _Changes, frames: NDArray, values: NDArray,
                   prior: Prior) -> tuple[NDArray[np.float64], ...]:
-        """Return normal equations (T, N, N), right sides (T, N), and what bends them."""
-        precision = prior.of(frames)
+        """Return normal equations (T, N, N), right sides (T, N), and what is left (T, M)."""
         rest = self._seen[frames] - model @ self._gram
         normal, right = changes.equations(self._gram, rest)
-        normal += precision
-        right -= ((values - prior.expected)[:, None, :] @ precision)[:, 0]
-        return normal, right, self._bent(values, changes, rest)
-
-    def _bent(self, values: NDArray, changes: _Changes, rest: NDArray) -> NDArray[np.float64]:
-        """Return second derivatives of the models times what is left (T, N, N), negative."""
-        layout = self._layout
-        left = -rest[:, :-1].reshape(len(rest), layout.stars, -1)
-        near, flux = left[:, :layout.placed], values[:, :layout.placed]
-        row, column = np.moveaxis(changes.light[:, :layout.placed, 1:3], -1, 0)
-        bent = np.zeros((len(rest), layout.size, layout.size))
-        star, placed = np.arange(layout.stars), np.arange(layout.placed)
-        down, right = placed + layout.rows.start, placed + layout.columns.start
-        for one, other, value in (
-                (down, down, flux * near[..., 3]), (right, right, flux * near[..., 4]),
-                (down, right, flux * near[..., 5]),
-                (placed, down, near[..., 1] + row * near[..., 3] + column * near[..., 5]),
-                (placed, right, near[..., 2] + column * near[..., 4] + row * near[..., 5]),
-                (star, layout.blur, left[..., BLUR])):
-            bent[:, one, other] = bent[:, other, one] = value
-        return bent
+        prior.of(frames).add(normal, right, values)
+        return normal, right, rest
 
     def cost(self, model: NDArray, values: NDArray, frames: NDArray,
              prior: Prior) -> NDArray[np.float64]:
         """Return what is to become least (T,)."""
-        away = (values - prior.expected)[:, None, :]
         chi2 = (self._total[frames] - 2 * np.einsum("tm,tm->t", model, self._seen[frames])
                 + np.einsum("tm,tm->t", model @ self._gram, model))
-        return chi2 + (away @ prior.of(frames) @ away.transpose(0, 2, 1))[:, 0, 0]
+        return chi2 + prior.of(frames).cost(values)
 
     def conclude(self, values: NDArray, settled: NDArray, prior: Prior) -> Fit:
         """Return parameters with errors, and how the first flux follows from the pixels."""
@@ -271,7 +262,8 @@ class _Space:
         wanted = [0, layout.rows.start, layout.columns.start, layout.blur]
         unit = np.broadcast_to(np.eye(layout.size)[:, wanted],
                                (len(values), layout.size, len(wanted)))
-        solved = _solve(normal, unit, np.zeros(len(values)))
+        scale = 1 / np.sqrt(np.einsum("tnn->tn", normal))
+        solved = solve_damped(normal, scale, unit, np.zeros(len(values)))
         error = np.full(values.shape, np.nan)
         error[:, wanted] = np.sqrt(np.maximum(solved[:, wanted, np.arange(len(wanted))], 0.0))
         mixing = changes.mixed(solved[:, :, 0])

@@ -49,6 +49,7 @@ class Choice:
     pixels: NDArray[np.int_]          # number in each candidate
     noise: NDArray[np.float64]        # expected relative scatter of one cadence
     fraction: NDArray[np.float64]     # of the target's light
+    cost: NDArray[np.float64]         # what apertures are compared by
     least: int                        # index of the cheapest candidate
     chosen: int
 
@@ -145,7 +146,7 @@ def choose(scene: Scene, noise: PixelNoise, changes: NDArray, allowed: NDArray[n
     least, chosen = _compare(cost, share, start, rules.noise_margin, rules.fraction_goal)
     mask = np.zeros(allowed.shape, dtype=bool)
     mask.flat[order[:chosen + 1]] = True
-    return Choice(mask, np.arange(1, len(order) + 1), relative, share, least, chosen)
+    return Choice(mask, np.arange(1, len(order) + 1), relative, share, cost, least, chosen)
 
 
 @compiled

@@ -14,17 +14,21 @@ from photometry.methods._scene import Scene, light_of
 TERM_ERROR = 0.2                  # relative, of each term: opposite edges of an aperture cancel
 
 
-def change_terms(stamp: Stamp, scene: Scene, center: NDArray) -> NDArray[np.float64]:
+def change_terms(stamp: Stamp, scene: Scene, center: NDArray,
+                 trails: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return what multiplies the coefficients of `Changes` in each pixel (6, R, C), e-/s.
 
     They come from the PRF at places around the stars, for between its pixels an image does not
     tell how steep it is; the slopes of what the PRF leaves over come from the mean image. Of other
-    stars only the slopes matter. Blur spreads light as diffusion does.
+    stars only the slopes matter. Blur spreads light as diffusion does. Charge that bleeds stays in
+    its column, so that a whole trail changes as the light that falls on it.
 
     Parameters
     ----------
     center : (2,)
         Mean motion, px.
+    trails : (R, C)
+        Pixels full of charge, whose image tells nothing of the PRF.
     """
     row, column = stamp.target.row + center[0], stamp.target.column + center[1]
     places = STEP_PX * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1],
@@ -34,7 +38,8 @@ def change_terms(stamp: Stamp, scene: Scene, center: NDArray) -> NDArray[np.floa
     all_light = own[:5] + light_of(stamp, scene.relevant, center + places[:5])
     here, up, down, right, left, *corners = own
     rows, columns = (up - 2 * here + down) / STEP_PX**2, (right - 2 * here + left) / STEP_PX**2
-    slopes = _slopes(np.nan_to_num(stamp.pixels.sumimage - all_light[0]))
+    left = np.where(trails, 0.0, np.nan_to_num(stamp.pixels.sumimage - all_light[0]))
+    slopes = _slopes(left)
     slopes[0] += (all_light[1] - all_light[2]) / (2 * STEP_PX)
     slopes[1] += (all_light[3] - all_light[4]) / (2 * STEP_PX)
     return np.stack([

@@ -15,7 +15,9 @@ from photometry.core.stamp import Stamp
 from photometry.methods._choice import PixelNoise
 from photometry.methods._scene import Scene
 
-LARGE_PX = (3.5, 4.5, 5.5, 7.0)   # radii of large apertures; the best one is used
+# Radii of large apertures, of which the best is used; those beyond the usual ones in stamps that
+# are as large, of stars so bright that their wings are seen.
+LARGE_PX, USUAL_PX = np.array([3.5, 4.5, 5.5, 7.0, 10.0, 14.0, 20.0]), 7.0
 BROADENING_PX = 0.5             # changes widths by as much as the model may be wrong
 WING_ERROR = 0.3                  # relative error of the light outside an aperture
 SKY_ERROR = 0.3                   # e-/s per pixel in the mean image: wings of faint stars, mesh
@@ -43,9 +45,11 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
     broad = stamp.prf(box, target.row, target.column, broadening=BROADENING_PX)
     distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
     image = stamp.pixels.sumimage
+    reach = max(USUAL_PX, min(box.shape) / 2)
+    radii = LARGE_PX[reach >= LARGE_PX]
     return Fraction(*_find(image - scene.others, image - scene.light, scene.share, broad,
                            noise.variance / noise.n_cadences, scene.others, small, allowed,
-                           distance, np.array(LARGE_PX), neighbour_error))
+                           distance, radii, neighbour_error))
 
 
 @compiled
@@ -68,8 +72,10 @@ def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, varianc
         if measured_error < best_error:
             best, best_error = part / whole * held, measured_error
     weight = error**2 / (error**2 + best_error**2) if error > 0 else 0.0
-    moved = min(max(weight * (best - model), -BELIEVABLE * error), BELIEVABLE * error)
+    wanted = weight * (best - model)
+    moved = min(max(wanted, -BELIEVABLE * error), BELIEVABLE * error)
     known = np.hypot((1.0 - weight) * error, weight * min(best_error, error))
+    known = np.hypot(known, wanted - moved)       # what is not believed may be true
     return min(model + moved, 1.0), known, model, weight
 
 

@@ -21,6 +21,8 @@ from photometry.methods._moving import (
 )
 from photometry.methods._sources import Sources
 
+ALIKE = 9                         # pixels that a wrong PRF makes err together
+LEAST_SEEN = 0.1                  # of a pixel's scatter that a fit is taken to leave over
 LOST_SHARE = 0.2                  # of the target's fitted light, without which a cadence is lost
 # How far motion along rows and columns, pixels, and blur, in units of BLUR_PX squared, may be
 # from the predicted ones: at first, and at least.
@@ -192,6 +194,8 @@ class BlockFit:
         known = np.where(np.isfinite(errors), errors, self._typical)
         variance = np.einsum("tp,tp,tp->t", weights, weights, known)
         variance += ((weights @ terms[0, -change.shape[1]:].T) ** 2 * change**2).sum(axis=1)
+        varied = found.values[:, 1:len(self._model.near)]
+        variance += (varied**2) @ self._leak(np.nan_to_num(nan_mean(weights))) ** 2
         if not np.isfinite(errors).any():
             variance[:] = np.nan
         background = np.nan_to_num(_columns(stamp.pixels.background[frames], index))
@@ -203,6 +207,19 @@ class BlockFit:
         whole = motion.good[frames] & np.isfinite(left)
         return series, Leftover(motion.drift[frames][whole] - motion.center, left[whole],
                                 known[whole].sum(axis=1))
+
+    def _leak(self, weights: NDArray) -> NDArray[np.float64]:
+        """Return what part (K - 1,) of a neighbor's variation the PRF may put into the flux.
+
+        As much of it as the mean image has beyond the model where the neighbor's light is.
+        """
+        model, index = self._model, self._pixels.index
+        light = np.maximum(model.flux[:, None] * model.images[:, index], 0.0)
+        part = model.images[model.near[1:]][:, index] / np.maximum(
+            light.sum(axis=0), np.finfo(float).tiny)
+        seen = np.sqrt(np.maximum(1 - model.hidden[index], LEAST_SEEN))
+        return np.sqrt(ALIKE) * np.linalg.norm(
+            part * (weights / seen * model.misfit[index]), axis=1)
 
     def _solve(self, cadences: Cadences, change: NDArray) -> Estimate:
         """Fit cadences in which motion and blur may change by (T, 3)."""

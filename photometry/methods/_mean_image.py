@@ -11,7 +11,7 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
-from photometry.methods._joint import Model, Motion
+from photometry.methods._joint import ALIKE, LEAST_SEEN, Model, Motion
 from photometry.methods._linear import fit_mean
 from photometry.methods._misfit import Correction, Leftover, correction, uncorrected
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
@@ -24,10 +24,8 @@ NO_PIXELS = "no valid pixels at the target"
 SATURATED = "too little of the light is in pixels that are not saturated"
 NO_ERRORS = "no_errors"
 FULL = "saturated"
-ALIKE = 9                         # pixels that a wrong PRF makes err together
 NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
 LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
-LEAST_SEEN = 0.1                  # of a pixel's scatter that a fit is taken to leave over
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
 ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
@@ -213,9 +211,13 @@ def _astray(weights: NDArray, model: Model) -> float:
     return float(np.sqrt(ALIKE) * np.linalg.norm(weights * model.misfit))
 
 
-def systematic_error(sources: Sources, model: Model, weights: NDArray,
+def systematic_error(sources: Sources, model: Model, weights: NDArray, pixels: FitPixels,
                      settings: Tolerances) -> float:
-    """Return the constant error of the flux, e-/s, from positions, PRF and steady stars."""
+    """Return the constant error of the flux, e-/s, from positions, PRF and steady stars.
+
+    The level of a saturated star is that of the PRF's wings, which few stars tell: it may be as
+    wrong as it is far from the catalog's.
+    """
     flux, near = model.flux, model.near
     moved = flux[near] * (model.slopes @ weights) * settings.position_error
     # What the PRF misplaces counts by the light that is left in the pixels.
@@ -223,6 +225,7 @@ def systematic_error(sources: Sources, model: Model, weights: NDArray,
     shaped = flux[near] * (model.images[near] @ np.abs(weights)) * settings.prf_error
     shaped[0] /= max(share, LEAST_LEFT)
     leaked = model.error[model.steady] * (model.images[model.steady] @ weights)
+    level = flux[0] - sources.total[0] if pixels.target_saturated else 0.0
     split = sources.share[0] * (1 - sources.share[0]) * flux[0] * settings.catalog_error
     return float(np.sqrt(np.sum(moved**2) + np.sum(shaped**2) + np.sum(leaked**2) + split**2
-                         + _astray(weights, model)**2))
+                         + level**2 + _astray(weights, model)**2))

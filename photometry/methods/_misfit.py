@@ -9,8 +9,9 @@ over in all pixels together changes against it:
 with s the same in all cadences. How large s can be tells what is left over in the mean image, so
 that nothing is corrected where the PRF fits; the noise is that of the pixels, part of the
 background's error as if it went with the motion, and what stars at the edge of the pixels do, so
-that little is corrected where stars are faint or crowded. The star's own variations are in the
-flux, not in what is left over.
+that little is corrected where stars are faint or crowded. What scatters more than these tell is an
+error of the flux in each cadence. The star's own variations are in the flux, not in what is left
+over.
 """
 
 from dataclasses import dataclass, fields
@@ -18,6 +19,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_CADENCES = 20               # to tell what is unexplained
+OUTLIER = 5.0                     # times the scatter
+MEDIAN_SQUARE = 0.455             # median of the square of a standard normal
+SURE = 1.0                        # sigmas by which a variance must be too large
 COHERENT = 0.2                    # of the background's error, that goes with the motion
 TERMS = 5                         # of motion along rows and columns, and of their products
 
@@ -43,11 +48,13 @@ class Correction:
 
     slopes: NDArray[np.float64]       # (TERMS,)
     covariance: NDArray[np.float64]   # (TERMS, TERMS)
+    unexplained: float = 0.0          # (e-/s)^2, of the flux in each cadence
 
     def of(self, motion: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what to add to the flux for motions (T, 2), and its variance."""
         terms = motion_terms(motion)
-        return terms @ self.slopes, np.einsum("tn,nm,tm->t", terms, self.covariance, terms)
+        variance = np.einsum("tn,nm,tm->t", terms, self.covariance, terms)
+        return terms @ self.slopes, variance + self.unexplained
 
 
 def correction(left: Leftover, share: float, own: float, others: float,
@@ -76,9 +83,20 @@ def correction(left: Leftover, share: float, own: float, others: float,
     covariance = np.linalg.inv(normal)
     found = covariance @ (design.T @ (weight * left.total)) / share
     part = own**2 / scale
+    rest = _unexplained(left.total - share * design @ found, left.variance + common**2)
     return Correction(part * found[1:],
                       part**2 * covariance[1:, 1:] + part * others**2 * np.eye(TERMS)
-                      + uncorrected(foreign).covariance)
+                      + uncorrected(foreign).covariance, part**2 * rest / share**2)
+
+
+def _unexplained(rest: NDArray, expected: NDArray) -> float:
+    """Return by how much the variance of a rest (T,) is more than expected (T,), surely."""
+    if len(rest) < LEAST_CADENCES:
+        return 0.0
+    ratio = rest**2 / expected
+    ratio = ratio[ratio <= OUTLIER**2 * max(float(np.median(ratio)) / MEDIAN_SQUARE, 1.0)]
+    more = ratio.mean() - 1 - SURE * np.sqrt(2 / len(ratio))
+    return max(float(more), 0.0) * float(np.median(expected))
 
 
 def uncorrected(error: float) -> Correction:

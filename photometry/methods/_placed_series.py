@@ -78,12 +78,13 @@ def _likely(groups: list[tuple[NDArray, Frames]], placed: Placed, motion: Motion
     """Return how far (3,) motion and blur are off, from a sample with loose priors."""
     layout = placed.layout
     start = _start(placed)
-    prior = Prior(start, _precision(layout, known, LOOSE)[None])
+    loose = _precision(layout, known, LOOSE)[None]
     wanted = [layout.rows.start, layout.columns.start, layout.blur]
     values, errors, drifts = [], [], []
     for frames, seen in groups:
         rows = np.flatnonzero(np.isin(frames, sample))
         if len(rows):
+            prior = Prior(start, loose, np.zeros(len(rows), dtype=int))
             found = _fit_patterns(seen.part(rows), layout, prior, start, ROUGHLY)
             values.append(found.values[found.settled][:, wanted])
             errors.append(found.error[found.settled][:, wanted])
@@ -104,16 +105,16 @@ def _fit_group(seen: Frames, placed: Placed, good: NDArray[np.bool_], known: Kno
     """Fit cadences; where no position is found near the predicted one, that one is held."""
     layout, start = placed.layout, _start(placed)
     # Cadences that are not good may be anywhere: theirs stay loose.
-    precision = np.where(good[:, None, None], _precision(layout, known, likely),
-                         _precision(layout, known, LOOSE))
-    found = _fit_patterns(seen, layout, Prior(start, precision), start)
+    precision = np.stack([_precision(layout, known, change)
+                          for change in (likely, LOOSE, np.full(3, FIXED_PX))])
+    kind = np.where(good, 0, 1)
+    found = _fit_patterns(seen, layout, Prior(start, precision, kind), start)
     moves = [layout.rows.start, layout.columns.start]
     believed = found.settled & (np.abs(found.values[:, moves]).max(axis=1) <= REACH_PX)
     held = np.isfinite(found.values[:, 0]) & (placed.held | ~believed)
     if held.any():
-        precision[held] = _precision(layout, known, np.full(3, FIXED_PX))
         near = np.where(held[:, None], start, found.values)
-        found = _fit_patterns(seen, layout, Prior(start, precision), near)
+        found = _fit_patterns(seen, layout, Prior(start, precision, np.where(held, 2, kind)), near)
     return found, held
 
 
@@ -164,7 +165,7 @@ def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray,
             continue
         part = Frames(np.where(pattern, seen.pixels[rows], 0.0), seen.terms, seen.drift[rows],
                       seen.spread[rows], seen.weight * pattern)
-        found = fit(part, layout, Prior(prior.expected, prior.of(rows)), start[rows], close)
+        found = fit(part, layout, prior.of(rows), start[rows], close)
         for field in fields(Fit):
             getattr(result, field.name)[rows] = getattr(found, field.name)
     return result

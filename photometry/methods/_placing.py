@@ -111,7 +111,8 @@ def _fit_mean(stamp: Stamp, listed: Sources, sources: Sources, model: Model, pix
                      _by_source(listed.column - sources.column, sources,
                                 model.near[:layout.placed])]) - model.shift[:, None]
     prior = Prior(np.concatenate([total, away.ravel(), np.zeros(2)]),
-                  np.diag(np.concatenate([precision, positions, rest]))[None])
+                  np.diag(np.concatenate([precision, positions, rest]))[None],
+                  np.zeros(1, dtype=int))
     start = np.concatenate([flux, np.zeros(2 * layout.placed + 2)])
     frames = Frames(image[None], terms, np.zeros((1, 2)), spread[None, [3, 4, 5, BLUR]],
                     1 / variance)

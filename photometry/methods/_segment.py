@@ -33,6 +33,8 @@ class Segment:
     mask: NDArray[np.bool_]           # (R, C) the target's basin; empty = nothing there
     claimed: NDArray[np.bool_]        # (R, C) clusters and basins of other light
     trails: NDArray[np.bool_]         # (R, C) charge bled from the target's basin
+    allied: NDArray[np.bool_]         # (R, C) basins of other saturated stars in its cluster
+    all_trails: NDArray[np.bool_]     # (R, C) charge bled in the cluster, of any star
     decisions: tuple[Note, ...]
 
 
@@ -45,9 +47,13 @@ def find_segment(stamp: Stamp, scene: Scene, usable: NDArray[np.bool_],
     cluster = _under(labels, _place(stamp), scene.share)
     full = _full_pixels(stamp, scene, image, cluster, finder)
     basin, crowd = cluster, Note("crowd", "the cluster was not divided")
+    allied = np.zeros(cluster.shape, dtype=bool)
     if finder.watershed and cluster.any():
-        basin, crowd = _divide(stamp, scene, image, cluster, full, finder)
+        basins, basin, crowd = _divide(stamp, scene, image, cluster, full, finder)
+        if full.any():
+            allied = _with_bright(stamp, basins, finder.saturation_tmag) & ~basin
     trails = find_trails(image, full & basin, level.cut) & usable
+    all_trails = find_trails(image, full, level.cut) & usable
     decisions = (
         Note("level", f"mode {level.mode:.3f}, scatter {level.scatter:.3f}, "
                       f"cut {level.cut:.3f} e-/s"),
@@ -55,7 +61,8 @@ def find_segment(stamp: Stamp, scene: Scene, usable: NDArray[np.bool_],
                          f"{cluster.sum()} pixels"),
         crowd,
         Note("overflow", f"{(full & basin).sum()} saturated pixels, {trails.sum()} with trails"))
-    return Segment(basin, (labels > 0) & ~basin & ~trails, trails, decisions)
+    return Segment(basin, (labels > 0) & ~basin & ~trails, trails, allied, all_trails,
+                   decisions)
 
 
 def _place(stamp: Stamp) -> tuple[float, float]:
@@ -99,8 +106,9 @@ def _full_pixels(stamp: Stamp, scene: Scene, image: NDArray, cluster: NDArray[np
 
 
 def _divide(stamp: Stamp, scene: Scene, image: NDArray, cluster: NDArray[np.bool_],
-            full: NDArray[np.bool_], finder: Finder) -> tuple[NDArray[np.bool_], Note]:
-    """Return the target's basin of its cluster, seeded by the stars that make peaks."""
+            full: NDArray[np.bool_],
+            finder: Finder) -> tuple[NDArray[np.int32], NDArray[np.bool_], Note]:
+    """Return the basins of a cluster, seeded by stars that make peaks, and the target's."""
     stars, box = stamp.stars, stamp.pixels.box
     peaks = _clusters.find_peaks(image, cluster, finder.blur)
     heights = image[peaks]
@@ -112,12 +120,22 @@ def _divide(stamp: Stamp, scene: Scene, image: NDArray, cluster: NDArray[np.bool
                                     label_patches(full))
     note = Note("crowd", f"{len(heights)} peaks, {len(seeds)} of catalog stars")
     if len(seeds) < 2:
-        return cluster, note
+        return cluster.astype(np.int32), cluster, note
     basins = _clusters.watershed(image, cluster, (peaks[0][seeds], peaks[1][seeds]))
     peak = _own_peak(owner, light, stars.starid == stamp.target.starid)
     if peak is not None:
-        return basins == basins[peaks[0][peak], peaks[1][peak]], note
-    return _under(basins, _place(stamp), scene.share), note
+        return basins, basins == basins[peaks[0][peak], peaks[1][peak]], note
+    return basins, _under(basins, _place(stamp), scene.share), note
+
+
+def _with_bright(stamp: Stamp, basins: NDArray[np.int32], tmag: float) -> NDArray[np.bool_]:
+    """Return the basins (R, C) in which a star of some magnitude or brighter is."""
+    stars, box = stamp.stars, stamp.pixels.box
+    bright = stars_in(stars, box, basins > 0)
+    bright = bright[stars.tmag[bright] <= tmag]
+    rows = np.floor(stars.row[bright] + 0.5).astype(int) - box.row0
+    columns = np.floor(stars.column[bright] + 0.5).astype(int) - box.column0
+    return np.isin(basins, basins[rows, columns])
 
 
 def _own_peak(owner: NDArray[np.int_], light: NDArray, is_target: NDArray[np.bool_]) -> int | None:

@@ -17,6 +17,7 @@ from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
 from photometry.methods._choice import (
     Choice,
+    PixelNoise,
     Rules,
     choose,
     count_finite,
@@ -26,8 +27,9 @@ from photometry.methods._choice import (
 from photometry.methods._clusters import connected_to, fill_holes
 from photometry.methods._drifting import change_terms, find_changes
 from photometry.methods._fraction import Fraction, find_fraction
+from photometry.methods._restless import neighbor_error
 from photometry.methods._scene import INCOMPLETE, NO_PRF, Scene, build_scene
-from photometry.methods._segment import Finder, find_segment, stars_in
+from photometry.methods._segment import Finder, Segment, find_segment, stars_in
 from photometry.methods._sums import aperture_bits, sum_pixels
 from photometry.scatters import median
 
@@ -78,11 +80,11 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
         return Decline(NO_PRF)
     segment = find_segment(stamp, scene, usable, _finder(settings))
     noise = sample_noise(stamp, some, changes)
-    allowed, terms = usable & ~segment.claimed, change_terms(stamp, scene, changes.center)
+    allowed = usable & ~segment.claimed
+    terms = change_terms(stamp, scene, changes.center, segment.all_trails)
     decisions, choice = segment.decisions, None
     if segment.mask.any():
-        choice = choose(scene, noise, terms, allowed, segment.trails,
-                        _rules(stamp, settings))
+        choice = _choose(scene, noise, terms, segment, usable, _rules(stamp, settings))
         decisions = (*decisions, choice.explain())
     mask, notes = find_aperture(stamp, choice, usable, settings.min_pixels)
     if mask.sum() < settings.min_pixels:
@@ -98,10 +100,29 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if not np.isfinite(found.lightcurve.flux[is_good(stamp.pixels.cadences.quality)]).any():
         return Decline(INCOMPLETE, instead="linpsf")
     # What moves in and out of the aperture is known by its size, and stays in the sum.
-    moving = changes.error(terms[:, mask].sum(axis=1))
-    curve = replace(found.lightcurve, flux_err=np.hypot(found.lightcurve.flux_err, moving))
+    curve = found.lightcurve
+    moving = np.hypot(curve.flux_err, changes.error(terms[:, mask].sum(axis=1)))
+    foreign, told = neighbor_error(stamp, scene, changes, mask, segment.all_trails, curve.flux,
+                                   moving)
+    curve = replace(curve, flux_err=np.hypot(moving, foreign))
     fit_error = float(np.sum(scene.share[usable] ** 2 / noise.variance[usable]) ** -0.5)
-    return replace(found, lightcurve=curve, fit_error=fit_error)
+    return replace(found, lightcurve=curve, fit_error=fit_error, notes=(*found.notes, *told),
+                   decisions=(*found.decisions, *told))
+
+
+def _choose(scene: Scene, noise: PixelNoise, terms: NDArray, segment: Segment,
+            usable: NDArray[np.bool_], rules: Rules) -> Choice:
+    """Return the best aperture in the target's basin, or with those of other saturated stars.
+
+    What moves across the border between two saturated stars may be more than an aperture bears:
+    one that holds both has the light of both, and loses none.
+    """
+    own = choose(scene, noise, terms, usable & ~segment.claimed, segment.trails, rules)
+    if not (segment.trails.any() and segment.allied.any()):
+        return own
+    both = choose(scene, noise, terms, usable & (~segment.claimed | segment.allied),
+                  segment.all_trails, rules)
+    return both if both.cost[both.chosen] < own.cost[own.chosen] else own
 
 
 def _finder(settings: Settings) -> Finder:

@@ -104,7 +104,8 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
                             target.row + motion.drift[:, 0] + series.away[:, 0],
                             target.column + motion.drift[:, 1] + series.away[:, 1])
     contamination = float(1 - sources.share[0])
-    systematic = systematic_error(sources, model, weights.ravel(), settings) / abs(model.flux[0])
+    systematic = systematic_error(sources, model, weights.ravel(), pixels, settings)
+    systematic /= abs(model.flux[0])
     notes = (*_notes(sources, contamination, share), *full_pixels(pixels, share),
              *missing_errors(stamp, pixels))
     told = (

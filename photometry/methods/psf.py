@@ -100,7 +100,7 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
                             *position.T.copy(), *series.error.T.copy())
     contamination = float(1 - sources.share[0])
     share = float(placed.model.images[0][pixels.index].sum())
-    systematic = systematic_error(sources, placed.model, weights.ravel(), settings)
+    systematic = systematic_error(sources, placed.model, weights.ravel(), pixels, settings)
     systematic /= abs(placed.model.flux[0])
     notes = (*_notes(placed, contamination, share, series.held), *full_pixels(pixels, share),
              *missing_errors(stamp, pixels))

@@ -1,14 +1,16 @@
-"""Tell of stars that no method can tell from the target, whichever measured it."""
+"""Tell of other stars in a light curve: too near to be told apart, or seen to vary."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from photometry.core.outcome import Measurement, Note
+from photometry.core.outcome import Measurement, Note, Variation
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 
 BLEND = "blend"                   # code that methods use, too
+VARIABLE = "variable_neighbor"
+SURE = 5.0                        # sigmas by which a neighbor is preferred to the target
 BLEND_PX = 0.7                    # stars closer than this cannot be told apart
 BLEND_SHARE = 0.01                # of the target's light, of stars that matter
 
@@ -24,5 +26,22 @@ def with_blends(found: Measurement, stamp: Stamp) -> Measurement:
     if not len(names):
         return found
     told = ", ".join(map(str, names.tolist()))
-    note = Note(BLEND, f"TIC {told} cannot be told apart: less than {BLEND_PX} pixels away")
+    return _with(found, Note(
+        BLEND, f"TIC {told} cannot be told apart: less than {BLEND_PX} pixels away"))
+
+
+def with_variable_neighbor(found: Measurement, stamp: Stamp,
+                           variation: Variation) -> Measurement:
+    """Return a measurement with a remark if what varies in it is another star."""
+    known = any(note.code == VARIABLE for note in found.notes)
+    other = variation.source not in (None, stamp.target.starid)
+    if known or not (other and variation.preference > SURE):
+        return found
+    return _with(found, Note(
+        VARIABLE, f"TIC {variation.source} varies, and its light is in this light curve: it is "
+                  f"where the varying light is, by {variation.preference:.0f} sigma rather than "
+                  "the target"))
+
+
+def _with(found: Measurement, note: Note) -> Measurement:
     return replace(found, notes=(*found.notes, note), decisions=(*found.decisions, note))

@@ -53,7 +53,7 @@ from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics, stamp_area
 from photometry.scene.variation import locate_variation
 from photometry.stages import method_choice
-from photometry.stages.blends import with_blends
+from photometry.stages.blends import with_blends, with_variable_neighbor
 from photometry.stages.figures import save_figure
 from photometry.stages.method_choice import FIRST_METHOD, Bench, Trial, measure
 from photometry.stages.own_apertures import is_given, measure_pixels
@@ -196,7 +196,9 @@ def _finish(run: Run, source: StampSource, task: Task, products: Products,
     outcome = with_blends(outcome, stamp)
     numbers = metrics(outcome.lightcurve, stamp.pixels.cadences, outcome.aperture,
                       stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
-    numbers = replace(numbers, variation=locate_variation(stamp, outcome.lightcurve))
+    variation = locate_variation(stamp, outcome.lightcurve)
+    outcome = with_variable_neighbor(outcome, stamp, variation)
+    numbers = replace(numbers, variation=variation)
     content = light_curve_file(run, source, method, outcome, stamp, numbers)
     path = products.add(task, content)
     if run.plot:

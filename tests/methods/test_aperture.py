@@ -194,6 +194,18 @@ def test_saturated_star_with_a_neighbour_on_its_trail():
     assert corrected(outcome).mean() == pytest.approx(truth.flux[0], rel=0.015)
 
 
+@pytest.mark.parametrize("away", [(3.0, 4.8), (0.3, 5.7), (5.6, 0.3)])
+def test_two_saturated_stars_side_by_side(away):
+    """What moves between their columns is known, and no more of it than the stars' noise."""
+    stamp, truth = make_stamp(3.7, shape=(91, 41), cadences=40, neighbours=((6.0, *away),),
+                              full_well=FULL_WELL, jitter=0.02, cadence_s=200)
+    found = aperture.measure(stamp)
+    pulls = (found.lightcurve.flux - found.lightcurve.flux.mean()) / found.lightcurve.flux_err
+    assert 0.75 < np.std(pulls) < 1.25
+    assert np.std(corrected(found)) < 2e-4 * truth.flux[0]
+    assert corrected(found).mean() == pytest.approx(truth.flux[0], rel=2e-3)
+
+
 # Edges and missing pixels.
 
 

@@ -40,6 +40,17 @@ def test_where_others_or_the_background_may_be_the_reason_little_is_changed(unsu
     np.testing.assert_allclose(np.sqrt(np.diag(found.covariance)), 40.0, rtol=0.05)
 
 
+def test_what_scatters_more_than_is_known_is_an_error_of_the_flux():
+    known = correction(left_over(), SHARE, 40.0, 0.0, 0.0, 0.0)
+    more = RNG.normal(0, 3.0, 2000)
+    more[::400] += 50.0                 # cosmic rays
+    found = correction(left_over(more), SHARE, 40.0, 0.0, 0.0, 0.0)
+    assert known.unexplained < 0.1 * NOISE**2
+    assert np.sqrt(found.unexplained) == pytest.approx(3.0 / SHARE, rel=0.1)
+    others = correction(left_over(more), SHARE, 40.0, 1e4, 0.0, 0.0)
+    assert others.unexplained < 1e-3 * found.unexplained
+
+
 def test_what_cannot_be_told_at_all_is_an_error_of_motion():
     sure, unsure = (correction(left_over(), SHARE, 40.0, 0.0, 0.0, foreign)
                     for foreign in (0.0, 50.0))

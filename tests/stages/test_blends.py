@@ -1,12 +1,12 @@
-"""Which stars are told to be inseparable from the target."""
+"""Which stars are told to be inseparable from the target, or to vary in its light curve."""
 
 from dataclasses import replace
 
 import pytest
 
-from photometry.core.outcome import Note
+from photometry.core.outcome import Note, Variation
 from photometry.methods import aperture
-from photometry.stages.blends import with_blends
+from photometry.stages.blends import with_blends, with_variable_neighbor
 from tests.factories import make_stamp
 
 
@@ -27,3 +27,16 @@ def test_a_method_that_tells_is_left_alone():
     plain = aperture.measure(stamp)
     told = replace(plain, notes=(Note("blend", "measured together"),))
     assert with_blends(told, stamp) is told
+
+
+@pytest.mark.parametrize(("variation", "told"), [
+    (Variation(50.0, 101, 20.0), True), (Variation(50.0, 101, 2.0), False),
+    (Variation(50.0, 100, 0.0), False), (Variation(2.0), False)])
+def test_a_neighbor_that_varies_instead_of_the_target_is_named(variation, told):
+    stamp, _ = make_stamp(tmag=10.0, neighbours=((11.0, 3.0, 1.0),))
+    plain = aperture.measure(stamp)
+    found = with_variable_neighbor(plain, stamp, variation)
+    new = [note.message for note in found.notes if note.code == "variable_neighbor"]
+    assert len(new) == told
+    assert not told or "TIC 101" in new[0]
+    assert with_variable_neighbor(found, stamp, variation) is found
