@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 LEAST_CADENCES = 20               # to tell what is unexplained
 OUTLIER = 5.0                     # times the scatter
 MEDIAN_SQUARE = 0.455             # median of the square of a standard normal
-SURE = 1.0                        # sigmas by which a variance must be too large
+SURE = 2.0                        # sigmas by which a variance must be too large
+WHOLE_PX = 1.0                    # motion that makes as much as the PRF's error can
 COHERENT = 0.2                    # of the background's error, that goes with the motion
 TERMS = 5                         # of motion along rows and columns, and of their products
 
@@ -84,9 +85,10 @@ def correction(left: Leftover, share: float, own: float, others: float,
     found = covariance @ (design.T @ (weight * left.total)) / share
     part = own**2 / scale
     rest = _unexplained(left.total - share * design @ found, left.variance + common**2)
+    rest = min(rest / share**2, (WHOLE_PX * own) ** 2)
     return Correction(part * found[1:],
                       part**2 * covariance[1:, 1:] + part * others**2 * np.eye(TERMS)
-                      + uncorrected(foreign).covariance, part**2 * rest / share**2)
+                      + uncorrected(foreign).covariance, part**2 * rest)
 
 
 def _unexplained(rest: NDArray, expected: NDArray) -> float:

@@ -70,7 +70,7 @@ class _Field:
 def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     """Return the light curve of the target from its wings."""
     pixels, target = stamp.pixels, stamp.target
-    good = is_good(pixels.cadences.quality) & np.isfinite(pixels.flux).any(axis=(1, 2))
+    good = is_good(pixels.cadences.quality) & _have_values(pixels)
     problem = _problem(stamp, good)
     if problem:
         return Decline(problem)
@@ -97,6 +97,14 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
         weightmap=_weight_map(pixels, field, spans, fits))
 
 
+def _have_values(pixels: Pixels) -> NDArray[np.bool_]:
+    """Return which cadences (T,) have any value, asking few pixels if these tell."""
+    have = np.isfinite(pixels.flux[:, pixels.flux.shape[1] // 2]).any(axis=1)
+    rest = np.flatnonzero(~have)
+    have[rest] = np.isfinite(pixels.flux[rest]).any(axis=(1, 2))
+    return have
+
+
 def _problem(stamp: Stamp, good: NDArray[np.bool_]) -> str | None:
     if not good.any():
         return NO_CADENCES
@@ -105,12 +113,44 @@ def _problem(stamp: Stamp, good: NDArray[np.bool_]) -> str | None:
     return None if np.isfinite(stamp.target.tmag) else NO_MAGNITUDE
 
 
-def find_saturated(pixels: Pixels, good: NDArray[np.bool_], settings: Settings
-                   ) -> NDArray[np.bool_]:
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """What good cadences together show, (R, C)."""
+
+    mean: NDArray[np.float64]         # e-/s
+    variance: NDArray[np.float64]     # mean of the squared errors
+    filled: NDArray[np.float64]       # share of the cadences that have a value
+    brightest: NDArray[np.float64]    # e-/s, with the background
+    flagged: NDArray[np.bool_]        # as saturated, in some cadence
+
+
+def _summarize(pixels: Pixels, good: NDArray[np.bool_], near: NDArray[np.bool_]) -> _Images:
+    """Return the images, row by row: a stamp of many cadences is in memory only once.
+
+    Parameters
+    ----------
+    near : (R, C)
+        Pixels that matter; elsewhere there is nothing.
+    """
+    shape = near.shape
+    images = _Images(np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape),
+                     np.zeros(shape), np.zeros(shape, dtype=bool))
+    columns = np.flatnonzero(near.any(axis=0))
+    for row in np.flatnonzero(near.any(axis=1)):
+        part = np.s_[row, columns[0]:columns[-1] + 1]
+        flux, sky, error, flags = (cube[:, *part][good] for cube in (
+            pixels.flux, pixels.background, pixels.flux_err, pixels.pixel_flags))
+        images.mean[part] = nan_mean(flux)
+        images.variance[part] = nan_mean(error.astype(float) ** 2)
+        images.filled[part] = np.isfinite(flux).mean(axis=0)
+        images.brightest[part] = np.max(np.nan_to_num(flux + sky), axis=0)
+        images.flagged[part] = (flags & int(PixelFlag.SATURATED)).any(axis=0)
+    return images
+
+
+def _find_saturated(images: _Images, settings: Settings) -> NDArray[np.bool_]:
     """Return the pixels (R, C) that may be full in some cadence, and the ends of their trails."""
-    brightest = np.max(np.nan_to_num(pixels.flux[good] + pixels.background[good]), axis=0)
-    flagged = (pixels.pixel_flags[good] & int(PixelFlag.SATURATED)).any(axis=0)
-    full = flagged | (brightest > settings.saturation * FULL_WELL)
+    full = images.flagged | (images.brightest > settings.saturation * FULL_WELL)
     if settings.guard == 0 or not full.any():
         return full
     upright = np.array([[0, 1, 0]] * 3, dtype=bool)
@@ -121,21 +161,25 @@ def _select(stamp: Stamp, scene: Scene, good: NDArray[np.bool_], settings: Setti
     """Return the pixels near the star that hold its light, and little else."""
     pixels, box, target = stamp.pixels, stamp.pixels.box, stamp.target
     distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
-    filled = np.isfinite(pixels.flux[good]).mean(axis=0) > LEAST_VALID
-    saturated = find_saturated(pixels, good, settings) & (distance <= settings.radius)
-    mean = nan_mean(pixels.flux[good])
-    own = mean - scene.others
-    variance = nan_mean(pixels.flux_err[good].astype(float) ** 2)
-    usable = (pixels.collected & filled & ~saturated & (distance <= settings.radius)
+    near = distance <= settings.radius
+    images = _summarize(pixels, good, distance <= settings.radius + settings.guard)
+    saturated = _find_saturated(images, settings) & near
+    own, variance = images.mean - scene.others, images.variance
+    usable = (pixels.collected & (images.filled > LEAST_VALID) & ~saturated & near
               & np.isfinite(variance) & (variance > 0) & np.isfinite(own) & (own > 0)
               & (scene.others <= settings.foreign * scene.light))
     peak = np.max(own[usable], initial=0.0)
     place = np.flatnonzero(usable & (own >= settings.least_share * peak))
     first = own.flat[place] / variance.flat[place]
-    flux = pixels.flux.reshape(len(pixels.flux), -1)[:, place].astype(float)
+    flux = _columns(pixels.flux, place)
     flux = hold_steady(flux, stamp.drift, good, variance.flat[place])
-    return _Field(place, flux, mean.flat[place], own.flat[place], first / max(first.sum(), 1e-300),
-                  int(saturated.sum()))
+    return _Field(place, flux, images.mean.flat[place], own.flat[place],
+                  first / max(first.sum(), 1e-300), int(saturated.sum()))
+
+
+def _columns(cube: NDArray, place: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Return some pixels (flat indices) of a cube as (T, P) in double precision."""
+    return cube[:, *np.unravel_index(place, cube.shape[1:])].astype(float)
 
 
 def find_spans(time: NDArray[np.float64], good: NDArray[np.bool_], gap_days: float,
@@ -178,10 +222,9 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
     of both sums; error = level sqrt(sum(w^2 sigma^2) + shared variance) / sum(w own).
     """
     pixels, target = stamp.pixels, stamp.target
-    shape = (len(pixels.flux), -1)
     valid = np.isfinite(field.flux)
-    error = np.nan_to_num(pixels.flux_err.reshape(shape)[:, field.place].astype(float))
-    sky = np.nan_to_num(pixels.background.reshape(shape)[:, field.place].astype(float))
+    error = np.nan_to_num(_columns(pixels.flux_err, field.place))
+    sky = np.nan_to_num(_columns(pixels.background, field.place))
     sums = np.full((4, len(field.flux)), np.nan)
     impure = 0.0
     for span, fit in zip(spans, fits, strict=True):

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from photometry import methods
 from photometry.core.flags import ApertureFlag, CadenceFlag
 from photometry.core.outcome import Decline, Grow, Measurement
 from photometry.core.pixels import Box
@@ -204,6 +205,20 @@ def test_two_saturated_stars_side_by_side(away):
     assert 0.75 < np.std(pulls) < 1.25
     assert np.std(corrected(found)) < 2e-4 * truth.flux[0]
     assert corrected(found).mean() == pytest.approx(truth.flux[0], rel=2e-3)
+
+
+@pytest.mark.parametrize("wings", [0.04, 0.12])
+@pytest.mark.parametrize("method", ["aperture", "linpsf"])
+def test_the_level_of_a_saturated_star_is_as_uncertain_as_told(wings, method):
+    """The image tells what the PRF has wrong: 8 % of the light is in the wings."""
+    prf = MixturePrf(shares=(0.783 * (1 - wings), 0.217 * (1 - wings), wings))
+    stamp, truth = make_stamp(5.0, shape=(51, 37), cadences=20, full_well=FULL_WELL,
+                              model_prf=prf)
+    found = methods.get(method).measure(stamp)
+    off = corrected(found).mean() / truth.flux[0] - 1
+    assert abs(off) < 3 * found.systematic
+    assert found.systematic < 1e-3 or abs(off) > 0.1
+    assert abs(off) < (5e-4 if method == "aperture" else 0.4)
 
 
 # Edges and missing pixels.
