@@ -65,3 +65,12 @@ def test_real_models_keep_their_profile_and_gain_a_halo(realdata):
     assert 0.02 < 1 - core.sum() < 0.03
     centre = core[3:10, 3:10] / core.sum() - model[3:10, 3:10] / model.sum()
     assert np.abs(centre).max() < 0.02 * model.max() / model.sum() + 0.012
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_light_stays_where_it_is_when_the_edge_of_a_model_crosses_a_pixel(realdata, axis):
+    prf = MissionPrf(*read_prf_models(realdata / "prf" / "sectors1-3", 1, 4))
+    steps, box = np.linspace(-0.5, 0.5, 21), Box(500, 525, 1012, 1037)
+    places = np.array([512.1, 1024.1]) + np.outer(steps, np.eye(2)[axis])
+    core = np.array([render(prf, *place, box=box)[8:17, 8:17].sum() for place in places])
+    assert np.abs(np.diff(core, 2)).max() < 4e-4
