@@ -60,6 +60,7 @@ from photometry.stages.own_apertures import is_given, measure_pixels
 from photometry.stages.prfs import choose_prf, prf_beside, store_prfs
 from photometry.stages.products import BulkParts, FitsFiles, Products, collect
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps, describe
+from photometry.stages.strap_error import with_strap_error
 
 REGION_TILES = 2                  # side of the regions that are read at once, in sky tiles
 REGIONS_PER_WORKER = 4            # with fewer, some workers would have to wait at the end
@@ -193,7 +194,7 @@ def _finish(run: Run, source: StampSource, task: Task, products: Products,
     if isinstance(outcome, Decline):
         note = Note("declined", f"{method} declined: {outcome.reason}")
         return Result(task, Status.ERROR, method, notes=(note,))
-    outcome = with_blends(outcome, stamp)
+    outcome = with_strap_error(with_blends(outcome, stamp), stamp, method)
     numbers = metrics(outcome.lightcurve, stamp.pixels.cadences, outcome.aperture,
                       stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
     variation = locate_variation(stamp, outcome.lightcurve)
