@@ -104,6 +104,7 @@ class Crowd:
     bias_50: float
     bias_90: float
     within: float                 # share of stars with a bias below 1 % or the quoted error
+    within_sigma: float           # share of stars with a bias below the quoted error
     excess_50: float              # bias over the larger of 1 % and the quoted error
     excess_90: float
     deep: int
@@ -274,8 +275,9 @@ def crowds(data: Data, stars: Sequence[StarResult]) -> list[Crowd]:
             continue
         excess = [star.bias / max(LEAST_BIAS, np.nan_to_num(star.sigma)) for star in group]
         within = float(np.mean(np.abs(excess) <= 1))
+        honest = float(np.mean([abs(star.bias) <= star.sigma for star in group]))
         rows.append(Crowd(*data, name, len(group), _delivered(group), *_quality(group),
-                          within, *_two(excess), *_depths(group)))
+                          within, honest, *_two(excess), *_depths(group)))
     return rows
 
 

@@ -47,15 +47,15 @@ def _groups(found: Validation) -> Iterator[str]:
 
 
 def _crowds(found: Validation) -> Iterator[str]:
-    yield (f"{'neighbors':11s} {'number':>6s} {'given':>6s} {'/PRF':>6s} {'90 %':>6s} "
-           f"{'bias %':>7s} {'90 %':>7s} {'within':>6s} {'excess':>6s} {'90 %':>6s} {'deep':>5s} "
-           f"{'depth %':>8s} {'90 %':>6s}")
+    yield (f"{'neighbors':9s} {'number':>6s} {'given':>6s} {'/PRF':>6s} {'90 %':>6s} "
+           f"{'bias %':>6s} {'90 %':>7s} {'within':>6s} {'sigma':>6s} {'excess':>6s} {'90 %':>6s} "
+           f"{'deep':>4s} {'depth %':>7s} {'90 %':>6s}")
     for row in found.crowds:
-        yield (f"{row.neighbors:11s} {row.stars:6d} {100 * row.delivered:5.1f}% "
-               f"{row.per_prf_floor:6.2f} {row.per_prf_floor_90:6.2f} {100 * row.bias_50:7.2f} "
-               f"{100 * row.bias_90:7.2f} {100 * row.within:5.1f}% {row.excess_50:6.2f} "
-               f"{row.excess_90:6.2f} {row.deep:5d} {100 * row.amplitude_50:8.2f} "
-               f"{100 * row.amplitude_90:6.2f}")
+        yield (f"{row.neighbors:9s} {row.stars:6d} {100 * row.delivered:5.1f}% "
+               f"{row.per_prf_floor:6.2f} {row.per_prf_floor_90:6.2f} {100 * row.bias_50:6.2f} "
+               f"{100 * row.bias_90:7.2f} {100 * row.within:5.1f}% "
+               f"{100 * row.within_sigma:5.1f}% {row.excess_50:6.2f} {row.excess_90:6.2f} "
+               f"{row.deep:4d} {100 * row.amplitude_50:7.2f} {100 * row.amplitude_90:6.2f}")
 
 
 def _widths(found: Validation) -> Iterator[str]:

@@ -194,10 +194,12 @@ def test_crowded_stars_may_be_wrong_by_a_percent_or_the_quoted_error():
     fainter, brighter = crowds(DATA, some)
     assert (fainter.neighbors, fainter.stars, brighter.stars) == ("fainter", 2, 2)
     assert (fainter.within, brighter.within) == (1.0, 0.5)
+    assert (fainter.within_sigma, brighter.within_sigma) == (0.5, 0.5)
     assert fainter.excess_90 == pytest.approx(0.8)
     assert (brighter.excess_50, brighter.excess_90) == (pytest.approx(2.5), pytest.approx(2.5))
     unknown, = crowds(DATA, [replace(star, sigma=float("nan"))])
     assert unknown.excess_50 == pytest.approx(2)
+    assert unknown.within_sigma == 0
 
 
 def test_error_bars_are_told_by_kind_and_method():
