@@ -1,8 +1,55 @@
 """The tables of a validation as text of at most 100 columns."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from photometry.stages.truth_tables import ALL, Account, Validation
+
+
+class Column(NamedTuple):
+    """One column of a table."""
+
+    head: str
+    field: str                    # of the rows
+    width: int                    # characters
+    form: str = ".2f"
+    factor: float = 1.0           # of numbers
+
+    def title(self) -> str:
+        """Return what stands above the column."""
+        return f"{self.head:{self._side}{self.width}s}"
+
+    def cell(self, row: Any) -> str:
+        """Return what stands in a row; a dash for what nothing tells."""
+        value = getattr(row, self.field)
+        if self.form in ("s", "d"):
+            return f"{value:{self._side}{self.width}{self.form}}"
+        return _told(self.factor * value, self.width, self.form)
+
+    @property
+    def _side(self) -> str:
+        return "<" if self.form == "s" else ">"
+
+
+GIVEN = Column("given %", "delivered", 7, ".1f", 100)
+SCATTER = (Column("/PRF", "per_prf_floor", 6), Column("90 %", "per_prf_floor_90", 6))
+BIAS = (Column("bias %", "bias_50", 7, factor=100), Column("90 %", "bias_90", 6, factor=100))
+PULL = Column("pull", "pull", 5)
+DEPTHS = (Column("deep", "deep", 4, "d"), Column("depth %", "amplitude_50", 7, factor=100),
+          Column("90 %", "amplitude_90", 6, factor=100))
+BINS = (Column("Tmag", "tmag", 4, "d"), Column("method", "method", 9, "s"),
+        Column("stars", "stars", 5, "d"), GIVEN, Column("/own", "per_own_floor", 6),
+        Column("/20ppm", "per_bright_floor", 6), *SCATTER, *BIAS, PULL)
+GROUPS = (Column("stars", "name", 11, "s"), Column("number", "stars", 6, "d"), GIVEN, *SCATTER,
+          *BIAS, PULL, *DEPTHS)
+CROWDS = (Column("neighbors", "neighbors", 9, "s"), Column("number", "stars", 6, "d"), GIVEN,
+          *SCATTER, *BIAS, Column("within", "within", 6, ".1f", 100),
+          Column("sigma", "within_sigma", 6, ".1f", 100), Column("excess", "excess_50", 6),
+          Column("90 %", "excess_90", 5), *DEPTHS)
+WIDTHS = (Column("variability", "kind", 11, "s"), Column("method", "method", 9, "s"),
+          Column("stars", "stars", 5, "d"), Column("pull 10 %", "pull_10", 9),
+          Column("50 %", "pull_50", 6), Column("90 %", "pull_90", 6))
 
 
 def lines(found: Validation) -> Iterator[str]:
@@ -15,65 +62,38 @@ def lines(found: Validation) -> Iterator[str]:
 
 
 def _tables(found: Validation) -> Iterator[str]:
-    for part in (_bins, _groups, _crowds, _widths):
+    bins = (row for row in found.rows if row.region == ALL)
+    for columns, rows in ((BINS, bins), (GROUPS, found.groups), (CROWDS, found.crowds),
+                          (WIDTHS, found.widths)):
         yield ""
-        yield from part(found)
+        yield from _table(columns, rows)
     yield ""
     yield from _account(found.accounts[0])
     for sky in found.sky:
-        yield (f"background: rms {sky.rms:.3f} e-/s, varying part {sky.varying:.3f} e-/s, "
-               f"rms over quoted error {sky.pull:.2f}")
+        yield (f"background: rms {_told(sky.rms, 1, '.3f')} e-/s, varying part "
+               f"{_told(sky.varying, 1, '.3f')} e-/s, rms over quoted error {_told(sky.pull, 1)}")
 
 
-def _bins(found: Validation) -> Iterator[str]:
-    yield (f"{'Tmag':>4s} {'method':9s} {'stars':>5s} {'given':>6s} {'/own':>6s} {'/20ppm':>6s} "
-           f"{'/PRF':>6s} {'90 %':>6s} {'bias %':>7s} {'90 %':>7s} {'pull':>5s}")
-    for row in found.rows:
-        if row.region == ALL:
-            yield (f"{row.tmag:4d} {row.method:9s} {row.stars:5d} {100 * row.delivered:5.1f}% "
-                   f"{row.per_own_floor:6.2f} {row.per_bright_floor:6.2f} "
-                   f"{row.per_prf_floor:6.2f} {row.per_prf_floor_90:6.2f} "
-                   f"{100 * row.bias_50:7.2f} {100 * row.bias_90:7.2f} {row.pull:5.2f}")
-
-
-def _groups(found: Validation) -> Iterator[str]:
-    yield (f"{'stars':11s} {'number':>6s} {'given':>6s} {'/PRF':>6s} {'90 %':>6s} {'bias %':>7s} "
-           f"{'90 %':>7s} {'pull':>5s} {'deep':>5s} {'depth %':>8s} {'90 %':>6s}")
-    for row in found.groups:
-        yield (f"{row.name:11s} {row.stars:6d} {100 * row.delivered:5.1f}% "
-               f"{row.per_prf_floor:6.2f} {row.per_prf_floor_90:6.2f} {100 * row.bias_50:7.2f} "
-               f"{100 * row.bias_90:7.2f} {row.pull:5.2f} {row.deep:5d} "
-               f"{100 * row.amplitude_50:8.2f} {100 * row.amplitude_90:6.2f}")
-
-
-def _crowds(found: Validation) -> Iterator[str]:
-    yield (f"{'neighbors':9s} {'number':>6s} {'given':>6s} {'/PRF':>6s} {'90 %':>6s} "
-           f"{'bias %':>6s} {'90 %':>7s} {'within':>6s} {'sigma':>6s} {'excess':>6s} {'90 %':>6s} "
-           f"{'deep':>4s} {'depth %':>7s} {'90 %':>6s}")
-    for row in found.crowds:
-        yield (f"{row.neighbors:9s} {row.stars:6d} {100 * row.delivered:5.1f}% "
-               f"{row.per_prf_floor:6.2f} {row.per_prf_floor_90:6.2f} {100 * row.bias_50:6.2f} "
-               f"{100 * row.bias_90:7.2f} {100 * row.within:5.1f}% "
-               f"{100 * row.within_sigma:5.1f}% {row.excess_50:6.2f} {row.excess_90:6.2f} "
-               f"{row.deep:4d} {100 * row.amplitude_50:7.2f} {100 * row.amplitude_90:6.2f}")
-
-
-def _widths(found: Validation) -> Iterator[str]:
-    yield (f"{'variability':11s} {'method':9s} {'stars':>5s} {'pull 10 %':>9s} {'50 %':>6s} "
-           f"{'90 %':>6s}")
-    for row in found.widths:
-        yield (f"{row.kind:11s} {row.method:9s} {row.stars:5d} {row.pull_10:9.2f} "
-               f"{row.pull_50:6.2f} {row.pull_90:6.2f}")
+def _table(columns: tuple[Column, ...], rows: Iterable[Any]) -> Iterator[str]:
+    yield " ".join(column.title() for column in columns)
+    for row in rows:
+        yield " ".join(column.cell(row) for column in columns)
 
 
 def _account(one: Account) -> Iterator[str]:
     yield (f"delivered: {_percent(one.delivered_13)} of Tmag < 13, {_percent(one.delivered_15)} "
            f"of Tmag < 15; clean frames flagged: {_percent(one.flagged)}")
-    yield (f"contamination: wrong by {one.contamination_50:.4f}, 90 % {one.contamination_90:.4f}; "
-           f"{one.blends} blends, {_percent(one.told)} told")
+    yield (f"contamination: wrong by {_told(one.contamination_50, 1, '.4f')}, 90 % "
+           f"{_told(one.contamination_90, 1, '.4f')}; {one.blends} blends, "
+           f"{_percent(one.told)} told")
     yield (f"{one.transits} transits, {_percent(one.found)} found; {one.varying} light curves "
            f"vary, {_percent(one.named)} name the right star")
 
 
+def _told(value: float, width: int, form: str = ".2f") -> str:
+    """Return a number, right-aligned; a dash for what nothing tells."""
+    return f"{'-':>{width}s}" if math.isnan(value) else f"{value:{width}{form}}"
+
+
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share == share else "none"
+    return "none" if math.isnan(share) else f"{100 * share:.1f} %"

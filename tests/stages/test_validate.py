@@ -186,6 +186,23 @@ def test_tables_as_text_and_as_rows(found):
         "bins", "groups", "crowds", "widths", "accounts", "stars", "background"}
 
 
+def test_what_no_star_tells_is_a_dash():
+    lost, shallow = StarResult(1, 9.2), StarResult(
+        2, 10.3, "linpsf", "transit", "crowded", scatter=1.0, per_own_floor=1.1,
+        per_bright_floor=1.1, per_prf_floor=1.2, bias=0.01, pull=1.0, amplitude=3.0,
+        amplitude_error=0.5)
+    nothing = truth_tables.SkyResult(str(CCD), 1800, *(float("nan"),) * 3)
+    text = list(truth_text.lines(truth_tables.tables_of(
+        CCD, 1800, [lost, shallow], (nothing,), float("nan"))))
+    assert not any("nan" in line for line in text)
+    first, = (line.split() for line in text if line.startswith("   9 all"))
+    assert first == ["9", "all", "1", "0.0", "inf", "inf", "inf", "inf", "inf", "inf", "-"]
+    (transit,), (fainter,) = ([line.split() for line in text if line.startswith(name)]
+                              for name in ("transit      ", "fainter"))
+    assert transit[-3:] == fainter[-3:] == ["0", "-", "-"]
+    assert text[-1] == "background: rms - e-/s, varying part - e-/s, rms over quoted error -"
+
+
 def test_crowded_stars_may_be_wrong_by_a_percent_or_the_quoted_error():
     star = StarResult(1, 12.0, "linpsf", region="crowded", scatter=1.0, per_prf_floor=1.1,
                       bias=-0.02, sigma=0.04, brighter=True)
