@@ -23,7 +23,8 @@ class Status(IntEnum):
     STARTED = 6
 
 
-QUARANTINED = "quarantined"       # code of the note on a star that kills its workers
+# Codes of notes: a star that kills its workers; light that is another star's, too.
+QUARANTINED, BLEND = "quarantined", "blend"
 
 
 @dataclass(frozen=True, slots=True)

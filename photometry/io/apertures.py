@@ -91,6 +91,7 @@ def _masks(path: Path) -> Iterator[tuple[int, NDArray[np.int_]]]:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(path, f"the mask {name} has no cards TICID, CRVAL1P and CRVAL2P, "
                                    "which say whose it is and where") from error
+        image = np.nan_to_num(image)
         used = image.astype(int) & int(ApertureFlag.PHOTOMETRY) if name == _APERTURE else image
         pixels = np.argwhere(used != 0) + np.array([row, column])
         if not len(pixels):

@@ -1,7 +1,9 @@
 """The mission's PRF models: FITS files, one per position on a CCD, or one MATLAB file per CCD.
 
-Models hold samples (row, column), 9 per pixel, whose middle is the star's position. There are
-two sets: the cameras were focused anew before sector 4. Where both are found, the sector decides.
+Models hold samples (row, column), 9 per pixel, whose middle is the star's position. Both forms
+have the same axes: the mission's `export_mat2fits.m` writes the matrices `values` with MATLAB's
+`fits.writeImg`, which makes their rows NAXIS2. There are two sets: the cameras were focused anew
+before sector 4. Where both are found, the sector decides.
 """
 
 import re

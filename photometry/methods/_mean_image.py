@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.flags import is_good
-from photometry.core.outcome import Decline, Grow, Note
+from photometry.core.outcome import Decline, Grow
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
@@ -15,15 +15,10 @@ from photometry.methods._joint import ALIKE, LEAST_SEEN, Model, Motion
 from photometry.methods._linear import fit_mean
 from photometry.methods._misfit import Correction, Leftover, correction, uncorrected
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
-from photometry.methods._scene import NO_PRF
+from photometry.methods._remarks import NO_CADENCES, NO_PIXELS, NO_PRF, OUTSIDE
 from photometry.methods._sources import Sources
 
-OUTSIDE = "target outside the stamp"
-NO_CADENCES = "no good cadences"
-NO_PIXELS = "no valid pixels at the target"
 SATURATED = "too little of the light is in pixels that are not saturated"
-NO_ERRORS = "no_errors"
-FULL = "saturated"
 NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
 LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
@@ -132,27 +127,6 @@ def _divide(sources: Sources, images: NDArray, pixels: FitPixels, weight: NDArra
     order = np.argsort(-light, kind="stable")[:settings.free_stars + 1]
     near = order[light[order] > least]
     return near, np.setdiff1d(np.arange(len(sources)), near)
-
-
-def missing_errors(stamp: Stamp, pixels: FitPixels) -> tuple[Note, ...]:
-    """Return a remark if no pixel of the fit ever has an error, so that the flux has none."""
-    if np.isfinite(stamp.pixels.flux_err[:, pixels.fitted]).any():
-        return ()
-    return (Note(NO_ERRORS, "no pixel near the star ever has an uncertainty"),)
-
-
-def full_pixels(pixels: FitPixels, share: float) -> tuple[Note, ...]:
-    """Return a remark if the target is saturated.
-
-    Parameters
-    ----------
-    share
-        Of the target's light in the fitted pixels.
-    """
-    if not pixels.target_saturated:
-        return ()
-    return (Note(FULL, f"{pixels.saturated.sum()} pixels near the star are left out, "
-                       f"{share:.3f} of its light is fitted; its level is that of the PRF there"),)
 
 
 def mean_variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64]:

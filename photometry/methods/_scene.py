@@ -12,8 +12,6 @@ from photometry.core.stats import flux_from_tmag
 
 CHUNK_VALUES = 2_000_000          # bounds the memory of one evaluation
 REACH_PX = 3.0                    # how far the apertures of faint stars reach
-NO_PRF = "the PRF has no light at the target"
-INCOMPLETE = "no good cadence has the pixels that are needed"
 NEGLECTED = 1e-3                  # of the target's light: all left-out stars together
 
 

@@ -27,19 +27,23 @@ from photometry.methods._choice import (
 from photometry.methods._clusters import connected_to, fill_holes
 from photometry.methods._drifting import change_terms, find_changes
 from photometry.methods._fraction import Fraction, find_fraction
+from photometry.methods._remarks import (
+    INCOMPLETE,
+    NO_CADENCES,
+    NO_ERRORS,
+    NO_PIXELS,
+    NO_PRF,
+    OUTSIDE,
+)
 from photometry.methods._restless import neighbor_error
-from photometry.methods._scene import INCOMPLETE, NO_PRF, Scene, build_scene
+from photometry.methods._scene import Scene, build_scene
 from photometry.methods._segment import Finder, Segment, find_segment, stars_in
 from photometry.methods._sums import aperture_bits, sum_pixels
 from photometry.scatters import median
 
 REFERENCES = ("2015ApJ...806...30L",)
 
-OUTSIDE = "target outside the stamp"
-NO_CADENCES = "no good cadences"
-NO_PIXELS = "no valid pixels at the target"
 MINIMUM = "minimum_aperture"
-NO_ERRORS = "no_errors"
 EDGE_FLUX = "light of a bright star lost over the edge"
 TARGET_RADIUS_PX = 1.5            # some valid pixel must be this near the target
 CORE_HALF_PX = 2.0                # the 4 x 4 pixels nearest to a star give its centroid

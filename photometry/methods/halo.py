@@ -23,6 +23,7 @@ from photometry.core.outcome import (
 from photometry.core.stamp import Pixels, Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._joint import Motion
+from photometry.methods._remarks import NO_CADENCES, OUTSIDE
 from photometry.methods._scene import Scene, build_scene
 from photometry.methods._steady import hold_steady
 from photometry.methods._variation import Fitted, fit_weights
@@ -31,9 +32,7 @@ REFERENCES = ("2017MNRAS.471.2882W",)
 
 FULL_WELL = 1.0e5                 # e-/s that a pixel holds in an exposure of 2 s
 LEAST_VALID = 0.5                 # of the weighted light that a cadence must have
-NO_CADENCES = "no good cadences"
 NO_MAGNITUDE = "the catalog has no magnitude, which sets the level of the light curve"
-OUTSIDE = "target outside the stamp"
 FEW_PIXELS = "too few unsaturated pixels with the star's light"
 
 

@@ -21,22 +21,16 @@ from photometry.methods._mean_image import (
     correct,
     find_problem,
     fit_mean_image,
-    full_pixels,
-    missing_errors,
     systematic_error,
 )
 from photometry.methods._misfit import Leftover, joined
 from photometry.methods._moving import BLUR_PX
-from photometry.methods._scene import INCOMPLETE
+from photometry.methods._remarks import INCOMPLETE, remarks_on_fit
 from photometry.methods._sources import Sources, find_sources
 from photometry.methods._sums import aperture_bits
 
 REFERENCES = ("2000A&AS..144..363A",)
 SEPARATES = True
-
-BLEND = "blend"
-LITTLE_LIGHT = "little_light"
-LEAST_SHARE = 0.6                 # of the light in the fitted pixels, without a remark
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +97,9 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             target.row + motion.drift[:, 0] + series.away[:, 0],
                             target.column + motion.drift[:, 1] + series.away[:, 1])
-    contamination = float(1 - sources.share[0])
     systematic = systematic_error(sources, model, weights.ravel(), pixels, settings)
     systematic /= abs(model.flux[0])
-    notes = (*_notes(sources, contamination, share), *full_pixels(pixels, share),
-             *missing_errors(stamp, pixels))
+    notes = remarks_on_fit(stamp, sources, pixels, share)
     told = (
         Note("fit", f"{len(model.near)} sources free in each cadence, {len(model.steady)} "
                     f"steady, in {len(pixels.index)} pixels with {share:.4f} of the light; "
@@ -119,20 +111,9 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
                            "PRF and neighbors"))
     return Measurement(
         lightcurve=lightcurve, aperture=aperture_bits(stamp.pixels.collected, pixels.fitted),
-        contamination=contamination, flux_fraction=1.0, systematic=systematic,
+        contamination=float(1 - sources.share[0]), flux_fraction=1.0, systematic=systematic,
         neighbours=tuple(sources.merged.tolist()), notes=notes, decisions=(*told, *notes),
         extras=_cards(model, pixels, share, systematic))
-
-
-def _notes(sources: Sources, contamination: float, share: float) -> tuple[Note, ...]:
-    notes = []
-    if len(sources.merged):
-        names = ", ".join(map(str, sources.merged.tolist()))
-        notes.append(Note(BLEND, f"measured together with TIC {names}, too close to tell apart: "
-                                 f"{contamination:.4f} of the light"))
-    if share < LEAST_SHARE:
-        notes.append(Note(LITTLE_LIGHT, f"only {share:.3f} of the light is in usable pixels"))
-    return tuple(notes)
 
 
 def _cards(model: Model, pixels: FitPixels, share: float, systematic: float) -> dict[str, Any]:

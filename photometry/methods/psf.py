@@ -22,25 +22,20 @@ from photometry.methods._mean_image import (
     common_error,
     correct,
     find_problem,
-    full_pixels,
-    missing_errors,
     systematic_error,
 )
 from photometry.methods._misfit import Leftover
 from photometry.methods._moving import BLUR_PX
 from photometry.methods._placed_series import Known, Series, fit_series
 from photometry.methods._placing import Placed, place
-from photometry.methods._scene import INCOMPLETE
+from photometry.methods._remarks import INCOMPLETE, remarks_on_fit
 from photometry.methods._sources import find_sources
 from photometry.methods._sums import aperture_bits
 
 REFERENCES = ("1987PASP...99..191S", "2000PASP..112.1360A")
 SEPARATES = True
 
-BLEND = "blend"
-LITTLE_LIGHT = "little_light"
 HELD = "position_held"
-LEAST_SHARE = 0.6                 # of the light in the fitted pixels, without a remark
 HELD_SHARE = 0.1                  # of the cadences with a held position, without a remark
 
 
@@ -98,15 +93,13 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     position = np.array([target.row, target.column]) + placed.away + motion.drift + series.away
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             *position.T.copy(), *series.error.T.copy())
-    contamination = float(1 - sources.share[0])
     share = float(placed.model.images[0][pixels.index].sum())
     systematic = systematic_error(sources, placed.model, weights.ravel(), pixels, settings)
     systematic /= abs(placed.model.flux[0])
-    notes = (*_notes(placed, contamination, share, series.held), *full_pixels(pixels, share),
-             *missing_errors(stamp, pixels))
+    notes = (*remarks_on_fit(stamp, sources, pixels, share), *_held(placed, series.held))
     return Measurement(
         lightcurve=lightcurve, aperture=aperture_bits(stamp.pixels.collected, pixels.fitted),
-        contamination=contamination, flux_fraction=1.0, systematic=systematic,
+        contamination=float(1 - sources.share[0]), flux_fraction=1.0, systematic=systematic,
         neighbours=tuple(sources.merged.tolist()), notes=notes,
         decisions=(*_told(placed, pixels, share, systematic), *notes),
         extras=_cards(placed, pixels, share, systematic, series.held),
@@ -128,20 +121,13 @@ def _told(placed: Placed, pixels: FitPixels, share: float, systematic: float) ->
                            "PRF and neighbors"))
 
 
-def _notes(placed: Placed, contamination: float, share: float,
-           held: NDArray[np.bool_]) -> tuple[Note, ...]:
-    notes, merged = [], placed.sources.merged
-    if len(merged):
-        names = ", ".join(map(str, merged.tolist()))
-        notes.append(Note(BLEND, f"measured together with TIC {names}, too close to tell apart: "
-                                 f"{contamination:.4f} of the light"))
-    if share < LEAST_SHARE:
-        notes.append(Note(LITTLE_LIGHT, f"only {share:.3f} of the light is in usable pixels"))
+def _held(placed: Placed, held: NDArray[np.bool_]) -> tuple[Note, ...]:
+    """Return a remark if the predicted position is used, in all cadences or in many."""
     if placed.held:
-        notes.append(Note(HELD, "no position was found near the catalog's, which is used"))
-    elif held.mean() > HELD_SHARE:
-        notes.append(Note(HELD, f"the predicted position is used in {held.sum()} cadences"))
-    return tuple(notes)
+        return (Note(HELD, "no position was found near the catalog's, which is used"),)
+    if held.mean() > HELD_SHARE:
+        return (Note(HELD, f"the predicted position is used in {held.sum()} cadences"),)
+    return ()
 
 
 def _cards(placed: Placed, pixels: FitPixels, share: float, systematic: float,

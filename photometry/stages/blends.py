@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from photometry.core.outcome import Measurement, Note, Variation
+from photometry.core.outcome import BLEND, Measurement, Note, Variation
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 
-BLEND = "blend"                   # code that methods use, too
 VARIABLE = "variable_neighbor"
 SURE = 5.0                        # sigmas by which a neighbor is preferred to the target
 BLEND_PX = 0.7                    # stars closer than this cannot be told apart

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry import methods
-from photometry.core.errors import InputError
+from photometry.core.errors import InputError, UsageError
 from photometry.core.ids import Select
 from photometry.core.outcome import Decline, Measurement
 from photometry.core.stamp import Stamp
 from photometry.core.time import Cadences
+from photometry.stages.blends import with_blends
 from photometry.stages.method_choice import Bench, measure
 from photometry.stages.own_apertures import measure_pixels
 from photometry.stages.star_places import Star, Wanted, open_place
@@ -63,8 +64,8 @@ def light_curve(source: str | Path | Sequence[str | Path], star: Star,
     Parameters
     ----------
     source
-        A cube or a folder with cubes, beside their star catalogs; a target pixel file; or a
-        folder or list of full-frame images.
+        A cube or a folder with cubes, beside their star catalogs; a target pixel file or a
+        folder with them; or a folder or list of full-frame images.
     star
         TIC number, or (right ascension, declination) in degrees: the nearest star of the
         catalog, or where there is none, a star of unknown magnitude at that place.
@@ -85,11 +86,10 @@ def light_curve(source: str | Path | Sequence[str | Path], star: Star,
     InputError
         When the star is not there, or no method can measure it.
     UsageError
-        When there is no such method, or the pixels are not in the data.
+        When that is no star, there is no such method, or the pixels are not in the data.
     """
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
-    place = star if isinstance(star, int | np.integer) else (float(star[0]), float(star[1]))
-    wanted = Wanted(place, select, None if prf is None else Path(prf),
+    wanted = Wanted(_place(star), select, None if prf is None else Path(prf),
                     None if stars is None else Path(stars))
     settings = {name: methods.get(name).Settings() for name in methods.names()}
     with open_place(paths, wanted) as (opened, target):
@@ -101,7 +101,23 @@ def light_curve(source: str | Path | Sequence[str | Path], star: Star,
             chosen = np.array(list(pixels), dtype=int).reshape(-1, 2)
             trial = replace(measure_pixels(bench, chosen), method=CUSTOM)
         cadences = opened.cadences(target)
-    if not isinstance(trial.outcome, Measurement):
-        reason = trial.outcome.reason if isinstance(trial.outcome, Decline) else "no answer"
+    found = trial.outcome
+    if not isinstance(found, Measurement):
+        reason = found.reason if isinstance(found, Decline) else "no answer"
         raise InputError(paths[0], f"star {target.starid}: {trial.method} declined: {reason}")
-    return StarLightCurve(target.starid, trial.method, cadences, trial.outcome, trial.stamp)
+    return StarLightCurve(target.starid, trial.method, cadences, with_blends(found, trial.stamp),
+                          trial.stamp)
+
+
+def _place(star: Star) -> Star:
+    """Return a star's number, or its place in degrees."""
+    if isinstance(star, int | np.integer):
+        return int(star)
+    try:
+        ra, dec = (float(value) for value in ("" if isinstance(star, str) else star))
+    except (TypeError, ValueError):
+        ra = dec = float("nan")
+    if not (np.isfinite(ra) and abs(dec) <= 90):
+        raise UsageError(f"{star!r} is no star: expected a TIC number, or right ascension and "
+                         "declination in degrees")
+    return ra, dec

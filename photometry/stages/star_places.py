@@ -21,10 +21,11 @@ from photometry.scene import wcs
 from photometry.stages.make_catalog import make_catalogs
 from photometry.stages.prepare import prepare
 from photometry.stages.prepare_plan import Group, plan
-from photometry.stages.prfs import choose_prf
+from photometry.stages.prfs import choose_prf, prf_beside
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps
 
 NEAR_DEG = PIXEL_SCALE_ARCSEC / 3600      # a star this near a position is the one meant
+RESULTS = "lightcurves"           # where a run keeps the PRF that it has measured
 WINDOW_PX = 100                   # pixels on either side of a star that are taken from images
 Star = int | tuple[float, float]
 
@@ -69,7 +70,7 @@ def open_place(paths: Sequence[Path], wanted: Wanted) -> Iterator[tuple[StampSou
     Parameters
     ----------
     paths
-        A folder with cubes or images, a cube, a target pixel file, or images.
+        A folder with cubes, target pixel files or images; a cube, a target pixel file, or images.
 
     Raises
     ------
@@ -82,14 +83,29 @@ def open_place(paths: Sequence[Path], wanted: Wanted) -> Iterator[tuple[StampSou
                               if wanted.select.matches_ccd(ccd)], wanted, first)
     elif len(paths) == 1 and first.suffix == ".hdf5":
         yield from _in_cubes([first], wanted, first)
-    elif len(paths) == 1 and first.name.endswith(("tp.fits", "tp.fits.gz")):
-        tpf = read_tpf(first)
-        stars = _catalog_of(wanted, layout.catalog_path(first.parent, tpf.ccd))
-        source = TpfStamps(tpf, stars, choose_prf(wanted.prf, tpf.ccd))
-        own = tpf.star if stars is None else None
-        yield source, source.target(_number(wanted, stars, own, first))
+    elif len(paths) == 1 and (file := _pixel_file(first, wanted)) is not None:
+        yield _file_source(file, wanted)
     else:
         yield from _in_images(paths, wanted)
+
+
+def _pixel_file(path: Path, wanted: Wanted) -> Path | None:
+    """Return a target pixel file, or that of the star in a folder; None = it is none."""
+    if path.name.endswith(("tp.fits", "tp.fits.gz")):
+        return path
+    if not path.is_dir() or isinstance(wanted.star, tuple):
+        return None
+    return next((file for sector, starid, file in layout.find_tpfs(path)
+                 if starid == wanted.star and sector in (wanted.select.sectors or (sector,))),
+                None)
+
+
+def _file_source(path: Path, wanted: Wanted) -> tuple[StampSource, Target]:
+    tpf, folder = read_tpf(path), path.parent
+    stars = _catalog_of(wanted, layout.catalog_path(folder, tpf.ccd))
+    source = TpfStamps(tpf, stars, prf_beside(wanted.prf, tpf.ccd, folder, folder / RESULTS))
+    own = tpf.star if stars is None else None
+    return source, source.target(_number(wanted, stars, own, path))
 
 
 def _in_cubes(cubes: list[Path], wanted: Wanted,
@@ -112,7 +128,7 @@ def _cube_source(cube: Cube, stars: Catalog | None,
         source = CubeStamps(cube, lone, choose_prf(wanted.prf, cube.ccd))
         return source, source.target(0)
     source = CubeStamps(cube, stars, choose_prf(wanted.prf, cube.ccd, cube, stars,
-                                                cube.path.parent / "lightcurves"))
+                                                cube.path.parent / RESULTS))
     return source, source.target(_number(wanted, stars, None, stars.path))
 
 
@@ -127,10 +143,12 @@ def _in_images(paths: Sequence[Path],
             if not path.is_file():
                 raise InputError(path, "does not exist, expected a cube, a target pixel file, "
                                        "or full-frame images")
-            (folder / path.name).symlink_to(path.resolve())
+            if not (folder / path.name).exists():
+                (folder / path.name).symlink_to(path.resolve())
         if not layout.find_ffis(folder):
-            raise InputError(asked, f"has no cube with a catalog that knows {wanted}, and no "
-                                    "full-frame images (*_ffic.fits[.gz])")
+            raise InputError(asked, f"has no cube with a catalog that knows {wanted}, no "
+                                    "target pixel file of it, and no full-frame images "
+                                    "(*_ffic.fits[.gz])")
         groups = [group for group in plan(folder, wanted.select) if group.frames]
         for group in groups:
             stars = _listed(folder, group, wanted)

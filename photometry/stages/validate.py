@@ -31,6 +31,7 @@ from photometry import methods
 from photometry.core.errors import InputError
 from photometry.core.flags import ApertureFlag, is_good
 from photometry.core.ids import CcdId
+from photometry.core.outcome import BLEND
 from photometry.core.pixels import OUTPUT_NAMES, output_of
 from photometry.core.stats import clipped_variance_factor
 from photometry.core.time import SECONDS_PER_DAY
@@ -66,7 +67,6 @@ from photometry.stages.truth_tables import (
 SKY_FRAMES = 8                # frames in which the background is compared
 LEAST_CADENCES = 5
 LOST_SHARE = 0.01             # of the clean frames; a star that lacks more is not delivered
-BLEND_CODE = "blend"          # of the remark that a light curve is two stars'
 WEIGHTING = ("halo",)         # methods whose pixels do not count alike
 BRIGHT_PPM = 20.0             # noise in an hour that is allowed to the brightest stars
 
@@ -164,7 +164,7 @@ def _power(flux: NDArray) -> float:
 
 def _is_told(stored: StoredLightCurve) -> bool:
     """Tell whether a file says that its light is of more stars than one."""
-    return any(key.startswith("NOTE") and value == BLEND_CODE
+    return any(key.startswith("NOTE") and value == BLEND
                for key, value in stored.header.items())
 
 

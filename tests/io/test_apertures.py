@@ -37,7 +37,7 @@ def test_masks_are_placed_as_the_mission_counts(tmp_path):
     primary.header["TICID"] = 9
     path = tmp_path / "masks.fits"
     fits.HDUList([primary, mask_hdu([[0, 1, 0], [1, 1, 0]], 100, 50),
-                  mask_hdu([[2.0]], 3, 4, starid=11)]).writeto(path)
+                  mask_hdu([[2.0, 0.0, np.nan]], 3, 4, starid=11)]).writeto(path)
     found = read_apertures([path])
     assert found[9].tolist() == [[100, 51], [101, 50], [101, 51]]
     assert found[11].tolist() == [[3, 4]]

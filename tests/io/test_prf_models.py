@@ -9,7 +9,7 @@ from photometry.io.prf_models import read_prf_models
 
 def write_model(folder, row, column, value=1.0, cards=("CCD_RREF", "CCD_CREF")):
     header = fits.Header(dict(zip(cards, (float(row), float(column)), strict=False)))
-    path = folder / f"tess2018-prf-2-3-row{row:04d}-col{column:04d}.fits"
+    path = folder / f"tess2018-prf-2-3-row{int(row):04d}-col{int(column):04d}.fits"
     fits.PrimaryHDU(np.full((7, 7), value), header).writeto(path)
     return path
 
@@ -72,6 +72,23 @@ def test_models_in_matlab_form(tmp_path):
     assert models[0, 0, 3, 0] == 10.0 and models[0, 0, 0, 1] == 42.0    # columns run first
     with pytest.raises(InputError, match="no PRF models of camera 3 CCD 2"):
         read_prf_models(tmp_path, 3, 2)
+
+
+def test_both_forms_have_the_same_axes(tmp_path):
+    models = np.random.default_rng(4).uniform(size=(4, 9, 9))
+    places = [(row, column) for row in (1.0, 2048.0) for column in (45.0, 2092.0)]
+    table = np.array([(*place, model) for place, model in zip(places, models, strict=True)],
+                     dtype=[("ccdRow", object), ("ccdColumn", object), ("values", object)])
+    for folder in ("matlab", "fits"):
+        (tmp_path / folder).mkdir()
+    savemat(tmp_path / "matlab" / "tess2018243163600-00072_035-2-3-characterized-prf.mat",
+            {"prfStruct": table})
+    for place, model in zip(places, models, strict=True):
+        with fits.open(write_model(tmp_path / "fits", *place), mode="update") as hdus:
+            hdus[0].data = model
+    for one, other in zip(*(read_prf_models(tmp_path / folder, 2, 3)
+                            for folder in ("matlab", "fits")), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_damaged_matlab_file(tmp_path):

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from photometry.core.flags import ApertureFlag, PixelFlag
-from photometry.core.outcome import Decline, Grow, Measurement
+from photometry.core.outcome import BLEND, Decline, Grow, Measurement
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
 from photometry.methods import _mean_image, linpsf, psf
 from photometry.methods._linear import fit_mean
-from photometry.methods._mean_image import FULL, OUTSIDE, SATURATED
+from photometry.methods._mean_image import SATURATED
+from photometry.methods._remarks import FULL, OUTSIDE
 from tests.factories import MixturePrf, make_stamp
 
 WIDER = MixturePrf(width=1.04)
@@ -71,7 +72,7 @@ def test_a_neighbor_that_varies_does_not_vary_the_target():
 def test_stars_too_close_to_tell_apart_are_one_and_reported():
     stamp, truth = make_stamp(tmag=11.0, cadences=100, neighbours=((12.0, 0.3, -0.4),))
     found = measured(stamp)
-    assert [note.code for note in found.notes] == [linpsf.BLEND]
+    assert [note.code for note in found.notes] == [BLEND]
     assert found.neighbours == (101,)
     assert found.contamination == pytest.approx(1 / (1 + 10**0.4), abs=1e-6)
     total = flux_from_tmag([11.0, 12.0]).sum()

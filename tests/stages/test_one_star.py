@@ -1,6 +1,9 @@
 """One star of the example data, measured from Python."""
 
 import re
+import shutil
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import pytest
 import photometry
 from photometry.core.errors import InputError, UsageError
 from photometry.core.flags import ApertureFlag
+from photometry.core.ids import Select
 from photometry.io import layout
 from photometry.io.apertures import read_apertures
 from photometry.io.lightcurve import read_lightcurve
@@ -112,12 +116,28 @@ def test_a_window_is_cut_from_larger_images(monkeypatch):
     assert np.median(whole[0] / whole[1]) == pytest.approx(1, abs=0.03)
 
 
-def test_a_target_pixel_file_will_do(realdata):
+def test_a_target_pixel_file_will_do(realdata, tmp_path):
     path = next(realdata.glob("pixels/tess25155310*tp.fits.gz"))
     found = photometry.light_curve(path, 25155310)
     assert np.isfinite(found.flux).all()
     target = found.stamp.target
     assert photometry.light_curve(path, (target.ra, target.dec)).starid == 25155310
+    (tmp_path / layout.tpf_name(25155310, 1, "2018206045859", 120)).symlink_to(path)
+    np.testing.assert_array_equal(photometry.light_curve(tmp_path, 25155310).flux, found.flux)
+    with pytest.raises(InputError, match="no target pixel file of it"):
+        photometry.light_curve(tmp_path, 25155310, select=Select(sectors=(2,)))
+
+
+def test_a_star_that_cannot_be_told_apart_is_named(tmp_path):
+    catalog = tmp_path / "catalog.sqlite"
+    shutil.copy(INPUT / "catalog_sector001_camera1_ccd4.sqlite", catalog)
+    target = photometry.light_curve(CUBE, STAR).stamp.target
+    with closing(sqlite3.connect(catalog)) as stars, stars:
+        stars.execute("INSERT INTO catalog (starid, ra, decl, ra_J2000, decl_J2000, tmag) "
+                      "VALUES (7, :ra, :dec, :ra, :dec, :tmag)",
+                      {"ra": target.ra, "dec": target.dec + 1e-3, "tmag": target.tmag + 1})
+    found = photometry.light_curve(CUBE, STAR, method="aperture", stars=catalog).measurement
+    assert [note.code for note in found.notes] == ["blend"] and "TIC 7 " in found.notes[0].message
 
 
 def test_a_method_can_be_asked_for():
@@ -135,6 +155,9 @@ def test_what_cannot_be_is_said(tmp_path):
         photometry.light_curve(INPUT, STAR, pixels=[(0, 0)])
     with pytest.raises(UsageError, match="no pixels"):
         photometry.light_curve(INPUT, STAR, pixels=[])
+    for star in (str(STAR), (315.9,), (315.9, 95.0), None, (float("nan"), 1.0)):
+        with pytest.raises(UsageError, match="expected a TIC number, or right ascension"):
+            photometry.light_curve(INPUT, star)
 
 
 def test_the_package_has_nothing_else():
