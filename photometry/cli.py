@@ -297,10 +297,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "tessphot", description="Light curves from TESS full-frame images.",
         epilog="example:\n  tessphot simulate data --frames 60\n\n"
                "tessphot COMMAND --help tells more of each command.",
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--version", action="version", version=f"tess-photometry {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND",
-                        help="\n".join(f"{name}: {function.__doc__}"
+                        help="\n".join(f"{name:10s}  {function.__doc__}"
                                        for name, function in COMMANDS.items()))
     chosen = parser.parse_args(given[:1]).command
     return COMMANDS[chosen](given[1:])

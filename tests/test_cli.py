@@ -60,6 +60,15 @@ def test_a_command_helps_with_an_example(command, capsys):
     assert "example:" in capsys.readouterr().out
 
 
+def test_every_command_has_a_line_of_the_help(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for name, function in cli.COMMANDS.items():
+        assert len([line for line in lines if line.endswith(function.__doc__)
+                    and line.split()[-len(function.__doc__.split()) - 1] == name]) == 1
+
+
 def test_an_unknown_command_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["nonsense"])
