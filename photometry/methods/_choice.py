@@ -10,6 +10,7 @@ from photometry.core.flags import is_good
 from photometry.core.outcome import Note
 from photometry.core.stamp import Stamp
 from photometry.methods._drifting import Changes
+from photometry.methods._fit_pixels import filled
 from photometry.methods._scene import Scene
 from photometry.scatters import median
 
@@ -71,7 +72,7 @@ def sample_cadences(stamp: Stamp) -> NDArray[np.int_]:
 
 def sample_noise(stamp: Stamp, some: NDArray[np.int_], changes: Changes) -> PixelNoise:
     """Return the typical noise of the pixels from the cadences with indices `some`."""
-    variance = _filled(_mean_square(stamp.pixels.flux_err, some))
+    variance = filled(_mean_square(stamp.pixels.flux_err, some))
     return PixelNoise(variance, _common_sigma(stamp), changes.covariance,
                       int(is_good(stamp.pixels.cadences.quality).sum()))
 
@@ -103,12 +104,6 @@ def _mean_square(values: NDArray, some: NDArray) -> NDArray[np.float64]:
             if count > 0:
                 mean[row, column] = total / count
     return mean
-
-
-def _filled(variance: NDArray) -> NDArray[np.float64]:
-    """Give pixels without an error the largest one known, or all the same if none is."""
-    known = np.isfinite(variance)
-    return np.where(known, variance, variance[known].max() if known.any() else 1.0)
 
 
 def _common_sigma(stamp: Stamp) -> float:

@@ -1,8 +1,9 @@
 """Why methods decline, and the remarks that several of them make."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from photometry.core.outcome import BLEND, Note
+from photometry.core.outcome import BLEND, LightCurve, Note
 from photometry.core.stamp import Stamp
 from photometry.methods._fit_pixels import FitPixels
 from photometry.methods._sources import Sources
@@ -14,9 +15,25 @@ NO_PRF = "the PRF has no light at the target"
 INCOMPLETE = "no good cadence has the pixels that are needed"
 
 NO_ERRORS = "no_errors"
+NO_LIGHT = "no_light"
 FULL = "saturated"
 LITTLE_LIGHT = "little_light"
 LEAST_SHARE = 0.6                 # of the light in the fitted pixels, without a remark
+
+
+def remarks_on_sum(lightcurve: LightCurve, good: NDArray[np.bool_]) -> tuple[Note, ...]:
+    """Return what a user should worry about in any sum of pixels.
+
+    Parameters
+    ----------
+    good : (T,)
+    """
+    notes = []
+    if not np.any(lightcurve.flux_err > 0):
+        notes.append(Note(NO_ERRORS, "some pixel of the aperture never has an uncertainty"))
+    if not np.nanmedian(lightcurve.flux[good]) > 0:
+        notes.append(Note(NO_LIGHT, "the aperture is darker than the sky: there is no centroid"))
+    return tuple(notes)
 
 
 def remarks_on_fit(stamp: Stamp, sources: Sources, pixels: FitPixels,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.flags import is_good
-from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
+from photometry.core.outcome import Decline, Grow, LightCurve, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
 from photometry.methods._choice import (
     Choice,
@@ -30,10 +30,10 @@ from photometry.methods._fraction import Fraction, find_fraction
 from photometry.methods._remarks import (
     INCOMPLETE,
     NO_CADENCES,
-    NO_ERRORS,
     NO_PIXELS,
     NO_PRF,
     OUTSIDE,
+    remarks_on_sum,
 )
 from photometry.methods._restless import neighbor_error
 from photometry.methods._scene import Scene, build_scene
@@ -97,21 +97,20 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if edge is not None:
         return edge
     fraction = find_fraction(stamp, scene, noise, mask, allowed, settings.neighbour_error)
-    if not np.isfinite(stamp.pixels.flux_err[:, mask]).all(axis=1).any():
-        notes = (*notes, Note(NO_ERRORS, "some pixel of the aperture never has an uncertainty"))
     core = mask if segment.trails.any() else find_core(stamp, mask)
-    found = _measurement(stamp, scene, mask, core, fraction, settings, notes, decisions)
-    if not np.isfinite(found.lightcurve.flux[is_good(stamp.pixels.cadences.quality)]).any():
+    curve, good = sum_pixels(stamp.pixels, mask, core), is_good(stamp.pixels.cadences.quality)
+    if not np.isfinite(curve.flux[good]).any():
         return Decline(INCOMPLETE, instead="linpsf")
+    notes = (*notes, *remarks_on_sum(curve, good))
     # What moves in and out of the aperture is known by its size, and stays in the sum.
-    curve = found.lightcurve
     moving = np.hypot(curve.flux_err, changes.error(terms[:, mask].sum(axis=1)))
     foreign, told = neighbor_error(stamp, scene, changes, mask, segment.all_trails, curve.flux,
                                    moving)
     curve = replace(curve, flux_err=np.hypot(moving, foreign))
+    found = _measurement(stamp, scene, curve, mask, core, fraction, settings, (*notes, *told),
+                         decisions)
     fit_error = float(np.sum(scene.share[usable] ** 2 / noise.variance[usable]) ** -0.5)
-    return replace(found, lightcurve=curve, fit_error=fit_error, notes=(*found.notes, *told),
-                   decisions=(*found.decisions, *told))
+    return replace(found, fit_error=fit_error)
 
 
 def _choose(scene: Scene, noise: PixelNoise, terms: NDArray, segment: Segment,
@@ -212,7 +211,7 @@ def find_core(stamp: Stamp, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask & near if (mask & near).any() else mask
 
 
-def _measurement(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
+def _measurement(stamp: Stamp, scene: Scene, curve: LightCurve, mask: NDArray[np.bool_],
                  core: NDArray[np.bool_], fraction: Fraction, settings: Settings,
                  notes: tuple[Note, ...], decisions: tuple[Note, ...]) -> Measurement:
     own, others = scene.target_flux * fraction.value, float(scene.others[mask].sum())
@@ -223,7 +222,7 @@ def _measurement(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
     impure = Note("contamination", f"{contamination:.4f} from {len(scene.relevant)} stars that "
                                    "matter")
     return Measurement(
-        lightcurve=sum_pixels(stamp.pixels, mask, core),
+        lightcurve=curve,
         aperture=aperture_bits(stamp.pixels.collected, mask, core),
         contamination=contamination, flux_fraction=fraction.value,
         systematic=float(np.hypot(fraction.error / fraction.value,

@@ -55,6 +55,8 @@ def locate_variation(stamp: Stamp, lightcurve: LightCurve) -> Variation:
     flux = lightcurve.flux[used]
     trends = _trends(stamp.pixels.cadences.time[used], stamp.drift[used])
     near, together, noise = _correlated(flux, lightcurve.flux_err[used], trends)
+    if not noise > 0:                 # the same value in all cadences
+        return Variation(float("nan"))
     significance = together / noise
     mean = float(np.mean(flux))
     if not (significance > SIGNIFICANT and mean > 0):

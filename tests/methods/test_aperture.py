@@ -9,6 +9,7 @@ from photometry.core.outcome import Decline, Grow, Measurement
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
 from photometry.methods import _clusters, _overflow, aperture
+from photometry.methods._remarks import NO_ERRORS
 from photometry.scene.prf import CircularPrf
 from tests.factories import MixturePrf, make_stamp
 
@@ -461,7 +462,7 @@ def test_pixels_without_errors_are_no_better_than_others():
     stamp, truth = make_stamp(tmag=10.0, shape=(15, 17), cadences=12)
     found = aperture.measure(with_pixels(
         stamp, flux_err=np.full_like(stamp.pixels.flux_err, np.nan)))
-    assert [note.code for note in found.notes] == [aperture.NO_ERRORS]
+    assert [note.code for note in found.notes] == [NO_ERRORS]
     assert np.isnan(found.lightcurve.flux_err).all()
     assert 4 <= mask_of(found).sum() <= 100
     assert np.mean(corrected(found)) == pytest.approx(np.mean(truth.flux), rel=0.02)

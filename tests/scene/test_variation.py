@@ -90,12 +90,14 @@ def test_a_star_too_faint_for_it_is_not_the_source():
     assert locate_variation(moved, core_of(moved)).source == stamp.target.starid
 
 
-@pytest.mark.parametrize("change", ["few", "nan", "no motion"])
+@pytest.mark.parametrize("change", ["few", "nan", "no motion", "dead"])
 def test_what_cannot_be_told_is_not(change):
     stamp, _ = make_stamp(tmag=10.0, cadences=10 if change == "few" else 100)
     curve = core_of(stamp)
     if change == "nan":
         curve = replace(curve, flux=np.full(100, np.nan))
+    if change == "dead":
+        curve = replace(curve, flux=np.zeros(100))
     if change == "no motion":
         stamp = replace(stamp, drift=np.full((100, 2), np.nan))
     found = locate_variation(stamp, curve)

@@ -7,10 +7,11 @@ import pytest
 
 from photometry import methods
 from photometry.core.outcome import Decline, Grow, LightCurve, Measurement
-from photometry.core.pixels import Box
+from photometry.core.pixels import SCIENCE_AREA, Box
+from photometry.metrics import default_box
 from photometry.stages import method_choice
 from photometry.stages.method_choice import Bench, measure
-from tests.factories import make_stamp
+from tests.factories import MixturePrf, make_stamp
 
 TMAG = 12.94              # of 1000 e-/s
 
@@ -174,6 +175,24 @@ def test_real_methods_measure_a_star_that_spills_over_its_window():
     flux = trial.outcome.lightcurve.flux
     assert flux.std() / flux.mean() < 1e-4
     assert flux.mean() == pytest.approx(truth.flux.mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize("cadence_s", [20, 120, 200, 600, 1800])
+@pytest.mark.parametrize("tmag", [0.0, 2.0, 4.0, 6.0, 8.0, 11.0, 14.0, 16.0])
+def test_every_magnitude_is_measured_at_every_cadence(tmag, cadence_s):
+    first = default_box(1000.0, 1000.0, tmag, SCIENCE_AREA)
+    stamp, truth = make_stamp(tmag=tmag, shape=first.shape, cadences=60, cadence_s=cadence_s,
+                              full_well=1e5, jitter=0.01, common=0.02,
+                              model_prf=MixturePrf(width=1.02))
+    box = stamp.pixels.box
+    settings = {name: methods.get(name).Settings() for name in methods.names()}
+    found = measure(Bench(lambda _: stamp, box, box, settings, 4)).outcome
+    assert isinstance(found, Measurement), found
+    curve = found.lightcurve
+    whole = curve.flux * (1 - found.contamination) / found.flux_fraction
+    scatter = np.std(whole - truth.flux)
+    assert np.mean(whole) == pytest.approx(truth.flux.mean(), rel=0.01, abs=scatter / 2)
+    assert 0.7 < np.std(curve.flux - curve.flux.mean()) / np.median(curve.flux_err) < 1.3
 
 
 def test_the_rules_are_settings(fakes):
