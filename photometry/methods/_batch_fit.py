@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from photometry.methods._moving import BLUR
 from photometry.methods._placed_loops import add_known, bend, normal_equations, solve_damped
 
+SMALLEST = np.finfo(float).tiny
 MOST_STEPS = 40
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-9, 1e6
 EASIER, HARDER = 0.1, 10.0        # damping after a step that was taken, or not
@@ -121,7 +122,7 @@ def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray,
         now = values[active]
         changes = space.changes(now, active)
         normal, right, rest = space.equations(models[active], changes, active, now, prior)
-        scale = 1 / np.sqrt(np.einsum("tnn->tn", normal))
+        scale = 1 / np.sqrt(np.maximum(np.einsum("tnn->tn", normal), SMALLEST))
         if not cautious:
             # What the PRF lacks bends the cost; far from the end that may point the wrong way.
             bend(normal, changes.light, now[:, :layout.stars], rest,
@@ -262,7 +263,7 @@ class _Space:
         wanted = [0, layout.rows.start, layout.columns.start, layout.blur]
         unit = np.broadcast_to(np.eye(layout.size)[:, wanted],
                                (len(values), layout.size, len(wanted)))
-        scale = 1 / np.sqrt(np.einsum("tnn->tn", normal))
+        scale = 1 / np.sqrt(np.maximum(np.einsum("tnn->tn", normal), SMALLEST))
         solved = solve_damped(normal, scale, unit, np.zeros(len(values)))
         error = np.full(values.shape, np.nan)
         error[:, wanted] = np.sqrt(np.maximum(solved[:, wanted, np.arange(len(wanted))], 0.0))

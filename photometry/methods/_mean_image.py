@@ -20,6 +20,7 @@ from photometry.methods._sources import Sources
 
 SATURATED = "too little of the light is in pixels that are not saturated"
 NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
+SMALLEST = 1e-6                   # e-/s
 LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
 ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
@@ -162,8 +163,8 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
     share = model.images[:, pixels.index].sum(axis=1)
     # A Gaussian that crosses a border moves at most this much light for each pixel.
     crossing = 2 * light * (1 - share[1:])
-    within = ASTRAY_SLOPE * astray / abs(model.flux[0]) * light
-    relative = max(settings.prf_error, astray / abs(model.flux[0]))
+    within = ASTRAY_SLOPE * astray / own_flux(model) * light
+    relative = max(settings.prf_error, astray / own_flux(model))
     others = np.linalg.norm(np.hypot(relative * crossing, within))
     foreign = OTHERS_SLOPE * np.linalg.norm(_foreign(model) * weights.ravel() / seen
                                             * model.misfit)
@@ -171,10 +172,15 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
                       float(foreign))
 
 
+def own_flux(model: Model) -> float:
+    """Return the size of the target's flux, e-/s, to divide by."""
+    return max(abs(float(model.flux[0])), SMALLEST)
+
+
 def _foreign(model: Model) -> NDArray[np.float64]:
     """Return the part (P,) that other stars have in the light of each pixel."""
     light = np.maximum(model.flux[:, None] * model.images, 0.0)
-    return light[1:].sum(axis=0) / np.maximum(light.sum(axis=0), np.finfo(float).tiny)
+    return light[1:].sum(axis=0) / np.maximum(light.sum(axis=0), SMALLEST)
 
 
 def _astray(weights: NDArray, model: Model) -> float:

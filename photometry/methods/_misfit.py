@@ -25,6 +25,7 @@ MEDIAN_SQUARE = 0.455             # median of the square of a standard normal
 SURE = 2.0                        # sigmas by which a variance must be too large
 WHOLE_PX = 1.0                    # motion that makes as much as the PRF's error can
 COHERENT = 0.2                    # of the background's error, that goes with the motion
+SMALLEST = np.finfo(float).tiny
 TERMS = 5                         # of motion along rows and columns, and of their products
 
 
@@ -77,14 +78,15 @@ def correction(left: Leftover, share: float, own: float, others: float,
     if not own > 0:
         return uncorrected(foreign)
     coherent = len(left.total) * (COHERENT * common) ** 2
-    weight = share**2 / (left.variance + common**2 + coherent)
+    variance = np.maximum(left.variance + common**2, SMALLEST)
+    weight = share**2 / (variance + coherent)
     design = np.column_stack([np.ones(len(left.total)), motion_terms(left.motion)])
     scale = own**2 + others**2
     normal = (design.T * weight) @ design + np.eye(TERMS + 1) / scale
     covariance = np.linalg.inv(normal)
     found = covariance @ (design.T @ (weight * left.total)) / share
     part = own**2 / scale
-    rest = _unexplained(left.total - share * design @ found, left.variance + common**2)
+    rest = _unexplained(left.total - share * design @ found, variance)
     rest = min(rest / share**2, (WHOLE_PX * own) ** 2)
     return Correction(part * found[1:],
                       part**2 * covariance[1:, 1:] + part * others**2 * np.eye(TERMS)

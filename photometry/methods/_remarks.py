@@ -32,20 +32,24 @@ def remarks_on_sum(lightcurve: LightCurve, good: NDArray[np.bool_]) -> tuple[Not
     if not np.any(lightcurve.flux_err > 0):
         notes.append(Note(NO_ERRORS, "some pixel of the aperture never has an uncertainty"))
     if not np.nanmedian(lightcurve.flux[good]) > 0:
-        notes.append(Note(NO_LIGHT, "the aperture is darker than the sky: there is no centroid"))
+        notes.append(Note(NO_LIGHT, "the aperture is no brighter than the sky: no centroid"))
     return tuple(notes)
 
 
-def remarks_on_fit(stamp: Stamp, sources: Sources, pixels: FitPixels,
-                   share: float) -> tuple[Note, ...]:
+def remarks_on_fit(stamp: Stamp, sources: Sources, pixels: FitPixels, share: float,
+                   flux: float) -> tuple[Note, ...]:
     """Return what a user should worry about in any fit of a PRF.
 
     Parameters
     ----------
     share
         Of the target's light in the fitted pixels.
+    flux
+        Of the target in the mean image, e-/s.
     """
     notes = []
+    if not flux > 0:
+        notes.append(Note(NO_LIGHT, "no light of the star is found"))
     if len(sources.merged):
         names = ", ".join(map(str, sources.merged.tolist()))
         notes.append(Note(BLEND, f"measured together with TIC {names}, too close to tell apart: "

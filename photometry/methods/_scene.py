@@ -58,7 +58,8 @@ def target_flux(stamp: Stamp, share: NDArray) -> float:
     if np.isfinite(stamp.target.tmag):
         return float(flux_from_tmag(stamp.target.tmag))
     image = np.where(np.isfinite(stamp.pixels.sumimage), stamp.pixels.sumimage, 0.0)
-    return max(float(np.sum(image * share) / np.sum(share**2)), 1.0)
+    power = float(np.sum(share**2))
+    return max(float(np.sum(image * share)) / power, 1.0) if power > 0 else 1.0
 
 
 def relevant(stamp: Stamp, flux: float) -> NDArray[np.int_]:

@@ -21,6 +21,7 @@ from photometry.methods._mean_image import (
     correct,
     find_problem,
     fit_mean_image,
+    own_flux,
     systematic_error,
 )
 from photometry.methods._misfit import Leftover, joined
@@ -98,8 +99,8 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
                             target.row + motion.drift[:, 0] + series.away[:, 0],
                             target.column + motion.drift[:, 1] + series.away[:, 1])
     systematic = systematic_error(sources, model, weights.ravel(), pixels, settings)
-    systematic /= abs(model.flux[0])
-    notes = remarks_on_fit(stamp, sources, pixels, share)
+    systematic /= own_flux(model)
+    notes = remarks_on_fit(stamp, sources, pixels, share, model.flux[0])
     told = (
         Note("fit", f"{len(model.near)} sources free in each cadence, {len(model.steady)} "
                     f"steady, in {len(pixels.index)} pixels with {share:.4f} of the light; "

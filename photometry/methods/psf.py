@@ -22,6 +22,7 @@ from photometry.methods._mean_image import (
     common_error,
     correct,
     find_problem,
+    own_flux,
     systematic_error,
 )
 from photometry.methods._misfit import Leftover
@@ -95,8 +96,9 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
                             *position.T.copy(), *series.error.T.copy())
     share = float(placed.model.images[0][pixels.index].sum())
     systematic = systematic_error(sources, placed.model, weights.ravel(), pixels, settings)
-    systematic /= abs(placed.model.flux[0])
-    notes = (*remarks_on_fit(stamp, sources, pixels, share), *_held(placed, series.held))
+    systematic /= own_flux(placed.model)
+    notes = (*remarks_on_fit(stamp, sources, pixels, share, placed.model.flux[0]),
+             *_held(placed, series.held))
     return Measurement(
         lightcurve=lightcurve, aperture=aperture_bits(stamp.pixels.collected, pixels.fitted),
         contamination=float(1 - sources.share[0]), flux_fraction=1.0, systematic=systematic,

@@ -7,11 +7,18 @@ import numpy as np
 from photometry.core.outcome import BLEND, Measurement, Note, Variation
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
+from photometry.scene.variation import locate_variation
 
 VARIABLE = "variable_neighbor"
 SURE = 5.0                        # sigmas by which a neighbor is preferred to the target
 BLEND_PX = 0.7                    # stars closer than this cannot be told apart
 BLEND_SHARE = 0.01                # of the target's light, of stars that matter
+
+
+def with_remarks(found: Measurement, stamp: Stamp) -> tuple[Measurement, Variation]:
+    """Return a measurement with remarks on other stars, and what varies in it."""
+    variation = locate_variation(stamp, found.lightcurve)
+    return with_variable_neighbor(with_blends(found, stamp), stamp, variation), variation
 
 
 def with_blends(found: Measurement, stamp: Stamp) -> Measurement:

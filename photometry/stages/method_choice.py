@@ -9,7 +9,8 @@ A star's own scatter plays no part: what varies is not worse measured for it.
 3. A star of `halo_tmag` or brighter that aperture photometry cannot measure for whatever
    reason, or whose aperture loses more than `edge_share` of the expected flux at the edge of
    the data, is left to halo photometry.
-4. A joint fit of all stars is tried too where more than `crowded` of the light in the aperture is
+4. What all these decline is left to a joint fit of all stars, if that does not decline too.
+5. A joint fit of all stars is tried too where more than `crowded` of the light in the aperture is
    other stars', and where the noise of an ideal fit is below `promise` of the aperture's predicted
    error. The one with the smaller predicted error is kept; the fit anyway if the aperture holds
    the place of a brighter star.
@@ -105,6 +106,16 @@ def measure(bench: Bench, forced: str | None = None, listed: str | None = None) 
         trial = _explained(bench.run(listed), "the to-do list says so")
         if isinstance(trial.outcome, Measurement) or listed == FIRST_METHOD:
             return trial
+    trial = _choose(bench)
+    if isinstance(trial.outcome, Decline) and CROWD_METHOD in methods.names():
+        last = bench.run(CROWD_METHOD)
+        if isinstance(last.outcome, Measurement):
+            return _explained(last, f"{trial.method} declined: {trial.outcome.reason}")
+    return trial
+
+
+def _choose(bench: Bench) -> Trial:
+    """Return the result in an aperture, or of the method that its answer leads to."""
     trial, rules = bench.run(FIRST_METHOD), bench.rules
     match trial.outcome:
         case Measurement() as found:

@@ -14,7 +14,7 @@ from photometry.core.ids import Select
 from photometry.core.outcome import Decline, Measurement
 from photometry.core.stamp import Stamp
 from photometry.core.time import Cadences
-from photometry.stages.blends import with_blends
+from photometry.stages.blends import with_remarks
 from photometry.stages.method_choice import Bench, measure
 from photometry.stages.own_apertures import measure_pixels
 from photometry.stages.star_places import Star, Wanted, open_place
@@ -105,8 +105,8 @@ def light_curve(source: str | Path | Sequence[str | Path], star: Star,
     if not isinstance(found, Measurement):
         reason = found.reason if isinstance(found, Decline) else "no answer"
         raise InputError(paths[0], f"star {target.starid}: {trial.method} declined: {reason}")
-    return StarLightCurve(target.starid, trial.method, cadences, with_blends(found, trial.stamp),
-                          trial.stamp)
+    return StarLightCurve(target.starid, trial.method, cadences,
+                          with_remarks(found, trial.stamp)[0], trial.stamp)
 
 
 def _place(star: Star) -> Star:

@@ -51,9 +51,8 @@ from photometry.io.run_log import log_to
 from photometry.io.todo import Todo
 from photometry.io.tpf import read_tpf
 from photometry.metrics import metrics, stamp_area
-from photometry.scene.variation import locate_variation
 from photometry.stages import method_choice
-from photometry.stages.blends import with_blends, with_variable_neighbor
+from photometry.stages.blends import with_remarks
 from photometry.stages.figures import save_figure
 from photometry.stages.method_choice import FIRST_METHOD, Bench, Trial, measure
 from photometry.stages.own_apertures import is_given, measure_pixels
@@ -194,11 +193,10 @@ def _finish(run: Run, source: StampSource, task: Task, products: Products,
     if isinstance(outcome, Decline):
         note = Note("declined", f"{method} declined: {outcome.reason}")
         return Result(task, Status.ERROR, method, notes=(note,))
-    outcome = with_strap_error(with_blends(outcome, stamp), stamp, method)
+    outcome = with_strap_error(outcome, stamp, method)
+    outcome, variation = with_remarks(outcome, stamp)
     numbers = metrics(outcome.lightcurve, stamp.pixels.cadences, outcome.aperture,
                       stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
-    variation = locate_variation(stamp, outcome.lightcurve)
-    outcome = with_variable_neighbor(outcome, stamp, variation)
     numbers = replace(numbers, variation=variation)
     content = light_curve_file(run, source, method, outcome, stamp, numbers)
     path = products.add(task, content)

@@ -15,8 +15,7 @@ from photometry.core.pixels import Box
 from photometry.methods._given import NO_SHARE, sum_given
 from photometry.methods._remarks import NO_ERRORS, NO_LIGHT
 from photometry.metrics import metrics
-from photometry.scene.variation import locate_variation
-from photometry.stages.blends import with_blends
+from photometry.stages.blends import with_remarks
 from photometry.stages.method_choice import Bench, measure
 from tests.factories import make_stamp
 
@@ -183,9 +182,8 @@ def test_the_answer_is_a_reason_or_an_honest_light_curve(way, case):
         assert values is None or not np.isinf(values).any(), name
     for name in {"contamination", "flux_fraction"} - told:
         assert np.isfinite(getattr(outcome, name)), name
-    named = with_blends(outcome, stamp)
+    named, variation = with_remarks(outcome, stamp)
     numbers = metrics(curve, stamp.pixels.cadences, named.aperture, stamp.pixels.sumimage, box,
                       named.contamination)
     assert np.isfinite(numbers.mean_flux)
-    variation = locate_variation(stamp, curve)
     assert variation.source is None or variation.source in stamp.stars.starid

@@ -86,10 +86,13 @@ def test_a_bright_star_that_no_aperture_holds_is_halo_not_an_error(fakes, answer
     assert "Tmag 3.00" in reason(trial)
 
 
-def test_a_fainter_star_is_not(fakes):
+def test_a_fainter_star_is_fitted(fakes):
     fakes["aperture"].answers = [Decline("whatever")]
-    assert measure(bench(tmag=9.0)).outcome == Decline("whatever")
+    trial = measure(bench(tmag=9.0))
+    assert trial.method == "linpsf" and "aperture declined: whatever" in reason(trial)
     assert fakes["halo"].asked == 0
+    fakes["linpsf"].answers = [Decline("no light")]
+    assert measure(bench(tmag=9.0)).outcome == Decline("whatever")
 
 
 def test_light_at_the_end_of_the_data_decides_for_bright_stars(fakes):
@@ -111,6 +114,7 @@ def test_light_at_the_end_of_the_data_decides_for_bright_stars(fakes):
 def test_both_reasons_are_told_when_halo_declines_too(fakes):
     fakes["aperture"].answers = [Decline("light lost", instead="halo")]
     fakes["halo"].answers = [Decline("no pixels")]
+    fakes["linpsf"].answers = [Decline("no light")]
     trial = measure(bench(tmag=3.0))
     assert trial.method == "aperture"
     assert trial.outcome == Decline("light lost; halo: no pixels")
