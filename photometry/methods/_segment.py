@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.core.flags import is_good
 from photometry.core.outcome import Note
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp, Stars
@@ -52,8 +53,9 @@ def find_segment(stamp: Stamp, scene: Scene, usable: NDArray[np.bool_],
         basins, basin, crowd = _divide(stamp, scene, image, cluster, full, finder)
         if full.any():
             allied = _with_bright(stamp, basins, finder.saturation_tmag) & ~basin
-    trails = find_trails(image, full & basin, level.cut) & usable
-    all_trails = find_trails(image, full, level.cut) & usable
+    reached = _reached(stamp, image, full)
+    trails = find_trails(reached, full & basin, level.cut) & usable
+    all_trails = find_trails(reached, full, level.cut) & usable
     decisions = (
         Note("level", f"mode {level.mode:.3f}, scatter {level.scatter:.3f}, "
                       f"cut {level.cut:.3f} e-/s"),
@@ -103,6 +105,20 @@ def _full_pixels(stamp: Stamp, scene: Scene, image: NDArray, cluster: NDArray[np
     if not (finder.overflow and _combined_tmag(stamp, cluster) <= finder.saturation_tmag):
         return np.zeros(cluster.shape, dtype=bool)
     return find_full(image, cluster, float(scene.light[cluster].max()))
+
+
+def _reached(stamp: Stamp, image: NDArray, full: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the mean image (R, C), in columns with full pixels the brightest good frame.
+
+    As a star moves by hundredths of a pixel, long trails grow and shrink by whole ones.
+    """
+    columns = np.flatnonzero(full.any(axis=0))
+    if not len(columns):
+        return image
+    reached = image.copy()
+    frames = stamp.pixels.flux[is_good(stamp.pixels.cadences.quality)][:, :, columns]
+    reached[:, columns] = np.fmax(image[:, columns], np.fmax.reduce(frames))
+    return reached
 
 
 def _divide(stamp: Stamp, scene: Scene, image: NDArray, cluster: NDArray[np.bool_],
