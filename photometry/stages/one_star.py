@@ -18,6 +18,7 @@ from photometry.stages.blends import with_remarks
 from photometry.stages.method_choice import Bench, measure
 from photometry.stages.own_apertures import measure_pixels
 from photometry.stages.star_places import Star, Wanted, open_place
+from photometry.stages.strap_error import with_strap_error
 from photometry.stages.tessphot import Settings
 
 CUSTOM = "custom"                 # the method's name where the caller gave the pixels
@@ -105,8 +106,8 @@ def light_curve(source: str | Path | Sequence[str | Path], star: Star,
     if not isinstance(found, Measurement):
         reason = found.reason if isinstance(found, Decline) else "no answer"
         raise InputError(paths[0], f"star {target.starid}: {trial.method} declined: {reason}")
-    return StarLightCurve(target.starid, trial.method, cadences,
-                          with_remarks(found, trial.stamp)[0], trial.stamp)
+    found, _ = with_remarks(with_strap_error(found, trial.stamp, trial.method), trial.stamp)
+    return StarLightCurve(target.starid, trial.method, cadences, found, trial.stamp)
 
 
 def _place(star: Star) -> Star:

@@ -26,6 +26,8 @@ def with_strap_error(found: Measurement, stamp: Stamp, method: str) -> Measureme
     light = prf(box, target.row, target.column) * used
     if method in methods.separating():
         light = light**2
+    if not light.sum() > 0:
+        return found
     share = light[:, over].sum() / light.sum()
     return replace(found, systematic=float(np.hypot(found.systematic,
                                                     prf.straps.error * share)))

@@ -33,6 +33,9 @@ def test_the_star_is_measured_as_by_the_script():
     np.testing.assert_allclose(found.flux_err, stored.lightcurve.flux_err, rtol=1e-6)
     np.testing.assert_allclose(found.time, stored.cadences.time, rtol=0, atol=1e-8)
     np.testing.assert_array_equal(found.quality, stored.cadences.quality)
+    assert found.measurement.systematic == pytest.approx(stored.header["FLUX_SYS"], rel=1e-6)
+    assert [note.code for note in found.measurement.notes] == [
+        value for key, value in stored.header.items() if key.startswith("NOTE")]
 
 
 def test_own_pixels_are_summed_and_only_they():
