@@ -27,6 +27,7 @@ from photometry.methods._choice import (
 from photometry.methods._clusters import connected_to, fill_holes
 from photometry.methods._drifting import change_terms, find_changes
 from photometry.methods._fraction import Fraction, find_fraction
+from photometry.methods._overflow import PLATEAU
 from photometry.methods._remarks import (
     INCOMPLETE,
     NO_CADENCES,
@@ -93,7 +94,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     mask, notes = find_aperture(stamp, choice, usable, settings.min_pixels)
     if mask.sum() < settings.min_pixels:
         return Decline(NO_PIXELS)
-    edge = find_edge(stamp, scene, mask, settings)
+    edge = find_edge(stamp, scene, mask, segment.trails, settings)
     if edge is not None:
         return edge
     fraction = find_fraction(stamp, scene, noise, mask, allowed, settings.neighbour_error)
@@ -177,9 +178,12 @@ def minimum_aperture(distance: NDArray, usable: NDArray[np.bool_],
     return mask & usable & (distance <= MINIMUM_RADIUS_PX)
 
 
-def find_edge(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
+def find_edge(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], trails: NDArray[np.bool_],
               settings: Settings) -> Grow | Decline | None:
-    """Return what to do about an aperture that touches the stamp's border, None = nothing."""
+    """Return what to do about an aperture that touches the stamp's border, None = nothing.
+
+    What a trail (R, C) that is full there has lost beyond it nobody knows.
+    """
     box, limits = stamp.pixels.box, stamp.limits
     borders = {"down": np.s_[0, :], "up": np.s_[-1, :], "left": np.s_[:, 0], "right": np.s_[:, -1]}
     free = {"down": box.row0 > limits.row0, "up": box.row1 < limits.row1,
@@ -189,9 +193,11 @@ def find_edge(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
     for side in touched:
         if not free[side]:
             blocked[borders[side]] = True
-    lost = float(stamp.pixels.sumimage[blocked & mask].sum())
+    image = stamp.pixels.sumimage
+    lost = float(image[blocked & mask].sum())
+    full = image[blocked & trails].max(initial=0.0) > PLATEAU * image[trails].max(initial=0.0)
     if (stamp.target.tmag <= settings.halo_tmag
-            and lost > settings.edge_share * scene.target_flux):
+            and (full or lost > settings.edge_share * scene.target_flux)):
         return Decline(EDGE_FLUX, instead="halo")
     step = {"down": mask.shape[0], "up": mask.shape[0],
             "left": mask.shape[1], "right": mask.shape[1]}

@@ -253,6 +253,17 @@ def test_bright_star_that_bleeds_over_the_edge_is_left_to_the_halo_method():
     assert aperture.measure(small) == Decline(aperture.EDGE_FLUX, instead="halo")
 
 
+def test_a_trail_that_is_full_at_the_border_is_left_to_the_halo_method():
+    """Little light is in the pixels at the border, but nobody knows how much beyond it."""
+    stamp, _ = make_stamp(0.0, shape=(161, 81), cadences=3, full_well=FULL_WELL)
+    border = stamp.pixels.sumimage[[0, -1]]
+    flux = flux_from_tmag(0.0)
+    part = cut(stamp, slice(0, 161), slice(30, 51))
+    part = dataclasses.replace(part, limits=part.pixels.box)
+    assert 0 < border[border > 0.9 * FULL_WELL].sum() < 0.01 * flux
+    assert aperture.measure(part) == Decline(aperture.EDGE_FLUX, instead="halo")
+
+
 def test_target_outside_is_declined():
     stamp, _ = make_stamp()
     away = dataclasses.replace(stamp.target, row=stamp.pixels.box.row1 + 3.0)

@@ -1,5 +1,6 @@
 """Halo photometry of stars that saturate, against truth."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -157,3 +158,13 @@ def test_the_answer_is_a_measurement_with_its_settings_in_the_header():
     assert isinstance(found, Measurement)
     assert found.extras["HALO_MXI"] == 100
     assert found.extras["HALO_THR"] == 5e4
+
+
+def test_a_stamp_of_many_pixels_is_in_memory_once():
+    stamp, _ = bright(1.0, shape=(121, 111), cadences=60, variation=None)
+    halo.measure(stamp)                  # what is loaded once
+    tracemalloc.start()
+    halo.measure(stamp)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * stamp.pixels.flux.nbytes
