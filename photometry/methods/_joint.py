@@ -29,6 +29,7 @@ LOST_SHARE = 0.2                  # of the target's fitted light, without which 
 LOOSE = np.array([0.1, 0.1, 0.3])
 LEAST = np.array([5e-4, 5e-4, 1e-3])
 BLUR_TRUST = 0.1                  # relative, error of the measured blur of a frame
+MUCH_BLUR = 5.0                   # times the usual error of the blur
 CELL_PX = 0.4                     # cadences farther apart have expansions of their own
 STEPS_PX = (0.05, 0.2)            # of the differences: about as far as cadences are apart
 LEAST_CADENCES = 10               # for an estimate of how well it is known
@@ -185,9 +186,7 @@ class BlockFit:
         found = self._solve(cadences, np.tile(LOOSE, (len(frames), 1)))
         away = found.values[:, -3:-1]
         change = np.tile(self._likely, (len(frames), 1))
-        # Frames with much blur know it less well.
-        blur = BLUR_TRUST * (motion.jitter[frames] / BLUR_PX) ** 2
-        change[:, 2] = np.maximum(change[:, 2], blur)
+        change[:, 2] = np.hypot(change[:, 2], self._unsure(frames))
         found = self._solve(cadences, change)
         weights = cadences.weights(found.mixing)
         errors = _columns(stamp.pixels.flux_err[frames], index) ** 2
@@ -207,6 +206,17 @@ class BlockFit:
         whole = motion.good[frames] & np.isfinite(left)
         return series, Leftover(motion.drift[frames][whole] - motion.center, left[whole],
                                 known[whole].sum(axis=1))
+
+    def _unsure(self, frames: NDArray) -> NDArray[np.float64]:
+        """Return how well the blur (T,) of cadences is known beforehand.
+
+        Alike in all but those with much more blur than usual: where the PRF errs, other weights in
+        every cadence would make noise.
+        """
+        motion = self._motion
+        blur = BLUR_TRUST * (motion.jitter / BLUR_PX) ** 2
+        usual = float(np.sqrt(np.mean(blur[motion.sample()] ** 2)))
+        return np.where(blur[frames] > MUCH_BLUR * usual, blur[frames], usual)
 
     def _leak(self, weights: NDArray) -> NDArray[np.float64]:
         """Return what part (K - 1,) of a neighbor's variation the PRF may put into the flux.

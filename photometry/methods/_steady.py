@@ -1,42 +1,90 @@
-"""Pixels of a moving star as if it stood still, by the known motion of the frames."""
+"""Pixels of a moving star as if it stood still, by the known motion and blur of the frames."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.core.stats import mad_sigma
+
 RIDGE = 1e-3                      # of the power of the motion; keeps nearly parallel terms apart
 SIGNIFICANT = 3.0                 # errors of a coefficient, below which it counts as nothing
 LEAST_PX = 1e-4                   # of motion, or its square, from step to step
+OUTLIER = 5.0                     # times the scatter of the steps
 LEAST_STEPS = 20                  # for a measurement
+BEYOND_ERROR = 0.2                # relative, of what motion does that is larger than was measured
 
 
-def hold_steady(flux: NDArray, drift: NDArray, good: NDArray[np.bool_],
-                variance: NDArray) -> NDArray[np.float64]:
-    """Return pixels (T, P) without what goes with the motion, to second order.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How series (P) answer to motion and blur, of which there are K terms."""
 
-    How a pixel answers to motion is measured on steps from one cadence to the next, in which
-    what the star does by itself is small.
+    slopes: NDArray[np.float64]       # (K, P)
+    error: NDArray[np.float64]        # (K, P) of the slopes, of those that are none, too
+    terms: NDArray[np.float64]        # (T, K)
+    beyond: NDArray[np.float64]       # (T, K) part of the terms outside what was measured
+
+    @property
+    def change(self) -> NDArray[np.float64]:
+        """What goes with the motion (T, P)."""
+        return self.terms @ self.slopes
+
+    def variance(self, weights: NDArray) -> NDArray[np.float64]:
+        """Return the variance (T,) that is left in the sum of the series with weights (P,)."""
+        known = (self.error**2) @ weights**2
+        unknown = BEYOND_ERROR * (self.beyond @ (self.slopes @ weights))
+        return self.terms**2 @ known + unknown**2
+
+
+def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
+                variance: NDArray) -> Answer:
+    """Return how series (T, P) answer to motion and its square, and to the blur of frames.
+
+    It is measured on steps from one cadence to the next, in which what the star does by itself
+    is small, but for large ones (eclipses, flares), which do not count. Nothing is known, and
+    nothing changes, where there are few or they are small.
 
     Parameters
     ----------
-    flux : (T, P)
     drift : (T, 2)
+        Pixels.
+    blur : (T,)
+        Pixels, rms within exposures; None = not known.
     good : (T,)
     variance : (P,)
-        Of the pixels' own noise.
+        Of the series' own noise.
     """
-    used = np.flatnonzero(good & np.isfinite(flux).all(axis=1) & np.isfinite(drift).all(axis=1))
+    count, size = series.shape
+    used = np.flatnonzero(good & np.isfinite(series).all(axis=1) & np.isfinite(drift).all(axis=1))
+    nothing = np.zeros((count, 0))
+    none = Answer(np.zeros((0, size)), np.zeros((0, size)), nothing, nothing)
     next_to = np.diff(used) == 1
     if next_to.sum() < LEAST_STEPS:
-        return flux
+        return none
     row, column = (drift - drift[used].mean(axis=0)).T
-    terms = np.column_stack([row, column, row**2, row * column, column**2])
+    terms = [row, column, row**2, row * column, column**2]
+    if blur is not None:
+        square = np.nan_to_num(blur) ** 2
+        terms.append(square - square[used].mean())
+    terms = np.column_stack(terms)
     moves = np.diff(terms[used], axis=0)[next_to]
-    size = moves.std(axis=0)
-    kept = size > LEAST_PX
+    size_of = moves.std(axis=0)
+    kept = size_of > LEAST_PX
     if not kept.any():
-        return flux
-    moves, terms = moves[:, kept] / size[kept], np.nan_to_num(terms[:, kept]) / size[kept]
+        return none
+    steps = np.diff(series[used], axis=0)[next_to]
+    calm = _calm(steps.sum(axis=1))
+    moves, terms = moves[:, kept] / size_of[kept], np.nan_to_num(terms[:, kept]) / size_of[kept]
+    moves, steps = moves[calm], steps[calm]
     normal = moves.T @ moves + RIDGE * len(moves) * np.eye(kept.sum())
-    answer = np.linalg.solve(normal, moves.T @ np.diff(flux[used], axis=0)[next_to])
+    slopes = np.linalg.solve(normal, moves.T @ steps)
     error = np.sqrt(2 * variance * np.diag(np.linalg.inv(normal))[:, None])
-    return flux - terms @ np.where(np.abs(answer) > SIGNIFICANT * error, answer, 0.0)
+    beyond = terms - np.clip(terms, terms[used].min(axis=0), terms[used].max(axis=0))
+    return Answer(np.where(np.abs(slopes) > SIGNIFICANT * error, slopes, 0.0), error, terms,
+                  beyond)
+
+
+def _calm(steps: NDArray) -> NDArray[np.bool_]:
+    """Return which steps (S,) are not much larger than most."""
+    away = np.abs(steps - np.median(steps))
+    return away <= OUTLIER * max(float(mad_sigma(steps)), np.finfo(float).tiny)

@@ -25,7 +25,7 @@ from photometry.core.stats import nan_mean
 from photometry.methods._joint import Motion
 from photometry.methods._remarks import NO_CADENCES, OUTSIDE
 from photometry.methods._scene import Scene, build_scene
-from photometry.methods._steady import hold_steady
+from photometry.methods._steady import Answer, find_answer
 from photometry.methods._variation import Fitted, fit_weights
 
 REFERENCES = ("2017MNRAS.471.2882W",)
@@ -59,7 +59,8 @@ class _Field:
     """The pixels that are weighted."""
 
     place: NDArray[np.int_]           # (P,) flat indices on the stamp
-    flux: NDArray[np.float64]         # (T, P) e-/s
+    flux: NDArray[np.float64]         # (T, P) e-/s, without what goes with the motion
+    answer: Answer                    # to motion and blur
     mean: NDArray[np.float64]         # (P,) e-/s, all stars
     own: NDArray[np.float64]          # (P,) e-/s, the target
     first: NDArray[np.float64]        # (P,) weights best for the known noise
@@ -171,8 +172,8 @@ def _select(stamp: Stamp, scene: Scene, good: NDArray[np.bool_], settings: Setti
     place = np.flatnonzero(usable & (own >= settings.least_share * peak))
     first = own.flat[place] / variance.flat[place]
     flux = _columns(pixels.flux, place)
-    flux = hold_steady(flux, stamp.drift, good, variance.flat[place])
-    return _Field(place, flux, images.mean.flat[place], own.flat[place],
+    answer = find_answer(flux, stamp.drift, stamp.jitter, good, variance.flat[place])
+    return _Field(place, flux - answer.change, answer, images.mean.flat[place], own.flat[place],
                   first / max(first.sum(), 1e-300), int(saturated.sum()))
 
 
@@ -233,7 +234,7 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
                           np.nan)
         image = np.zeros(pixels.box.shape)
         image.flat[field.place] = weights
-        shared = pixels.common.variance(image)[span]
+        shared = (pixels.common.variance(image) + field.answer.variance(weights))[span]
         photons = np.where(valid[span], error[span], 0.0) ** 2 @ weights**2
         sums[:, span] = factor * np.stack([
             np.where(valid[span], field.flux[span], 0.0) @ weights,

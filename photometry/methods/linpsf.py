@@ -21,6 +21,7 @@ from photometry.methods._mean_image import (
     correct,
     find_problem,
     fit_mean_image,
+    held_steady,
     own_flux,
     systematic_error,
 )
@@ -94,7 +95,11 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
     change, uncertain = correct(stamp, left, model, weights, pixels, settings).of(
         motion.drift - motion.center)
-    variance = series.variance + stamp.pixels.common.variance(weights) + uncertain
+    variance = series.variance + stamp.pixels.common.variance(weights)
+    if pixels.target_saturated:
+        change, uncertain = held_steady(stamp, series.flux, variance, motion.good) or (
+            change, uncertain)
+    variance += uncertain
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             target.row + motion.drift[:, 0] + series.away[:, 0],
                             target.column + motion.drift[:, 1] + series.away[:, 1])

@@ -22,6 +22,7 @@ from photometry.methods._mean_image import (
     common_error,
     correct,
     find_problem,
+    held_steady,
     own_flux,
     systematic_error,
 )
@@ -90,7 +91,11 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
     change, uncertain = correct(stamp, left, placed.model, weights, pixels, settings).of(
         motion.drift - motion.center)
-    variance = series.variance + stamp.pixels.common.variance(weights) + uncertain
+    variance = series.variance + stamp.pixels.common.variance(weights)
+    if pixels.target_saturated:
+        change, uncertain = held_steady(stamp, series.flux, variance, motion.good) or (
+            change, uncertain)
+    variance += uncertain
     position = np.array([target.row, target.column]) + placed.away + motion.drift + series.away
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             *position.T.copy(), *series.error.T.copy())

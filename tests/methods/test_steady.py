@@ -1,6 +1,6 @@
 import numpy as np
 
-from photometry.methods._steady import hold_steady
+from photometry.methods._steady import find_answer
 
 
 def moving(count=400, seed=1):
@@ -12,6 +12,10 @@ def moving(count=400, seed=1):
     answer = np.array([200.0, -150.0, 0.0, 30.0, 0.0, -60.0])
     pixels = still + row[:, None] * answer + (column**2)[:, None] * 10 * answer
     return pixels, still, drift, np.full(6, 0.01)
+
+
+def hold_steady(pixels, drift, good, variance, blur=None):
+    return pixels - find_answer(pixels, drift, blur, good, variance).change
 
 
 def test_what_goes_with_the_motion_is_gone_and_the_star_is_kept():
@@ -41,3 +45,21 @@ def test_cadences_that_are_not_known_have_no_say_and_pixels_that_do_not_answer_s
                                atol=0.15)
     np.testing.assert_array_equal(found[7], pixels[7])
     assert np.isnan(found[9, 1])
+
+
+def test_blur_beyond_what_was_measured_is_followed_with_an_honest_error():
+    """A momentum dump has more blur than any frame that it is measured on."""
+    rng = np.random.default_rng(5)
+    blur = rng.uniform(0.0, 0.1, 400)
+    blur[200:203] = 0.3, 0.7, 0.5
+    good = blur <= 0.1
+    answer, weights = np.array([[-3000.0, 1000.0]]), np.array([0.7, 0.3])
+    pixels = 1e4 + rng.normal(0, 0.3, (400, 2)) + (blur**2)[:, None] * answer * (
+        1 - 0.15 * blur[:, None])
+    found = find_answer(pixels, np.zeros((400, 2)), blur, good, np.full(2, 0.09))
+    left = (pixels - found.change) @ weights
+    left -= left[good].mean()
+    error = np.sqrt(found.variance(weights) + 0.09 * np.sum(weights**2))
+    assert 0.9 < np.std(left[good] / error[good]) < 1.1
+    assert np.all(np.abs(left[200:203]) < 1.5 * error[200:203])
+    assert error[201] < 0.25 * 0.49 * 1800
