@@ -6,6 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+import zlib
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +26,17 @@ EXAMPLE = """examples:
   python benchmarks/bench_prepare.py --frames 40 --size 2048x2048
   python benchmarks/bench_prepare.py --frames 80 --size 2048x2048 --gzip --workers 2
   python benchmarks/bench_prepare.py --frames 12000 --size 160x128 --cadence 200 --workers 2
-  python benchmarks/bench_prepare.py --astrocut /path/to/venv/bin/python"""
+  python benchmarks/bench_prepare.py --astrocut /path/to/venv/bin/python
+  python benchmarks/bench_prepare.py --frames 200 --size 2048x2048 --gzip --keep /big/disk/bench"""
 SIMULATE = "import sys; from photometry.cli import main; sys.exit(main())"
+WARM_UP = """
+import sys
+from photometry import cli
+folder = sys.argv[1]
+sys.exit(cli.main(["simulate", folder, "-q", "--size=64x48", "--frames=8"])
+         or cli.make_catalog(["1", folder, "-q"])
+         or cli.prepare_photometry([folder, "-q", "--workers=1"]))
+"""
 ASTROCUT = """
 import sys
 from pathlib import Path
@@ -40,11 +52,16 @@ SECTOR = 2                        # of which no part is excluded, as one of sect
 def main():
     args = parse()
     introduce()
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        warm_up(Path(folder) / "small")
-        frames = make_frames(Path(folder), args)
+    with (nullcontext(args.keep) if args.keep else
+          tempfile.TemporaryDirectory(dir=args.folder)) as folder:
+        frames = Path(folder) / "data" / "ffi"
+        with tempfile.TemporaryDirectory(dir=args.folder) as small:
+            warm_up(Path(small))
+        if not frames.is_dir():
+            make_frames(Path(folder), frames, args)
+        yardstick(frames)
         ours(frames, args)
-        astrocut(frames, Path(folder), args)
+        astrocut(frames, Path(folder) / "astrocut.fits", args)
 
 
 def parse():
@@ -64,22 +81,23 @@ def parse():
     parser.add_argument("--astrocut", default=sys.executable, metavar="PYTHON",
                         help="an interpreter that has astrocut (this one)")
     parser.add_argument("--folder", type=Path, help="where to put the files (the system's)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER",
+                        help="leave images and cube in this folder; images of a former run with "
+                             "the same options that are there are used again")
     return parser.parse_args()
 
 
 def warm_up(folder):
     """Have loops compiled that only the first run after an installation compiles."""
-    run("-c", SIMULATE, "simulate", folder, "-q", "--size=64x48", "--frames=8")
-    run("run_make_catalog.py", 1, folder, "-q")
-    run("run_prepare_photometry.py", folder, "-q", "--workers=1")
+    run("-c", WARM_UP, folder)
 
 
-def make_frames(folder, args):
+def make_frames(folder, frames, args):
     """Write images: some simulated ones, again and again, each with its own time.
 
     Copies get more noise: repeated images would compress too well.
     """
-    made, frames = folder / "simulated", folder / "data" / "ffi"
+    made = folder / "simulated"
     run("-c", SIMULATE, "simulate", made, "-q", f"--size={args.size}", f"--sector={SECTOR}",
         "--jitter", "--scattered-light", f"--frames={min(args.distinct, args.frames)}",
         f"--cadence={args.cadence}")
@@ -100,13 +118,27 @@ def make_frames(folder, args):
                   Ffi(header, image, source.error), Extras(simulated=True))
     shutil.copytree(made / CATALOGS_FOLDER, frames.parent / CATALOGS_FOLDER)
     run("run_make_catalog.py", first.ccd.sector, frames.parent, "-q")
-    return frames
+    shutil.rmtree(made)
+
+
+def yardstick(frames):
+    """Tell how fast this machine is: what nobody who reads gzipped images can do without."""
+    packed = [path for path in sorted(frames.iterdir()) if path.suffix == ".gz"][:3]
+    spent = []
+    for path in packed:
+        content = path.read_bytes()
+        start = time.process_time()
+        zlib.decompress(content, wbits=31)
+        spent.append(time.process_time() - start)
+    if packed:
+        print(f"zlib alone decompresses one of the images in {np.median(spent):.4f} CPU-s")
 
 
 def ours(frames, args):
     folder = frames.parent
     command = ["run_prepare_photometry.py", folder, "-q", f"--workers={args.workers}",
-               f"--max-memory={args.max_memory}", f"--quantize={args.quantize}"]
+               f"--max-memory={args.max_memory}", f"--quantize={args.quantize}",
+               "--overwrite"]
     told = subprocess.run([sys.executable, *map(str, command), "--dry-run"], cwd=ROOT, check=True,
                           capture_output=True, text=True).stdout
     used = run(*command, watch=folder)
@@ -125,18 +157,20 @@ def ours(frames, args):
     if rows * columns == 2048**2:
         goal = GOAL_GZIP_S if args.gzip else GOAL_PLAIN_S
         print(f"  = {used.cpu_s / args.frames / goal:.2f} of the goal ({goal} CPU-s per frame)")
-    path.unlink()
+    if not args.keep:
+        path.unlink()
 
 
-def astrocut(frames, folder, args):
+def astrocut(frames, cube, args):
     has_it = subprocess.run([args.astrocut, "-c", "import astrocut"], check=False,
                             capture_output=True).returncode == 0
     if not has_it:
         print("astrocut: not installed for", args.astrocut)
         return
-    used = run("-W", "ignore", "-c", ASTROCUT, frames, folder / "astrocut.fits", args.max_memory,
-               python=args.astrocut, watch=folder)
-    size = (folder / "astrocut.fits").stat().st_size
+    used = run("-W", "ignore", "-c", ASTROCUT, frames, cube, args.max_memory,
+               python=args.astrocut, watch=cube.parent)
+    size = cube.stat().st_size
+    cube.unlink()
     print(f"  astrocut's CubeFactory: {used.cpu_s / args.frames:.4f} CPU-s per frame, "
           f"{used.wall_s / 60:.1f} minutes of wall clock, {used.total_gb:.2f} GB of memory; cube "
           f"{size / 1e6:.1f} MB (flux and error; no background, motion or flags)")

@@ -11,7 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from photometry.core.flags import DEFAULT_CADENCE_FLAGS
+from photometry.core.flags import (
+    DEFAULT_CADENCE_FLAGS,
+    CadenceFlag,
+    LightCurveFlag,
+    PixelFlag,
+)
 from photometry.core.outcome import Grow, Measurement
 from photometry.io.lightcurve_cards import COLUMNS, POSITION_COLUMNS
 from tests.factories import make_stamp
@@ -113,6 +118,17 @@ def test_every_decision_is_listed():
 def documented():
     """Return the names in code type on the page about files."""
     return set(re.findall(r"`([^`]+)`", prose(ROOT / "docs/data-model.md")))
+
+
+def test_every_flag_is_documented_with_its_bit():
+    text = (ROOT / "docs/data-model.md").read_text()
+    for kind in (CadenceFlag, PixelFlag, LightCurveFlag):
+        table = text[text.index(f"\n| `{kind.__name__}`"):].lstrip().split("\n\n")[0]
+        rows = re.findall(r"^\| `(\w+)` \| (\d+)( \*)? \|", table, re.MULTILINE)
+        assert [(name, int(bit)) for name, bit, _ in rows] == [(flag.name, int(flag))
+                                                               for flag in kind]
+        if kind == CadenceFlag:
+            assert sum(int(bit) for _, bit, mark in rows if mark) == DEFAULT_CADENCE_FLAGS
 
 
 def test_every_column_of_a_light_curve_is_documented():

@@ -17,7 +17,7 @@ from photometry.core.pixels import Box
 from photometry.stages import prepare
 from tests.conftest import ROOT
 from tests.running import MPICH, OPEN_MPI
-from tests.stages.frames import write_window
+from tests.stages.frames import write_cutout, write_window
 from tests.test_trouble import CUBE, copy_images
 
 pytestmark = pytest.mark.slow
@@ -54,29 +54,21 @@ def finish(folder, *options):
 
 
 # What is in the scratch folder when a pass is at work, or has just been.
-MOMENTS = ("fingerprint", "flux-*.tmp", "read-*", "scene-*", "sky.npz", "flags-*.tmp",
-           "background-*", "sum.npz", "jumps.npz", "packed-*", "cube")
+MOMENTS = ("flux-*.tmp", "sky.npz", "background-*", "packed-*")
 
 
-def test_killed_in_every_pass(sector, tmp_path):
+def test_killed_at_any_moment(sector, tmp_path):
     folder = copy_images(sector, tmp_path)
     scratch = folder / f"{CUBE}.scratch"
     hit = 0
     for moment in MOMENTS:
         hit += kill_when(folder, lambda _, moment=moment: any(scratch.glob(moment)),
                          "--workers", "2")
-    assert hit > len(MOMENTS) // 2      # short moments may be over before they are noticed
-    assert finish(folder, "--workers", "1") == (sector / CUBE).read_bytes()
-    assert not scratch.exists()
-
-
-def test_killed_at_any_moment(sector, tmp_path):
-    folder = copy_images(sector, tmp_path)
-    chance = random.Random(20181)
-    for _ in range(3):
-        until = chance.uniform(1.0, 4.0)
-        kill_when(folder, lambda age, until=until: age > until, "--workers", "2")
+    assert hit >= len(MOMENTS) // 2     # short moments may be over before they are noticed
+    until = random.Random(20181).uniform(1.0, 4.0)
+    kill_when(folder, lambda age: age > until, "--workers", "2")
     assert finish(folder, "--workers", "2") == (sector / CUBE).read_bytes()
+    assert not scratch.exists()
 
 
 def test_a_killed_worker_is_replaced(sector, tmp_path):
@@ -119,15 +111,30 @@ def peak_memory(process):
     return peak
 
 
-@pytest.mark.parametrize(("rows", "columns", "n_frames", "workers"), [
-    (700, 760, 18, 1), (700, 760, 18, 2), (24, 30, 800, 1)],
-    ids=["large frames", "large frames, two workers", "many frames"])
-def test_memory_stays_below_the_limit(tmp_path, rows, columns, n_frames, workers):
-    write_window(tmp_path, n_frames, box=Box(640, 640 + rows, 900, 900 + columns))
-    group, = prepare.plan(tmp_path, Select())
+def check_memory(folder, workers):
+    """Insist that the command needs no more than it may, nor far less than it thinks."""
+    group, = prepare.plan(folder, Select())
     allowed = prepare.needs_of(group, workers).memory
-    peak = peak_memory(start(tmp_path, "--workers", "4", "--max-memory", str(1.0001e-9 * allowed)))
-    assert 0.3 * allowed < peak <= allowed      # nor is the plan far from the truth
+    peak = peak_memory(start(folder, "--workers", "4", "--overwrite", "--max-memory",
+                             str(1.0001e-9 * allowed)))
+    assert 0.3 * allowed < peak <= allowed
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("large")
+    write_window(folder, 18, box=Box(640, 1340, 900, 1660))
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_memory_stays_below_the_limit(large, workers):
+    check_memory(large, workers)
+
+
+def test_memory_of_very_many_frames(tmp_path):
+    write_cutout(tmp_path, 10_001)
+    check_memory(tmp_path, 1)
 
 
 def run_under(mpi, ranks, folder):
@@ -136,8 +143,8 @@ def run_under(mpi, ranks, folder):
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("mpi", "ranks"), [(OPEN_MPI, 2), (OPEN_MPI, 4), (MPICH, 3)],
-                         ids=["openmpi-2", "openmpi-4", "mpich-3"])
+@pytest.mark.parametrize(("mpi", "ranks"), [(OPEN_MPI, 3), (MPICH, 2)],
+                         ids=["openmpi-3", "mpich-2"])
 def test_mpi_gives_the_same_bytes(sector, tmp_path, mpi, ranks):
     folder = copy_images(sector, tmp_path)
     done = run_under(mpi, ranks, folder)
@@ -149,7 +156,7 @@ def test_mpi_gives_the_same_bytes(sector, tmp_path, mpi, ranks):
 
 @pytest.mark.mpi
 def test_problems_under_mpi_are_told_once(tmp_path):
-    done = run_under(OPEN_MPI, 3, tmp_path)
+    done = run_under(OPEN_MPI, 2, tmp_path)
     assert done.returncode == console.UNUSABLE
     assert done.stderr.count("holds no calibrated full-frame images") == 1
 

@@ -24,6 +24,8 @@ _WCS_CARD = re.compile(
     r"(WCSAXES|RADESYS|EQUINOX|LONPOLE|LATPOLE|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT)[12]"
     r"|(CD|PC)[12]_[12]|[AB]P?_(ORDER|\d_\d|DMAX))$")
 _WCS_TEXTS = ("CTYPE", "CUNIT", "RADESYS")
+# First and last row and column of the readout, from 1, over all outputs.
+_SCIENCE_LIMITS = ("SCIROWS", "SCIROWE", "SCCSA", "SCCED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,26 @@ class Cards:
         """Return the science pixels of the image."""
         row, column = self.origin()
         held = Box(row, row + self.shape[0], column, column + self.shape[1])
-        box = held.intersection(SCIENCE_AREA)
+        limits = self._limits()
+        box = held.intersection(limits)
         if box.is_empty:
-            raise InputError(self.path, f"holds rows {row} to {held.row1 - 1}, columns {column} "
-                             f"to {held.column1 - 1}, expected science pixels (0 to 2047)")
+            raise InputError(self.path, (
+                f"holds rows {row} to {held.row1 - 1}, columns {column} to {held.column1 - 1}, "
+                f"expected science pixels (rows {limits.row0} to {limits.row1 - 1}, columns "
+                f"{limits.column0} to {limits.column1 - 1})"))
         return box
+
+    def _limits(self) -> Box:
+        """Return the pixels that the header calls science; the usual ones if it does not say."""
+        limits = [self.optional(key) for key in _SCIENCE_LIMITS]
+        if None in limits:
+            return SCIENCE_AREA
+        row0, row1 = (int(science_row(row)) for row in limits[:2])
+        column0, column1 = (int(science_column(column)) for column in limits[2:])
+        if row1 < row0 or column1 < column0:
+            raise InputError(self.path, f"has {' '.join(_SCIENCE_LIMITS)} = {limits}, expected "
+                                        "first and last row, first and last column")
+        return SCIENCE_AREA.intersection(Box(row0, row1 + 1, column0, column1 + 1))
 
     def science_slices(self) -> tuple[slice, slice]:
         """Return where the science pixels are in the file's image."""

@@ -23,10 +23,10 @@ from photometry.core.settings import fingerprint
 from photometry.core.work import Draw, Given, in_turn
 from photometry.io.catalog import Catalog
 from photometry.io.cube import FORMAT_VERSION, Cube
-from photometry.io.quaternions import find_table, read_table, table_name
+from photometry.io.quaternions import find_table
 from photometry.io.scratch import checksum, reporting, require_free, scratch_beside
 from photometry.sky.anomalies import FULL_WELL, Exclude
-from photometry.stages.prepare_assembly import assemble, head_of, spacecraft_of
+from photometry.stages.prepare_assembly import assemble, head_of
 from photometry.stages.prepare_few import is_small
 from photometry.stages.prepare_known import Known, known_frames, restore_slab
 from photometry.stages.prepare_needs import cube_bytes, needs_of, readers
@@ -46,6 +46,7 @@ from photometry.stages.prepare_passes import (
 from photometry.stages.prepare_places import reference_frame
 from photometry.stages.prepare_plan import Frame, Group, LeftOut, plan
 from photometry.stages.prepare_sky import find_sky, make_sum_image
+from photometry.stages.prepare_tables import with_ephemeris, with_quaternions
 
 __all__ = ["Choices", "Group", "PrepareReport", "Settings", "affordable", "needs_of", "plan",
            "prepare", "readers"]
@@ -106,7 +107,7 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
     if not group.frames:
         raise _unusable(group.left_out)
     choices = choices or Choices()
-    group = _with_quaternions(_with_ephemeris(group, ephemeris), quaternions)
+    group = with_quaternions(with_ephemeris(group, ephemeris), quaternions)
     rules = exclude_rules(exclude)
     mark = _fingerprint(group, choices, (ephemeris, quaternions), catalog, rules)
     known = Known()
@@ -177,38 +178,6 @@ def _pack(job: Job, blocks: Sequence[Block], run: Run) -> list[Piece]:
             f"packing pixels ({number + 1} of {len(stretches)})")
         tidy(job, pieces, [piece for later in stretches[number + 1:] for piece in later])
     return [piece for pieces in stretches for piece in pieces]
-
-
-def _with_ephemeris(group: Group, ephemeris: Path | None) -> Group:
-    """Check early that a file of positions serves; warn of frames that it does not cover."""
-    if ephemeris is None:
-        return group
-    places = spacecraft_of([frame.header for frame in group.frames], ephemeris)
-    unknown = (len(group.frames) if places is None
-               else int(np.isnan(places).any(axis=1).sum()))
-    if unknown == 0:
-        return group
-    text = (f"{ephemeris.name} does not cover {unknown} of {len(group.frames)} frames: their "
-            "times are less accurate")
-    return replace(group, warnings=(*group.warnings, text))
-
-
-def _with_quaternions(group: Group, quaternions: Path | None) -> Group:
-    """Check early that a table of quaternions serves; warn when there is none of the camera."""
-    if quaternions is None:
-        return group
-    table = find_table(quaternions, group.ccd)
-    if table is None:
-        text = f"{quaternions} has no {table_name(group.ccd)}: jitter is measured on stars"
-        return replace(group, warnings=(*group.warnings, text))
-    known = read_table(table, group.ccd)
-    time = np.array([frame.header.time - frame.header.timecorr for frame in group.frames])
-    unknown = np.count_nonzero((time < known.time[0]) | (time > known.time[-1]))
-    if unknown == 0:
-        return group
-    text = (f"{table.name} does not cover {unknown} of {len(group.frames)} frames: their jitter "
-            "is measured on stars")
-    return replace(group, warnings=(*group.warnings, text))
 
 
 def _fingerprint(group: Group, choices: Choices, files: tuple[Path | None, Path | None],

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from photometry.core.flags import CadenceFlag
 from photometry.core.pixels import SCIENCE_AREA, Box
 from photometry.sky.anomalies import Exclude
-from photometry.stages.prepare_plan import Group, LeftOut
+from photometry.stages.prepare_plan import Group, LeftOut, some_of
 
 
 def empty_frames(group: Group, names: Sequence[str], quality: ArrayLike) -> tuple[LeftOut, ...]:
@@ -30,7 +30,7 @@ def notes(group: Group, rules: Sequence[Exclude],
     bare = sum(not frame.header.wcs_text.strip() for frame in group.frames)
     missing = (f"{bare} of {total} frames have no world coordinates",) if bare else ()
     lost = (f"{len(unplaced)} of {total} frames have world coordinates that cannot be used: "
-            f"{', '.join(unplaced[:3])}{' ...' if len(unplaced) > 3 else ''}",) if unplaced else ()
+            f"{some_of(unplaced)}",) if unplaced else ()
     return (*missing, *lost, *([mended] if mended else []), *_excluded(group, rules))
 
 

@@ -1,8 +1,8 @@
 """Which images go into which cube."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -42,6 +42,7 @@ LeftOut = tuple[str, str]         # file name and reason
 Unreadable = tuple[CcdId, Path, str]
 
 _FILES = 64                       # whose headers a worker reads at a time
+_NAMED = 3                        # images that a line names
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Group:
 
     def __str__(self) -> str:
         box = self.box
+        if not self.frames:
+            return "no usable image"
         return (f"{self.cadence_s} s {self.origin} rows {box.row0}-{box.row1 - 1} columns "
                 f"{box.column0}-{box.column1 - 1} ({len(self.frames)} frames)")
 
@@ -217,13 +220,26 @@ def odd_ones(frames: Iterable[Frame]) -> tuple[str, ...]:
     """
     frames = tuple(frames)
     warnings = list(dict.fromkeys(note for frame in frames for note in frame.header.notes))
-    for name in ("data_rel", "procver", "readout", "background_applied"):
-        usual = majority(frames, name)
-        odd = [frame.name for frame in frames if getattr(frame.header, name) != usual]
+    known = [_constants(frame.header) for frame in frames]
+    for name in known[0] if known else ():
+        values = [constants[name] for constants in known]
+        usual = Counter(values).most_common(1)[0][0]
+        odd = [frame.name for frame, value in zip(frames, values, strict=True) if value != usual]
         if odd:
             warnings.append(f"{len(odd)} of {len(frames)} frames have another {name} than "
-                            f"{usual}: {', '.join(odd[:3])}{' ...' if len(odd) > 3 else ''}")
+                            f"{usual}: {some_of(odd)}")
     return tuple(warnings)
+
+
+def _constants(header: FfiHeader) -> dict[str, Hashable]:
+    """Return by name what all images of a cube should have in common."""
+    names = ("data_rel", "procver", "background_applied")
+    return {name: getattr(header, name) for name in names} | asdict(header.readout)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first few names."""
+    return ", ".join(names[:_NAMED]) + (" ..." if len(names) > _NAMED else "")
 
 
 def majority(frames: Iterable[Frame], name: str) -> object:

@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from photometry.core.errors import InputError, OutputError
 from photometry.core.ffi import Ffi, FfiHeader, Readout
 from photometry.core.ids import CcdId
-from photometry.core.pixels import SCIENCE_AREA, Box
+from photometry.core.pixels import SCIENCE_AREA, Box, ccd_column
 from photometry.io import fits_stream
 from photometry.io.ffi import read_ffi, read_header, read_with_checksum, write_ffi
 from photometry.io.ffi_cards import Extras
@@ -228,6 +228,19 @@ def test_image_without_world_coordinates(tmp_path):
     assert read_ffi(tmp_path / NAME).header.wcs_text == ""
 
 
+def test_science_limits_are_those_of_the_header(written):
+    whole = read_ffi(written)
+    last_row, first_column = whole.header.box.row1 - 4, whole.header.box.column0 + 3
+    edited(written, SCIROWE=last_row + 1, SCCSA=int(ccd_column(first_column)))
+    part = read_ffi(written)
+    assert part.header.box == Box(whole.header.box.row0, last_row + 1, first_column,
+                                  whole.header.box.column1)
+    inside = part.header.box.slices(whole.header.box.offset)
+    np.testing.assert_array_equal(part.image, whole.image[inside])
+    np.testing.assert_array_equal(part.error, whole.error[inside])
+    assert part.header.wcs_text == whole.header.wcs_text
+
+
 def test_smaller_uncertainty_leaves_nan(written):
     with fits.open(written, memmap=False) as hdus:
         hdus[2].data = hdus[2].data[:11, :20]
@@ -267,6 +280,7 @@ BAD_CARDS = [
     (1, {"CAMERA": 7}, "camera must be 1 to 4, got 7"),
     (1, {"TSTOP": "soon"}, "TSTOP = 'soon', expected a number"),
     (1, {"CRVAL2P": 5000}, "expected science pixels"),
+    (1, {"SCIROWS": 40, "SCIROWE": 30}, "expected first and last row"),
     (1, {"BITPIX": 16}, "BITPIX = 16"),
     (1, {"NAXIS1": -4}, "expected an image of two axes"),
     (1, {"XTENSION": "BINTABLE"}, "expected an image extension"),

@@ -7,7 +7,7 @@ from astropy.io import fits
 
 from photometry.core.ffi import Ffi, FfiHeader, Readout
 from photometry.core.ids import CcdId
-from photometry.core.pixels import Box
+from photometry.core.pixels import Box, ccd_column, ccd_row
 from photometry.io.ffi import write_ffi
 from photometry.io.ffi_cards import Extras
 from photometry.io.layout import ffi_name
@@ -77,3 +77,34 @@ def write_window(folder, n_frames=6, **changes):
     """Write frames 0 to n-1; return their paths."""
     return [write(folder, make_ffi(number, **changes), number, gzip=number % 2 == 1)
             for number in range(n_frames)]
+
+
+def write_cutout(folder, n_frames, shape=(9, 11)):
+    """Write many frames of 20 s of a star as one cutout; return the flux (T, R, C).
+
+    As many files would only test the disk.
+    """
+    rng = np.random.default_rng(1)
+    row, column = np.mgrid[:shape[0], :shape[1]]
+    star = 300 * np.exp(-0.5 * ((row - 4.2)**2 + (column - 5.1)**2))
+    flux = (star + 80 + rng.normal(0, 5, (n_frames, *shape))).astype(np.float32)
+    dim, size = f"({shape[1]},{shape[0]})", shape[0] * shape[1]
+    time = 2036.3 + np.arange(n_frames) * 20 / 86400
+    table = fits.BinTableHDU.from_columns([
+        fits.Column("TIME", "D", array=time),
+        fits.Column("TIMECORR", "E", array=np.full(n_frames, 1e-3)),
+        fits.Column("CADENCENO", "J", array=np.arange(1, n_frames + 1)),
+        fits.Column("FLUX", f"{size}E", dim=dim, array=flux),
+        fits.Column("FLUX_ERR", f"{size}E", dim=dim, array=np.full_like(flux, 5.0)),
+        fits.Column("QUALITY", "J", array=np.zeros(n_frames))], name="PIXELS")
+    place = fits.Header.fromstring(wcs_text())
+    place["CRPIX1"], place["CRPIX2"] = 5.0, 4.0
+    place.update({"CRPIX1P": 1, "CRPIX2P": 1, "CRVAL1P": int(ccd_column(926)),
+                  "CRVAL2P": int(ccd_row(657))})
+    primary = fits.Header({"SECTOR": 27, "CAMERA": 2, "CCD": 3, "RA_OBJ": 120.0, "DEC_OBJ": -45.0,
+                           "TSTART": time[0], "TSTOP": time[-1], "CRMITEN": False,
+                           "PROCVER": "test"}.items())
+    fits.HDUList([fits.PrimaryHDU(header=primary), table, fits.ImageHDU(
+        np.ones(shape, np.int32), place, "APERTURE")]).writeto(
+            folder / f"tess-s0027-2-3_120.0_-45.0_{shape[1]}x{shape[0]}_astrocut.fits")
+    return flux

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from photometry.core.errors import InputError, UsageError
@@ -99,3 +101,8 @@ def test_frames_unlike_the_majority_are_named(tmp_path):
     group, = plan(tmp_path, Select())
     assert group.warnings == (
         f"1 of 4 frames have another data_rel than 9: {odd.name}",)
+    read = replace(make_ffi().header.readout, gain=(5.2, 5.3, 5.2, 5.2))
+    others = [write(tmp_path, make_ffi(number, readout=read), number) for number in range(4, 7)]
+    group, = plan(tmp_path, Select())
+    assert group.warnings[1:] == ("3 of 7 frames have another gain than (5.2, 5.2, 5.2, 5.2): "
+                                  + ", ".join(path.name for path in others),)

@@ -10,13 +10,12 @@ from astropy.io import fits
 from photometry import cli, console
 from photometry.core.flags import CadenceFlag, PixelFlag
 from photometry.core.ids import Select
-from photometry.core.pixels import ccd_column, ccd_row
 from photometry.io import layout
 from photometry.io.cube import Cube
 from photometry.scene import wcs
 from photometry.scene.motion import Motion, frame_displacements
 from photometry.stages import prepare
-from tests.stages.frames import BOX, make_ffi, wcs_text, write, write_window
+from tests.stages.frames import BOX, make_ffi, wcs_text, write, write_cutout, write_window
 
 N = 12
 
@@ -143,31 +142,8 @@ def test_another_reference_pixel_is_the_same_sky(tmp_path):
 
 @pytest.mark.slow
 def test_more_than_9999_images_of_20_s(tmp_path):
-    # One cutout holds them all: as many files would only test the disk.
-    frames, rows, columns = 10_001, 9, 11
-    rng = np.random.default_rng(1)
-    row, column = np.mgrid[:rows, :columns]
-    star = 300 * np.exp(-0.5 * ((row - 4.2)**2 + (column - 5.1)**2))
-    flux = (star + 80 + rng.normal(0, 5, (frames, rows, columns))).astype(np.float32)
-    dim, size = f"({columns},{rows})", rows * columns
-    time = 2036.3 + np.arange(frames) * 20 / 86400
-    table = fits.BinTableHDU.from_columns([
-        fits.Column("TIME", "D", array=time),
-        fits.Column("TIMECORR", "E", array=np.full(frames, 1e-3)),
-        fits.Column("CADENCENO", "J", array=np.arange(1, frames + 1)),
-        fits.Column("FLUX", f"{size}E", dim=dim, array=flux),
-        fits.Column("FLUX_ERR", f"{size}E", dim=dim, array=np.full_like(flux, 5.0)),
-        fits.Column("QUALITY", "J", array=np.zeros(frames))], name="PIXELS")
-    header = fits.Header.fromstring(wcs_text())
-    header["CRPIX1"], header["CRPIX2"] = 5.0, 4.0
-    header.update({"CRPIX1P": 1, "CRPIX2P": 1, "CRVAL1P": int(ccd_column(926)),
-                   "CRVAL2P": int(ccd_row(657))})
-    primary = fits.Header({"SECTOR": 27, "CAMERA": 2, "CCD": 3, "RA_OBJ": 120.0, "DEC_OBJ": -45.0,
-                           "TSTART": time[0], "TSTOP": time[-1], "CRMITEN": False,
-                           "PROCVER": "test"}.items())
-    fits.HDUList([fits.PrimaryHDU(header=primary), table, fits.ImageHDU(
-        np.ones((rows, columns), np.int32), header, "APERTURE")]).writeto(
-            tmp_path / "tess-s0027-2-3_120.0_-45.0_11x9_astrocut.fits")
+    frames = 10_001
+    flux = write_cutout(tmp_path, frames)
     (tmp_path / "stars.csv").write_text("ID,ra,dec,Tmag\n7,120.0,-45.0,12.6\n")
     given = [str(tmp_path), "-q"]
     assert cli.make_catalog(["27", *given, "--source", str(tmp_path / "stars.csv")]) == 0
