@@ -10,13 +10,8 @@ from photometry.core.ffi import Ffi, FfiHeader
 from photometry.core.ids import CcdId
 from photometry.io import ffi, layout
 from photometry.io.cutouts import read_cutout, read_cutout_headers
-from photometry.io.profile import (
-    NAME,
-    Profile,
-    read_profile,
-    read_profiled,
-    read_profiled_header,
-)
+from photometry.io.profile import NAME, Profile, read_profile
+from photometry.io.profile_images import read_profiled, read_profiled_headers
 from photometry.io.scratch import checksum
 
 
@@ -67,7 +62,7 @@ def read_headers(file: ImageFile) -> list[FfiHeader]:
         When the file is not readable or lacks a keyword.
     """
     if file.profile is not None:
-        return [read_profiled_header(file.path, file.profile)]
+        return read_profiled_headers(file.path, file.profile)
     if layout.is_cutout(file.path):
         return read_cutout_headers(file.path)
     return [ffi.read_header(file.path)]
@@ -89,9 +84,10 @@ def read_with_checksum(path: Path, plane: int | None = None,
     InputError
         When the file is not a complete image.
     """
-    if profile is not None:
+    if profile is not None and plane is None:
         return read_profiled(path, profile), checksum(path)
-    if not layout.is_cutout(path):
+    if profile is None and not layout.is_cutout(path):
         return ffi.read_with_checksum(path)
-    image = read_cutout(path, plane or 0)
+    image = (read_cutout(path, plane or 0) if profile is None
+             else read_profiled(path, profile, plane))
     return image, zlib.crc32(np.ascontiguousarray(image.image).data)

@@ -12,7 +12,8 @@ from photometry.core.flags import CadenceFlag
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 from photometry.io.images import find_images, read_headers, read_with_checksum
-from photometry.io.profile import Profile, read_profile, read_profiled, read_profiled_header
+from photometry.io.profile import Profile, read_profile
+from photometry.io.profile_images import read_profiled, read_profiled_headers
 from photometry.scene import wcs
 
 SHAPE = (8, 11)
@@ -45,6 +46,11 @@ def with_changes(**changes):
                       "barycentric": True, **changes})
 
 
+def header_of(path, profile):
+    header, = read_profiled_headers(path, profile)
+    return header
+
+
 def test_constants_and_defaults(path):
     ffi = read_profiled(path, USUAL)
     head = ffi.header
@@ -55,7 +61,7 @@ def test_constants_and_defaults(path):
     assert head.time == pytest.approx(2000.5, abs=1e-9)
     assert (head.time_stop - head.time_start) * 86400 == pytest.approx(60, abs=1e-4)
     assert 0 < abs(head.timecorr) * 86400 < 500
-    assert head == read_profiled_header(path, USUAL)
+    assert head == header_of(path, USUAL)
     row, column = wcs.to_pixels(head.wcs_text, 40.0, -30.0)
     assert (row[0], column[0]) == (pytest.approx(3, abs=1e-6), pytest.approx(4, abs=1e-6))
 
@@ -65,7 +71,7 @@ def test_constants_and_defaults(path):
     ("btjd", 2000.5, "utc"), ("unix", 1590883200.0, "utc")])
 def test_times_in_any_format(tmp_path, kind, value, scale):
     path = write(tmp_path / "a.fits", MID=value)
-    head = read_profiled_header(path, with_changes(time_format=kind, time_scale=scale,
+    head = header_of(path, with_changes(time_format=kind, time_scale=scale,
                                                    barycentric=False))
     expected = Time("2020-05-31T00:00:00", scale="utc").tdb.jd - 2457000
     assert head.time - head.timecorr == pytest.approx(expected, abs=1e-8)
@@ -74,10 +80,10 @@ def test_times_in_any_format(tmp_path, kind, value, scale):
 
 def test_start_and_end_or_exposure(tmp_path):
     path = write(tmp_path / "a.fits", T0=2459000.5, T1=2459000.75)
-    whole = read_profiled_header(path, with_changes(time_mid="", time_start="T0",
+    whole = header_of(path, with_changes(time_mid="", time_start="T0",
                                                     time_stop="T1"))
     assert (whole.time_start, whole.time_stop) == pytest.approx((2000.5, 2000.75), abs=1e-9)
-    short = read_profiled_header(path, with_changes(time_mid="", time_start="T0"))
+    short = header_of(path, with_changes(time_mid="", time_start="T0"))
     assert short.time_stop - short.time_start == pytest.approx(60 / 86400, abs=1e-9)
 
 
@@ -114,7 +120,7 @@ def test_a_part_of_the_image_placed_elsewhere(tmp_path):
     {"PC1_1": 0.8, "PC1_2": 0.6, "PC2_1": -0.6, "PC2_2": 0.8}])
 def test_world_coordinates_in_any_notation(tmp_path, cards):
     path = write(tmp_path / "a.fits", **cards)
-    text = read_profiled_header(path, USUAL).wcs_text
+    text = header_of(path, USUAL).wcs_text
     with fits.open(path) as hdus:
         from astropy.wcs import WCS
         ra, dec = WCS(hdus[0].header).all_pix2world([7.0], [2.0], 0)
@@ -134,7 +140,7 @@ def test_compressed_images_and_integers(tmp_path):
 @pytest.mark.parametrize(("status", "expected"), [(0, 0), (1, 0), (2, 128), (7, 128)])
 def test_bad_images_are_marked(tmp_path, status, expected):
     path = write(tmp_path / "a.fits", STATUS=status)
-    head = read_profiled_header(path, with_changes(quality="STATUS", quality_bits=6))
+    head = header_of(path, with_changes(quality="STATUS", quality_bits=6))
     assert head.quality == expected == (expected and int(CadenceFlag.MANUAL_EXCLUDE))
 
 
@@ -175,6 +181,69 @@ def test_an_image_that_ends_early(path):
         read_profiled(path, USUAL)
     with pytest.raises(InputError, match="does not exist"):
         read_profiled(path.with_name("b.fits"), USUAL)
+
+
+STACK = np.random.default_rng(3).normal(50, 5, (5, *SHAPE)).astype(np.float32)
+TIMES = 2459000.5 + np.array([0, 60, 120, 400, 460]) / 86400
+
+
+def stack(path, *tables, **extension):
+    write(path, STACK, extension=extension)
+    with fits.open(path, memmap=False) as hdus:
+        fits.HDUList([*hdus, *tables]).writeto(path, overwrite=True)
+    return path
+
+
+def table_of(**columns):
+    return fits.BinTableHDU.from_columns([
+        fits.Column(name, "D", array=values) for name, values in columns.items()], name="TIMES")
+
+
+def test_a_stack_has_a_table_of_times(tmp_path):
+    mask, error = np.zeros(SHAPE, np.uint8), np.abs(STACK) / 7
+    mask[2, 3] = 1
+    path = stack(tmp_path / "a.fits", table_of(MID=TIMES, STATUS=[0, 0, 2, 0, 0], OTHER=TIMES),
+                 BAD=mask, SIGMA=error)
+    profile = with_changes(table_hdu="TIMES", quality="STATUS", unit="e-/s", mask_hdu="BAD",
+                           error_hdu="SIGMA")
+    heads = read_profiled_headers(path, profile)
+    np.testing.assert_allclose([head.time for head in heads], TIMES - 2457000, atol=1e-8)
+    assert [head.quality for head in heads] == [0, 0, 128, 0, 0]
+    assert len({head.cadenceno for head in heads}) == 5
+    sums = set()
+    for plane, head in enumerate(heads):
+        ffi, crc32 = read_with_checksum(path, plane, profile)
+        sums.add(crc32)
+        assert ffi.header == head
+        expected = STACK[plane].copy()
+        expected[2, 3] = np.nan
+        np.testing.assert_array_equal(ffi.image, expected)
+        np.testing.assert_array_equal(ffi.error[3:], error[plane, 3:])
+    assert len(sums) == 5
+
+
+def test_images_of_a_stack_follow_each_other_by_the_cadence(tmp_path):
+    path = stack(tmp_path / "a.fits")
+    heads = read_profiled_headers(path, with_changes(cadence_s=120.0))
+    np.testing.assert_allclose(np.diff([head.time for head in heads]) * 86400, 120, atol=1e-4)
+    assert heads[0].time == pytest.approx(2000.5, abs=1e-9)
+    assert np.diff([head.cadenceno for head in heads]).tolist() == [1] * 4
+    counted = read_profiled_headers(path, with_changes(cadence_s=120.0, cadenceno="EXPTIME"))
+    assert [head.cadenceno for head in counted] == [60, 61, 62, 63, 64]
+
+
+def test_a_stack_that_is_damaged(tmp_path):
+    path = stack(tmp_path / "a.fits", table_of(MID=TIMES[:4]))
+    with pytest.raises(InputError, match="HDU TIMES is no table of 5 rows"):
+        read_profiled_headers(path, with_changes(table_hdu="TIMES"))
+    with pytest.raises(InputError, match=r"HDU TIMES has axes \[\], expected an image"):
+        read_profiled_headers(path, with_changes(flux_hdu="TIMES"))
+    path = stack(tmp_path / "a.fits")
+    path.write_bytes(path.read_bytes()[:2880 + STACK[:2].nbytes + 50])
+    assert len(read_profiled_headers(path, USUAL)) == 5
+    assert np.isfinite(read_profiled(path, USUAL, 1).image).all()
+    with pytest.raises(InputError, match=r"a\.fits: "):
+        read_profiled(path, USUAL, 2)
 
 
 @pytest.mark.parametrize(("text", "problem"), [

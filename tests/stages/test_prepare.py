@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from photometry.core.errors import InputError, OutputError, SettingsError, UsageError
 from photometry.core.flags import CadenceFlag, PixelFlag
@@ -565,3 +566,28 @@ def test_images_of_a_quantized_cube_are_read_again(window, tmp_path):
     assert (report.n_frames, report.n_known) == (12, 0)
     build(tmp_path, tmp_path / "other.hdf5", choices=choices)
     assert (tmp_path / "cube.hdf5").read_bytes() == (tmp_path / "other.hdf5").read_bytes()
+
+
+def test_a_stack_in_one_file_is_as_good_as_many(made, window, tmp_path):
+    ffis = [make_ffi(number) for number in range(N)]
+    header = fits.Header.fromstring(wcs_text())
+    header["EXPTIME"], header["CRPIX1"], header["CRPIX2"] = 1425.6, 31.0, 21.0
+    middle = [ffi.header.time - ffi.header.timecorr for ffi in ffis]
+    fits.HDUList([
+        fits.PrimaryHDU(np.array([ffi.image for ffi in ffis]), header),
+        fits.ImageHDU(np.array([ffi.error for ffi in ffis]), name="SIGMA"),
+        fits.BinTableHDU.from_columns([fits.Column("MID", "D", array=middle)], name="TIMES"),
+    ]).writeto(tmp_path / "stack.fits")
+    (tmp_path / "profile.toml").write_text(
+        "flux_hdu = 0\nerror_hdu = 'SIGMA'\ntable_hdu = 'TIMES'\ntime_mid = 'MID'\n"
+        "time_format = 'btjd'\ntime_scale = 'tdb'\nunit = 'e-/s'\ncadence_s = 1800\n"
+        "row = 640\ncolumn = 900\nsector = 7\ncamera = 2\nccd = 3\n")
+    report = build(tmp_path, tmp_path / "cube.hdf5", workers=2)
+    assert (report.n_frames, report.left_out) == (N, ())
+    with Cube(tmp_path / "cube.hdf5") as cube, Cube(made[0]) as usual:
+        assert cube.box == usual.box and cube.image_names[3] == "stack.fits[3]"
+        known = np.array([number not in (4, 7) for number in range(N)])
+        for ours, theirs in zip(cube.read(BOX)[:2], usual.read(BOX)[:2], strict=True):
+            np.testing.assert_array_equal(ours[known], theirs[known])
+        np.testing.assert_allclose(cube.cadences.time_spacecraft, usual.cadences.time_spacecraft,
+                                   atol=1e-8)
