@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -129,9 +129,10 @@ def _series(path: Path, hdus: fits.HDUList, profile: Profile) -> dict[str, list]
 
 
 def _at(cards: Cards, series: dict[str, list], plane: int) -> Cards:
-    """Put the values of one image of a stack into its headers."""
-    cards.first.update({name: values[plane] for name, values in series.items()})
-    return cards
+    """Return the headers with the values of one image of a stack."""
+    first = cards.first.copy()
+    first.update({name: values[plane] for name, values in series.items()})
+    return replace(cards, first=first)
 
 
 def _header(cards: Cards, profile: Profile, plane: int) -> FfiHeader:

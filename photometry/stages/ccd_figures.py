@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from photometry.core.flags import CadenceFlag, is_good
 from photometry.core.ids import CcdId
+from photometry.core.pixels import Box
 from photometry.io import layout
 from photometry.io.cube import Cube
 from photometry.io.pages import write_picture
@@ -55,7 +56,7 @@ def ccd_data(plots: ModuleType, cube: Cube) -> Any:
              for frame in shown_frames(level, good)}
     unknown = np.full(len(cadences), np.nan)
     return plots.CcdData(
-        title=_title(cube.ccd, cube.cadence_s, len(cadences)), box=box,
+        title=_title(cube.ccd, cube.cadence_s, len(cadences)), box=seen_box(box, step),
         sumimage=reduced(cube.sumimage(box), step),
         used=reduced(cube.used_for_background(box), step), backgrounds=shown,
         time=cadences.time, good=good, level=level, shift=motion.drift(*middle),
@@ -76,6 +77,12 @@ def shown_frames(level: NDArray, good: NDArray[np.bool_]) -> list[int]:
     order = candidates[np.argsort(level[candidates], kind="stable")]
     places = np.linspace(0, len(order) - 1, BACKGROUNDS).round().astype(int)
     return sorted(set(order[places].tolist()))
+
+
+def seen_box(box: Box, step: int) -> Box:
+    """Return the pixels that `reduced` shows."""
+    return Box(box.row0, box.row0 + box.shape[0] // step * step,
+               box.column0, box.column0 + box.shape[1] // step * step)
 
 
 def reduced(image: NDArray, step: int) -> NDArray[np.float64]:

