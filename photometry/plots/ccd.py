@@ -7,7 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, ScalarFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    ScalarFormatter,
+)
 from numpy.typing import NDArray
 
 from photometry.core.pixels import Box
@@ -122,6 +128,9 @@ def _draw_level(axes: Axes, ccd: CcdData) -> None:
     axes.plot(ccd.time, ccd.level, ".", color=GREEN, markersize=3)
     if np.any(ccd.level > 0) and np.nanmax(ccd.level) > 5 * np.nanmedian(ccd.level):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel(f"{RATE} per pixel")
     axes.set_title("Background, median over the image")
 

@@ -61,7 +61,7 @@ def ccd_data(plots: ModuleType, cube: Cube) -> Any:
         used=reduced(cube.used_for_background(box), step), backgrounds=shown,
         time=cadences.time, good=good, level=level, shift=motion.drift(*middle),
         shift_err=motion.error if len(motion.error) else unknown, jitter=motion.jitter,
-        flags=_flags(cadences.quality, motion))
+        flags=_flags(cadences.quality, motion, model.stray_light))
 
 
 def _title(ccd: CcdId, cadence_s: int, n_frames: int) -> str:
@@ -95,10 +95,11 @@ def reduced(image: NDArray, step: int) -> NDArray[np.float64]:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def _flags(quality: NDArray, motion: Motion) -> dict[str, NDArray[np.bool_]]:
+def _flags(quality: NDArray, motion: Motion,
+           stray_light: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
     """Return which frames have which flag, those that occur."""
     bits = {flag.name.lower().replace("_", " "): (quality & int(flag)) != 0
             for flag in CadenceFlag}
-    ours = {"excursion (measured)": motion.excursion,
+    ours = {"excursion (measured)": motion.excursion, "stray light (measured)": stray_light,
             "no usable coordinates": motion.interpolated}
     return {name: mask for name, mask in (bits | ours).items() if len(mask) and mask.any()}

@@ -47,6 +47,17 @@ def test_images_say_where_and_how_much():
     assert any("per pixel" in unit for unit in units)
 
 
+def test_a_wide_range_of_light_has_plain_numbers():
+    level = np.append(np.full(40, 90.0), np.geomspace(90, 1100, 10))
+    figure = plots.plot_timeline(make_ccd(level=level))
+    assert plots.to_png(figure)               # ticks are made only now
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    shown = [text.get_text() for text in axes.get_yticklabels()
+             if low < text.get_position()[1] < high]
+    assert axes.get_yscale() == "log" and shown == ["100", "200", "500", "1000"]
+
+
 def test_flags_have_a_row_each_with_their_number():
     several = {"coarse point": np.arange(50) > 40, "desaturation": np.arange(50) == 3}
     axes = plots.plot_timeline(make_ccd(flags=several)).axes[-1]
