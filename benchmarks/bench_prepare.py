@@ -59,6 +59,7 @@ def main():
             warm_up(Path(small))
         if not frames.is_dir():
             make_frames(Path(folder), frames, args)
+        args.frames = len(list(frames.iterdir()))
         yardstick(frames)
         ours(frames, args)
         astrocut(frames, Path(folder) / "astrocut.fits", args)
