@@ -233,7 +233,7 @@ def prf_folder(args: argparse.Namespace) -> Path | None:
     InputError
         When the folder is not there.
     """
-    given = args.prf or os.environ.get("TESSPHOT_PRF")
+    given = str(args.prf or os.environ.get("TESSPHOT_PRF") or "")
     if not given:
         return None
     folder = Path(given)

@@ -285,6 +285,14 @@ class TestPhotometry:
         assert path.name in told                    # its star is in a plain file now
         assert other.name not in told
 
+    def test_words_stand_for_a_prf(self, sector, tmp_path):
+        starid, _ = layout.find_lightcurves(sector / "lightcurves")[0]
+        folder = copy_without_results(sector, tmp_path / "data")
+        for word, kept in (("average", False), ("stars", True)):
+            assert cli.tessphot([f"--starid={starid}", str(folder), "-q", "--prf", word]
+                                ) in (console.DONE, console.SOME_FAILED)
+            assert (folder / "lightcurves" / "prf").exists() == kept
+
     def test_no_workers_are_refused(self, sector, capfd):
         assert cli.tessphot([str(sector), "--all", "--workers", "0"]) == console.UNUSABLE
         assert "--workers 0: expected 1 or more" in told(capfd)

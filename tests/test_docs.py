@@ -18,6 +18,8 @@ from photometry.core.flags import (
     PixelFlag,
 )
 from photometry.core.outcome import Grow, Measurement
+from photometry.io import layout
+from photometry.io.lightcurve import read_lightcurve
 from photometry.io.lightcurve_cards import COLUMNS, POSITION_COLUMNS
 from tests.factories import make_stamp
 
@@ -174,7 +176,7 @@ def test_the_example_method_measures_a_star(circle):
 
 def test_the_example_method_asks_for_a_larger_stamp(circle):
     stamp, _ = make_stamp(shape=(4, 9))
-    assert circle.measure(stamp) == Grow(down=1, up=2)
+    assert circle.measure(stamp) == Grow(down=2, up=3)
 
 
 def test_the_example_method_obeys_the_style():
@@ -183,6 +185,25 @@ def test_the_example_method_obeys_the_style():
                            "photometry/methods/circle.py", "-"], input=source, cwd=ROOT,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_example_method_does_what_is_asked_of_every_method(tmp_path):
+    (source,) = blocks(ROOT / "docs/howto-new-method.md", "python")
+    (tmp_path / "circle.py").write_text(source)
+    program = ("import sys, pytest\nfrom photometry import cli, methods\n"
+               "methods.__path__.append(sys.argv[1])\n"
+               "code = cli.tessphot(['--starid=182092046', '--method', 'circle', '-q', '--output',"
+               " sys.argv[1], '--prf', 'average'], beside=__import__('pathlib').Path.cwd())\n"
+               "sys.exit(code or pytest.main(['-q', '-p', 'no:cacheprovider', '-m', '', '-k',"
+               " 'circle', 'tests/methods/test_contract.py', 'tests/methods/test_bad_input.py']))")
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], cwd=ROOT, check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 50
+    ((_, path),) = layout.find_lightcurves(tmp_path)
+    header = read_lightcurve(path).header
+    assert header["PHOTMET"] == "circle" and header["CIRCLE RADIUS"] == 3.5
 
 
 @pytest.mark.slow

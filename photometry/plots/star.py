@@ -115,7 +115,8 @@ def _draw_flux(axes: Axes, star: StarData) -> None:
     if not good.all():
         axes.plot(time[~good], values[~good], "x", color=DARK, markersize=5, zorder=4,
                   label="flagged cadences")
-    _frame(axes, values[good])
+    bars = np.nan_to_num(error[good] / abs(scale))
+    _frame(axes, np.concatenate([values[good] - bars, values[good] + bars]))
     _mark_beyond(axes, time[good], values[good])
     axes.set_ylabel(label)
     amount = f"median {_rounded(middle)} {RATE}" if good.any() else "no good cadences"

@@ -74,6 +74,14 @@ def test_flux_is_shown_relative_and_flagged_cadences_apart():
                                star.lightcurve.flux[[4, 9]] / np.median(good))
 
 
+def test_error_bars_of_few_cadences_are_shown_whole():
+    star = make_star(cadences=4)
+    star.lightcurve.flux_err[:] = 50.0
+    low, high = plots.plot_lightcurve(star).axes[0].get_ylim()
+    relative = star.lightcurve.flux / np.median(star.lightcurve.flux)
+    assert low < relative.min() - 0.0099 and high > relative.max() + 0.0099
+
+
 def test_one_wild_value_does_not_flatten_the_curve():
     star = make_star(cadences=200)
     star.lightcurve.flux[50] = 9e5
