@@ -11,7 +11,7 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp, Stars
 from photometry.core.stats import flux_from_tmag, tmag_from_flux
 from photometry.methods import _clusters
-from photometry.methods._overflow import find_full, find_trails, label_patches
+from photometry.methods._overflow import TRAIL, find_full, find_trails, label_patches
 from photometry.methods._scene import Scene
 
 
@@ -35,7 +35,7 @@ class Segment:
     claimed: NDArray[np.bool_]        # (R, C) clusters and basins of other light
     trails: NDArray[np.bool_]         # (R, C) charge bled from the target's basin
     allied: NDArray[np.bool_]         # (R, C) basins of other saturated stars in its cluster
-    all_trails: NDArray[np.bool_]     # (R, C) charge bled in the cluster, of any star
+    all_trails: NDArray[np.bool_]     # (R, C) charge bled in the cluster, and cores of such stars
     decisions: tuple[Note, ...]
 
 
@@ -56,6 +56,8 @@ def find_segment(stamp: Stamp, scene: Scene, usable: NDArray[np.bool_],
     reached = _reached(stamp, image, full)
     trails = find_trails(reached, full & basin, level.cut) & usable
     all_trails = find_trails(reached, full, level.cut) & usable
+    if allied.any():
+        all_trails |= allied & (image > TRAIL * image[full].max())
     decisions = (
         Note("level", f"mode {level.mode:.3f}, scatter {level.scatter:.3f}, "
                       f"cut {level.cut:.3f} e-/s"),

@@ -44,14 +44,18 @@ def fit_weights(steps: NDArray[np.float64], own: NDArray[np.float64],
     best = Fitted(first, float("inf"), 1.0)
     if len(steps) < 2 * BLOCKS or variation(steps, own, first) == 0:
         return best
+    before = 1.0
     for strength in STRENGTHS:
         unseen = start = 0.0
         for fold in (0, 1):
             found = _minimize(steps[block == fold], own, first, strength, iterations)
             unseen += variation(steps[block != fold], own, found)
             start += variation(steps[block != fold], own, first)
-        if unseen / start < min(WORTH, best.variation):
-            best = Fitted(best.weights, strength, unseen / start)
+        if unseen / start > before:       # weaker pulls fit noise only better
+            break
+        before = unseen / start
+        if before < min(WORTH, best.variation):
+            best = Fitted(best.weights, strength, before)
     if np.isinf(best.strength):
         return best
     return Fitted(_minimize(steps, own, first, best.strength, iterations), best.strength,

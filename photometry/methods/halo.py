@@ -31,6 +31,7 @@ from photometry.methods._variation import Fitted, fit_weights
 REFERENCES = ("2017MNRAS.471.2882W",)
 
 FULL_WELL = 1.0e5                 # e-/s that a pixel holds in an exposure of 2 s
+LEVEL_ERROR = 0.02                # relative, of the catalog's flux of a bright star, at least
 LEAST_VALID = 0.5                 # of the weighted light that a cadence must have
 NO_MAGNITUDE = "the catalog has no magnitude, which sets the level of the light curve"
 FEW_PIXELS = "too few unsaturated pixels with the star's light"
@@ -91,10 +92,18 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     return Measurement(
         lightcurve, (int(ApertureFlag.COLLECTED) * pixels.collected
                      + int(ApertureFlag.PHOTOMETRY) * mask).astype(np.int32),
-        contamination=impure, flux_fraction=1.0, decisions=(chosen, level, *notes),
+        contamination=impure, flux_fraction=1.0, systematic=_level_error(scene, field),
+        decisions=(chosen, level, *notes),
         extras={"HALO_OBJ": "tv", "HALO_THR": settings.saturation * FULL_WELL,
                 "HALO_MXI": settings.iterations, "HALO_SCL": scene.target_flux},
         weightmap=_weight_map(pixels, field, spans, fits))
+
+
+def _level_error(scene: Scene, field: _Field) -> float:
+    """Return the relative error of the level: as far as the wings are from the catalog's flux."""
+    expected = scene.target_flux * float(scene.share.flat[field.place].sum())
+    off = float(field.own.sum()) / expected - 1.0 if expected > 0 else 1.0
+    return max(abs(off), LEVEL_ERROR)
 
 
 def _have_values(pixels: Pixels) -> NDArray[np.bool_]:
