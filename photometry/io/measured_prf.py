@@ -1,7 +1,8 @@
 """The PRF measured on the stars of a cube, kept so that all processes use the same numbers.
 
-HDF5: `rows`, `columns` of the nodes, `models` (Y, X, S, S), `wing_shares`, `wing_sigmas`,
-`strap_response` and its error; attributes `origin` (for people) and `key` (what it was made from).
+HDF5: `rows`, `columns` of the nodes, `models` (Y, X, S, S), `wing_shares` (Y, X, K),
+`wing_sigmas`, `strap_response` and its error; attributes `origin` (for people) and `key` (what it
+was made from).
 """
 
 from dataclasses import dataclass, fields

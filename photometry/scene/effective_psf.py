@@ -4,10 +4,10 @@ The correction to the assumed PRF is a spline in the distance of a pixel from th
 position (the idea of effective PSFs: Anderson & King 2000, PASP 112, 1360), held near zero where
 stars say little. It is linear in the position on the detector; on an image larger than
 `NODE_PX` it is then found anew at the nodes of a grid, from the stars around each. The light
-beyond comes from the surroundings of the brightest stars (`prf_wings`). Both are found in turn,
-each with the other known and both together holding 1. With few stars it is the assumed PRF that
-remains. What stars gain over straps (`strap_response`) is found with the corrections, and taken
-from the image before the next round.
+beyond comes from the surroundings of bright stars (`prf_wings`), there as well. Both are found in
+turn, each with the other known and both together holding 1. With few stars it is the assumed PRF
+that remains. What stars gain over straps (`strap_response`) is found with the corrections, and
+taken from the image before the next round.
 """
 
 from dataclasses import replace
@@ -21,13 +21,22 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import Prf
 from photometry.scene import prf_splines
 from photometry.scene.prf_models import SampledPrf
-from photometry.scene.prf_wings import Wings, fit_wings, usual_wings
+from photometry.scene.prf_wings import (
+    Rings,
+    WingGrid,
+    Wings,
+    find_rings,
+    fit_wings,
+    usual_error,
+    usual_wings,
+)
 from photometry.scene.psf_equations import Design, Unknown
 from photometry.scene.psf_stars import (
     HALF_PX,
     Field,
     Settings,
     choose_stars,
+    choose_wing_stars,
     cut_stamps,
     lit_alone,
     surroundings,
@@ -63,14 +72,18 @@ def fit_effective_psf(field: Field, assumed: Prf, settings: Settings | None = No
     if len(chosen) < settings.stars_least:
         return None
     fit = _Fit(field, assumed, chosen, settings, straps)
-    found, wings = fit.sampled(fit.prior, usual_wings()), usual_wings()
+    wings, rings = usual_wings(), []
+    found = fit.sampled(fit.everywhere(fit.prior), fit.winged(wings, rings))
     for number in range(ROUNDS):
         even = replace(field, image=field.image / fit.straps.factor(field.box.columns))
         light = lit_alone(even, found, chosen, fit.flux)
-        wings = fit.wings(even, found) if number > 0 else wings
+        if number > 0:
+            rings = fit.rings(even, found)
+            wings = fit_wings(rings, usual_wings(), usual_error())
         whole = fit.whole(light, wings)
-        found = fit.sampled(whole, wings)
-    return replace(fit.sampled(fit.local(light, whole), wings), straps=fit.straps)
+        near = fit.winged(wings, rings)
+        found = fit.sampled(fit.everywhere(whole), near)
+    return replace(fit.sampled(fit.local(light, whole, near), near), straps=fit.straps)
 
 
 class _Fit:
@@ -96,56 +109,74 @@ class _Fit:
         self._bound = prf_splines.sums().T @ prf_splines.sums() / SUM_ERROR**2
         rough = prf_splines.bends() / (ROUGH * self._free)[:, None]
         self._bound += rough.T @ rough
-        self._start, self._strange = self._stamps.share, np.zeros_like(self._stamps.share)
-        self._model = self._start
+        self._winged = choose_wing_stars(field, chosen, settings)
+        self._model = self._stamps.share
+        self._strange = np.zeros_like(self._model)
         self._over_strap = np.isin(self._stamps.columns, straps.columns)
         self.prior = np.zeros((self._place.shape[1], len(knots)))
 
-    def sampled(self, parts: NDArray, wings: Wings) -> SampledPrf:
-        """Return the PRF at all nodes from parts (terms, K), or corrections (Y, X, K) at each."""
-        if parts.ndim == 2:
-            parts = np.array([[self._at(row, column) @ parts for column in self._columns]
-                              for row in self._rows])
+    def everywhere(self, parts: NDArray) -> NDArray[np.float64]:
+        """Return the corrections (Y, X, K) at all nodes from their parts (terms, K)."""
+        return np.array([[self._at(row, column) @ parts for column in self._columns]
+                         for row in self._rows])
+
+    def sampled(self, corrections: NDArray, wings: WingGrid) -> SampledPrf:
+        """Return the PRF from the corrections (Y, X, K) at all nodes."""
         at, away = _offsets()
-        basis, scale = prf_splines.basis(away), self._scale(wings)
-        outer, distance = wings(at, at).ravel(), np.hypot(*away.T)
-        models = np.empty((*parts.shape[:2], len(at), len(at)))
-        for y, x in np.ndindex(parts.shape[:2]):
-            share = scale * _share_at(self._assumed, (self._rows[y], self._columns[x]), away)
-            models[y, x] = (_blended(share, outer, distance)
-                            + basis @ parts[y, x]).reshape(len(at), -1)
+        basis, distance = prf_splines.basis(away), np.hypot(*away.T)
+        models = np.empty((*corrections.shape[:2], len(at), len(at)))
+        for y, x in np.ndindex(corrections.shape[:2]):
+            near = wings.at(y, x)
+            share = self._scale(near) * _share_at(self._assumed,
+                                                  (self._rows[y], self._columns[x]), away)
+            models[y, x] = (_blended(share, near(at, at).ravel(), distance)
+                            + basis @ corrections[y, x]).reshape(len(at), -1)
         return SampledPrf(self._rows, self._columns, models, SAMPLES_PER_PIXEL,
                           f"{self._assumed}, corrected by {len(self._chosen)} stars", wings)
 
-    def wings(self, field: Field, prf: SampledPrf) -> Wings:
-        """Return the wings of the brightest stars of an image without the gain over straps."""
-        order = np.argsort(-self.flux, kind="stable")[:self._settings.wing_stars]
-        return fit_wings([surroundings(field, prf, int(self._chosen[star]),
-                                       float(self.flux[star])) for star in order])
+    def rings(self, field: Field, prf: SampledPrf) -> list[Rings]:
+        """Return the rings around bright stars of an image without the gain over straps."""
+        return [find_rings(surroundings(field, prf, int(self._chosen[star]),
+                                        float(self.flux[star]))) for star in self._winged]
+
+    def winged(self, wings: Wings, rings: list[Rings]) -> WingGrid:
+        """Return the wings at all nodes, where there are many from the stars around each."""
+        shape = len(self._rows), len(self._columns)
+        found = np.tile(wings.shares, (*shape, 1))
+        for y, x in np.ndindex(shape if max(shape) > 2 and rings else (0, 0)):
+            _, trust = self._around(y, x, self._place[self._winged])
+            found[y, x] = fit_wings(rings, wings, LOCAL_SHARE * usual_error(), trust).shares
+        return WingGrid(found, wings.sigmas)
 
     def whole(self, light: NDArray, wings: Wings) -> NDArray[np.float64]:
         """Return the parts of the correction that suit the whole image."""
-        self._start = _blended(self._scale(wings) * self._stamps.share,
-                               wings.at(self._stamps.distance), self._stamps.distance)
-        return self._solve(light, np.arange(len(light)), self._place, np.ones(len(light)),
-                           self.prior, self._free)
+        return self._solve(light, self._begun(wings), np.arange(len(light)), self._place,
+                           np.ones(len(light)), self.prior, self._free)
 
-    def local(self, light: NDArray, whole: NDArray) -> NDArray[np.float64]:
-        """Return the correction at each node, from the stars around it where there are many."""
-        found = np.array([[self._at(row, column) @ whole for column in self._columns]
-                          for row in self._rows])
+    def local(self, light: NDArray, whole: NDArray, wings: WingGrid) -> NDArray[np.float64]:
+        """Return the corrections at all nodes, from the stars around where there are many."""
+        found = self.everywhere(whole)
         if max(found.shape[:2]) <= 2:
             return found
         for y, x in np.ndindex(found.shape[:2]):
-            away = self._place - self._at(self._rows[y], self._columns[x])
-            trust = np.exp(-0.5 * np.sum((away * POSITION_PX / NEAR_NODE_PX) ** 2, axis=1))
+            away, trust = self._around(y, x, self._place)
             near = np.flatnonzero(trust > LEAST_TRUST)
             if len(near) >= self._settings.stars_least:
                 away[:, 0] = 1.0
-                found[y, x] = self._solve(light, near, away[near], trust[near],
-                                          np.vstack([found[y, x], whole[1:]]),
+                found[y, x] = self._solve(light, self._begun(wings.at(y, x)), near, away[near],
+                                          trust[near], np.vstack([found[y, x], whole[1:]]),
                                           LOCAL_SHARE * self._free, free_terms=1)[0]
         return found
+
+    def _around(self, y: int, x: int, place: NDArray) -> tuple[NDArray, NDArray]:
+        """Return how far places (N, 3) are from a node, and the trust (N,) in stars there."""
+        away = place - self._at(self._rows[y], self._columns[x])
+        return away, np.exp(-0.5 * np.sum((away * POSITION_PX / NEAR_NODE_PX) ** 2, axis=1))
+
+    def _begun(self, wings: Wings) -> NDArray[np.float64]:
+        """Return the shares (S, P) of the stars' light that are corrected."""
+        return _blended(self._scale(wings) * self._stamps.share,
+                        wings.at(self._stamps.distance), self._stamps.distance)
 
     def _scale(self, wings: Wings) -> float:
         """Return by what the assumed PRF is multiplied so that with wings it holds 1."""
@@ -159,12 +190,15 @@ class _Fit:
         return _places(self._field.box, np.array([row]), np.array([column]))[
             0, :self._place.shape[1]]
 
-    def _solve(self, light: NDArray, which: NDArray[np.int_], place: NDArray, trust: NDArray,
-               prior: NDArray, free: NDArray, free_terms: int = 3) -> NDArray[np.float64]:
+    def _solve(self, light: NDArray, begun: NDArray, which: NDArray[np.int_], place: NDArray,
+               trust: NDArray, prior: NDArray, free: NDArray,
+               free_terms: int = 3) -> NDArray[np.float64]:
         """Fit the first parts of the correction to some stars; the others are as before.
 
         Parameters
         ----------
+        begun : (all stars, P)
+            What is corrected.
         place : (S, terms)
             What multiplies the parts.
         trust : (S,)
@@ -174,7 +208,7 @@ class _Fit:
             1 sigma of the difference.
         """
         basis = self._stamps.rows(which)
-        start, light = (self._start[which] + Design(basis, place).image(prior)), light[which]
+        start, light = (begun[which] + Design(basis, place).image(prior)), light[which]
         design = Design(basis, place[:, :free_terms])
         known = np.kron(np.eye(min(free_terms, len(prior))),
                         np.diag(free ** -2.0) + self._bound)

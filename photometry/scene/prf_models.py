@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter, spline_filter
 
 from photometry.core.pixels import Box
 from photometry.scene.prf_loops import add_samples
-from photometry.scene.prf_wings import Wings
+from photometry.scene.prf_wings import WingGrid, Wings
 from photometry.scene.strap_response import NO_STRAPS, Straps
 
 SLOPE = 3.5
@@ -61,7 +61,7 @@ class SampledPrf:
     models: NDArray[np.float64]       # (Y, X, S, S), S odd
     samples_per_pixel: int
     origin: str = "sampled models"    # for people
-    wings: Wings | None = None        # in the unit of the models; None = the power law
+    wings: WingGrid | None = None     # in the unit of the models; None = the power law
     straps: Straps = NO_STRAPS        # whose columns gain light
     _splines: dict = field(default_factory=dict, repr=False, compare=False)
 
@@ -120,7 +120,8 @@ class SampledPrf:
                 self._splines.clear()
             in_rows, in_columns = _linear(self.rows, row), _linear(self.columns, column)
             model = np.einsum("y,x,yxij->ij", in_rows, in_columns, self.models, optimize=True)
-            core, wings = _split(model, self.samples_per_pixel, self.wings)
+            wings = None if self.wings is None else self.wings.between(in_rows, in_columns)
+            core, wings = _split(model, self.samples_per_pixel, wings)
             if broadening > 0:
                 core = gaussian_filter(core, broadening * self.samples_per_pixel,
                                        mode="constant", truncate=6.0)

@@ -4,6 +4,7 @@ Wings matter twice: bright neighbors shine far, and the light that falls outside
 pixels must be known for a flux to be that of the whole star.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,7 @@ class Wings:
     """Circular Gaussians with shares (K,) of the star's light."""
 
     shares: NDArray[np.float64]
-    sigmas: NDArray[np.float64]       # pixels
+    sigmas: NDArray[np.float64]       # (K,) pixels
 
     @property
     def total(self) -> float:
@@ -63,6 +64,22 @@ def usual_wings() -> Wings:
 
 
 @dataclass(frozen=True, slots=True)
+class WingGrid:
+    """Wings at the nodes of a grid."""
+
+    shares: NDArray[np.float64]       # (Y, X, K)
+    sigmas: NDArray[np.float64]       # (K,) pixels
+
+    def at(self, y: int, x: int) -> Wings:
+        """Return the wings at a node."""
+        return Wings(self.shares[y, x], self.sigmas)
+
+    def between(self, in_rows: NDArray, in_columns: NDArray) -> Wings:
+        """Return the wings at a place, for weights (Y,) and (X,) of the nodes."""
+        return Wings(np.einsum("y,x,yxk->k", in_rows, in_columns, self.shares), self.sigmas)
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """A bright star and the image around it, without the inner light of other stars."""
 
@@ -73,27 +90,44 @@ class Surroundings:
     flux: NDArray[np.float64]         # e-/s
 
 
-def fit_wings(stars: list[Surroundings]) -> Wings:
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """The light in rings around a star, in units of its errors, freed of its background."""
+
+    light: NDArray[np.float64]        # (J,)
+    design: NDArray[np.float64]       # (J, K) what each Gaussian gives
+
+
+def fit_wings(rings: Sequence[Rings], known: Wings, error: NDArray,
+              trust: NDArray | None = None) -> Wings:
     """Return the wings that the rings around stars have in common.
 
-    Each star has a background of its own, which may have taken the broadest part of its wings.
+    Parameters
+    ----------
+    known, error
+        What is known beforehand, and how well (K,).
+    trust : (len(rings),)
+        Weights of the stars; None = all alike.
+    """
+    factor = np.ones(len(rings)) if trust is None else np.sqrt(trust)
+    design = np.concatenate([*(each * ring.design for each, ring in zip(
+        factor, rings, strict=True)), np.diag(1 / error)])
+    light = np.concatenate([*(each * ring.light for each, ring in zip(
+        factor, rings, strict=True)), known.shares / error])
+    return Wings(lsq_linear(design, light, bounds=(0.0, 1.0)).x, known.sigmas)
+
+
+def usual_error() -> NDArray[np.float64]:
+    """Return the error (K,) of the usual wings."""
+    return RELATIVE_ERROR * np.array(USUAL) + np.array(ERRORS)
+
+
+def find_rings(star: Surroundings) -> Rings:
+    """Return the light in the rings around a star; its background may have taken some.
+
+    That is the broadest part of its wings.
     """
     sigmas = np.array(SIGMAS_PX)
-    designs, values = [], []
-    for star in stars:
-        light, design = _rings(star, sigmas)
-        designs.append(design)
-        values.append(light)
-    known = np.array(USUAL)
-    error = RELATIVE_ERROR * known + np.array(ERRORS)
-    designs.append(np.diag(1 / error))
-    values.append(known / error)
-    found = lsq_linear(np.concatenate(designs), np.concatenate(values), bounds=(0.0, 1.0))
-    return Wings(found.x, sigmas)
-
-
-def _rings(star: Surroundings, sigmas: NDArray) -> tuple[NDArray, NDArray]:
-    """Return values (J,) and design (J, K) of the rings of one star, in units of their errors."""
     from_row = star.box.rows - star.row[:, None]
     from_column = star.box.columns - star.column[:, None]
     distance = np.hypot(from_row[0][:, None], from_column[0])
@@ -117,13 +151,13 @@ def _rings(star: Surroundings, sigmas: NDArray) -> tuple[NDArray, NDArray]:
         away.append(distance[inside].mean())
         error.append(_ring_error(scatter, int(count), float(light[-1])))
     if len(rows) < _LEAST_RINGS:
-        return np.zeros(0), np.zeros((0, len(sigmas)))
+        return Rings(np.zeros(0), np.zeros((0, len(sigmas))))
     error = np.array(error)
     nuisance = np.stack([np.ones(len(away)), np.exp(-0.5 * (np.array(away) / _ABSORBED_PX) ** 2)],
                         axis=1) / error[:, None]
     basis, _ = np.linalg.qr(nuisance)
     free = np.eye(len(away)) - basis @ basis.T
-    return free @ (np.array(light) / error), free @ (np.array(rows) / error[:, None])
+    return Rings(free @ (np.array(light) / error), free @ (np.array(rows) / error[:, None]))
 
 
 def _bell(away: NDArray) -> NDArray[np.float64]:

@@ -36,7 +36,8 @@ class Settings:
     stars_cell: int = 12              # of each CELL_PX squared of a large one
     stars_least: int = 5              # below which the assumed PRF is kept
     stars_varying: int = 25           # from which it varies over the image
-    wing_stars: int = 40
+    wing_stars: int = 40              # the brightest of a small image
+    wing_stars_cell: int = 6          # of each CELL_PX squared of a large one
     near_light: float = 0.3           # of a star's flux: others within NEAR_PX
     around_light: float = 1.0         # others within AROUND_PX
     shape_error: float = 0.3          # relative, of the assumed PRF
@@ -85,19 +86,34 @@ def choose_stars(field: Field, settings: Settings) -> NDArray[np.int_]:
     fit = (field.flux < settings.brightest) & (field.flux > settings.faintest) & inside
     candidates = np.flatnonzero(fit)
     candidates = candidates[np.argsort(-field.flux[candidates], kind="stable")]
-    shape = -(-field.box.shape[0] // CELL_PX), -(-field.box.shape[1] // CELL_PX)
-    cell = ((field.row[candidates] - field.box.row0) // CELL_PX * shape[1]
-            + (field.column[candidates] - field.box.column0) // CELL_PX).astype(int)
-    limit = max(settings.stars_cell, settings.stars // (shape[0] * shape[1]))
-    count = np.zeros(shape[0] * shape[1], dtype=int)
+    cell, cells = _cells(field, candidates)
+    limit, count = max(settings.stars_cell, settings.stars // cells), np.zeros(cells, dtype=int)
     near = _Neighbors(field)
     chosen: list[int] = []
-    for star, place in zip(candidates.tolist(), np.maximum(cell, 0).tolist(), strict=True):
+    for star, place in zip(candidates.tolist(), cell.tolist(), strict=True):
         if count[place] < limit and near.lonely(star, settings) and np.isfinite(
                 _cut(field, _box(field, star))).all():
             chosen.append(star)
             count[place] += 1
     return np.array(chosen, dtype=int)
+
+
+def choose_wing_stars(field: Field, chosen: NDArray[np.int_],
+                      settings: Settings) -> NDArray[np.int_]:
+    """Return which of the chosen stars tell the wings: by cells, the brightest."""
+    cell, cells = _cells(field, chosen)
+    limit = max(settings.wing_stars_cell, settings.wing_stars // cells)
+    order = np.argsort(-field.flux[chosen], kind="stable")
+    return np.sort(np.concatenate([order[cell[order] == number][:limit]
+                                   for number in range(cells)]))
+
+
+def _cells(field: Field, stars: NDArray[np.int_]) -> tuple[NDArray[np.int_], int]:
+    """Return the cell in which each star is, and how many there are."""
+    shape = -(-field.box.shape[0] // CELL_PX), -(-field.box.shape[1] // CELL_PX)
+    cell = ((field.row[stars] - field.box.row0) // CELL_PX * shape[1]
+            + (field.column[stars] - field.box.column0) // CELL_PX).astype(int)
+    return np.maximum(cell, 0), shape[0] * shape[1]
 
 
 class _Neighbors:

@@ -30,12 +30,12 @@ from photometry.scene.effective_psf import (
 from photometry.scene.motion import Motion
 from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import SampledPrf
-from photometry.scene.prf_wings import Wings
+from photometry.scene.prf_wings import WingGrid
 from photometry.scene.strap_response import Straps
 
 logger = logging.getLogger(__name__)
 
-RECIPE = "recipe 3"               # changes with how a PRF is measured
+RECIPE = "recipe 4"               # changes with how a PRF is measured
 AVERAGE_ERROR, MODEL_ERROR = 0.3, 0.05      # relative, of the average profile and of models
 FROM_STARS, AVERAGE = Path("stars"), Path("average")      # said instead of a folder
 _LEAST_MOTION_PX = 0.02           # rms; less does not blur
@@ -131,7 +131,7 @@ def _stored(output: Path, cube: Cube, key: str) -> SampledPrf | None:
     if kept is None:
         return None
     return SampledPrf(kept.rows, kept.columns, kept.models, SAMPLES_PER_PIXEL, kept.origin,
-                      Wings(kept.wing_shares, kept.wing_sigmas),
+                      WingGrid(kept.wing_shares, kept.wing_sigmas),
                       Straps(detector.strap_columns(), float(kept.strap_response),
                              float(kept.strap_response_err)))
 

@@ -3,8 +3,8 @@ import numpy as np
 from photometry.io.measured_prf import MeasuredPrf, read_measured_prf, write_measured_prf
 
 PRF = MeasuredPrf("cube and catalog", "40 stars", np.array([0.0, 9.0]), np.array([1.0, 2.0, 4.0]),
-                  np.arange(54.0).reshape(2, 3, 3, 3), np.array([0.1, 0.2]), np.array([3.0, 7.0]),
-                  0.03, 0.002)
+                  np.arange(54.0).reshape(2, 3, 3, 3), np.full((2, 3, 2), 0.1),
+                  np.array([3.0, 7.0]), 0.03, 0.002)
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -2,35 +2,59 @@ import numpy as np
 import pytest
 
 from photometry.core.pixels import Box
-from photometry.scene.prf_wings import SIGMAS_PX, Surroundings, Wings, fit_wings, usual_wings
+from photometry.scene.prf_wings import (
+    SIGMAS_PX,
+    Surroundings,
+    WingGrid,
+    Wings,
+    find_rings,
+    fit_wings,
+    usual_error,
+    usual_wings,
+)
 
 BOX = Box(400, 469, 700, 771)
 TRUE = Wings(np.array([0.03, 0.0, 0.04, 0.0, 0.0, 0.0]), np.array(SIGMAS_PX))
 
 
-def around(flux, seed, level=0.0):
-    """Return a star, another one beside it, noise and a background."""
+def around(flux, seed, level=0.0, true=TRUE):
+    """Return the rings of a star under another one beside it, noise and a background."""
     rng = np.random.default_rng(seed)
     row, column = np.array([434.2, 450.0]), np.array([735.7, 760.0])
     light = np.array([flux, 0.3 * flux])
     image = level + rng.normal(0, 0.3, BOX.shape) + np.tensordot(
-        light, TRUE(BOX.rows - row[:, None], BOX.columns - column[:, None]), axes=1)
+        light, true(BOX.rows - row[:, None], BOX.columns - column[:, None]), axes=1)
     image[:, 50] = np.nan
-    return Surroundings(image, BOX, row, column, light)
+    return find_rings(Surroundings(image, BOX, row, column, light))
 
 
 def test_wings_are_found_under_a_background_of_each_star():
     found = fit_wings([around(flux, seed, level) for seed, (flux, level) in
-                       enumerate([(8e4, 0.3), (3e4, -0.5), (1e5, 0.1)])])
+                       enumerate([(8e4, 0.3), (3e4, -0.5), (1e5, 0.1)])],
+                      usual_wings(), usual_error())
     distance = np.linspace(5.5, 20, 8)
     assert found.total == pytest.approx(TRUE.total, abs=0.012)
     np.testing.assert_allclose(found.at(distance), TRUE.at(distance), rtol=0.1, atol=1.5e-6)
 
 
 def test_without_stars_or_with_faint_ones_the_usual_wings():
-    np.testing.assert_allclose(fit_wings([]).shares, usual_wings().shares, atol=1e-6)
-    np.testing.assert_allclose(fit_wings([around(30.0, 1)]).shares, usual_wings().shares,
-                               atol=2e-3)
+    for rings, atol in (([], 1e-6), ([around(30.0, 1)], 2e-3)):
+        found = fit_wings(rings, usual_wings(), usual_error())
+        np.testing.assert_allclose(found.shares, usual_wings().shares, atol=atol)
+
+
+def test_stars_count_as_they_are_trusted():
+    rings = [around(8e4, 1), around(8e4, 2, true=TRUE.scaled(1.5))]
+    totals = [fit_wings(rings, usual_wings(), usual_error(), np.array(trust)).total
+              for trust in ([1.0, 0.01], [1.0, 1.0], [0.01, 1.0])]
+    assert totals[0] == pytest.approx(TRUE.total, abs=0.012)
+    assert totals[0] + 0.01 < totals[1] < totals[2] - 0.01
+
+
+def test_between_nodes_wings_are_mixed():
+    shares = np.stack([TRUE.shares, 3 * TRUE.shares])[None]
+    mixed = WingGrid(shares, TRUE.sigmas).between(np.array([1.0]), np.array([0.25, 0.75]))
+    np.testing.assert_allclose(mixed.shares, 2.5 * TRUE.shares)
 
 
 def test_their_light_adds_up():
