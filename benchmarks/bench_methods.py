@@ -18,7 +18,7 @@ from _machine import introduce, run
 from photometry import cli, methods
 from photometry.io import layout
 from photometry.io.todo import Todo
-from photometry.stages import products, stamps, tessphot
+from photometry.stages import products, rounds, stamps, tessphot
 
 EXAMPLE = "example: python benchmarks/bench_methods.py --frames 300 --stars 200 --workers 2"
 GOAL_MS = {"aperture": 10.0, "linpsf": 33.0}     # CPU per star, FITS files
@@ -140,7 +140,7 @@ class Split:
         source = stamps.CubeStamps
         parts = [("reading", source, "hold"), ("reading", source, "stamp"),
                  ("writing", products.FitsFiles, "add"),
-                 ("writing", products.BulkParts, "finish"), ("writing", tessphot, "collect"),
+                 ("writing", products.BulkParts, "finish"), ("writing", rounds, "collect"),
                  ("metrics", tessphot, "metrics"),
                  ("todo", Todo, "start"), ("todo", Todo, "save"),
                  ("todo", Todo, "settle_overlaps"),

@@ -97,23 +97,24 @@ def _tessphot(args: argparse.Namespace, beside: Path | None) -> int:
     settings = settings_of(args, "tessphot")["tessphot"]
     if not 1 <= args.version <= MAX_VERSION:
         raise UsageError(f"--version {args.version}: expected 1 to {MAX_VERSION}")
-    with crew(workers_of(args), mpi_size() > 1, settings.deadline_s,
-              ["photometry.stages.worker_start"]) as workers:
+    modules = ["photometry.stages.worker_start"]
+    with crew(workers_of(args), mpi_size() > 1, settings.deadline_s, modules) as workers:
         return DONE if workers is None else _tessphot_master(args, beside, workers)
 
 
 def _tessphot_master(args: argparse.Namespace, beside: Path | None, workers: Any) -> int:
     from photometry.io.todo import Todo
     from photometry.stages import accounts_plan
-    from photometry.stages import tessphot as stage
+    from photometry.stages.rounds import choose
     folder = input_folder(args, beside)
     shipped = is_shipped(folder, beside)
     run = _run_of(args, folder, shipped)
-    with Todo(folder, in_memory=shipped) as todo:
-        select = stage.choose(todo, _target_selection(args), again=args.overwrite,
-                              at_random=args.random, runs=run.settings.runs)
+    with Todo(folder, in_memory=shipped or args.dry_run) as todo:
+        rates = todo.rates(run.method)
+        select = choose(todo, _target_selection(args), again=args.overwrite,
+                        at_random=args.random, runs=run.settings.runs)
         if args.dry_run:
-            say(*accounts_plan.plan(todo, run, select, workers.capacity))
+            say(*accounts_plan.plan(todo, run, select, workers.capacity, rates))
             return DONE
         used = {f"methods.{name}": group for name, group in run.method_settings.items()}
         used |= {"tessphot": run.settings, "choice": run.rules}
@@ -132,8 +133,8 @@ def _tessphot_master(args: argparse.Namespace, beside: Path | None, workers: Any
 def _measure(args: argparse.Namespace, todo: Any, run: Any, select: Select, workers: Any) -> int:
     """Measure the selected targets and tell what became of them."""
     from photometry.stages import accounts
-    from photometry.stages import tessphot as stage
     from photometry.stages.monitor import Monitor
+    from photometry.stages.rounds import photometry
     from photometry.stages.stray import stray_files
     from photometry.workers import pull
     draw = partial(pull, workers, ahead=run.settings.tiles_ahead)
@@ -141,8 +142,8 @@ def _measure(args: argparse.Namespace, todo: Any, run: Any, select: Select, work
     with Monitor(todo, run, workers.capacity) as monitor, \
             stopping(run.settings.drain_s) as stop:
         results = [result for result in
-                   stage.photometry(todo, run, select, draw, progress_for(args),
-                                    monitor.watch, stop, workers.capacity)
+                   photometry(todo, run, select, draw, progress_for(args), monitor.watch, stop,
+                              workers.capacity)
                    if explain or result.status in FAILED]
         interrupted = stop()
         monitor.tell("interrupted" if interrupted else "done")

@@ -237,7 +237,7 @@ def prf_folder(args: argparse.Namespace) -> Path | None:
     if not given:
         return None
     folder = Path(given)
-    if given in ("stars", "average"):
+    if str(given) in ("stars", "average"):
         return folder
     if not folder.is_dir():
         raise InputError(folder, "is not a folder" if folder.exists() else "no such folder")

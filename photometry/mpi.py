@@ -27,7 +27,7 @@ from mpi4py import MPI  # noqa: E402  the line above must come first
 
 from photometry import __version__  # noqa: E402
 from photometry.core.errors import PhotometryError, UsageError, WorkerDied  # noqa: E402
-from photometry.core.work import Answer  # noqa: E402
+from photometry.core.work import Answer, process_name  # noqa: E402
 from photometry.processes import ignore_signals, peak_memory_mb  # noqa: E402
 
 NAP_S = 0.001
@@ -256,7 +256,8 @@ class Ranks:
         (_, lost), *others = rank.tasks
         for function, task in others:
             self.give(function, task)
-        return [Answer(lost, lost=f"MPI rank {rank.number} {reason}", worker=rank.number)]
+        return [Answer(lost, lost=f"MPI rank {rank.number} {reason}", worker=rank.number,
+                       process=process_name(rank.peer.place[0], rank.peer.pid))]
 
     def release(self) -> None:
         """Let the ranks go, once they have done what they hold, and end MPI.

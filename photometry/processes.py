@@ -19,7 +19,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from photometry.core.errors import WorkerDied
-from photometry.core.work import Answer
+from photometry.core.work import Answer, process_name
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)     # the master's business
 PATIENCE_S = 60.0         # how often deadlines are looked at
@@ -63,19 +62,17 @@ class Processes:
         How many.
     deadline_s
         A process that has a task and is silent for so long is killed.
-    modules
-        What they will need: imported once for all, where processes can be forked.
+    ready
+        Whether all is imported that they need: then they are forks, where these are safe.
     """
 
-    def __init__(self, workers: int, deadline_s: float, modules: Iterable[str] = ()) -> None:
+    def __init__(self, workers: int, deadline_s: float, ready: bool = False) -> None:
         self.capacity = workers
         self._deadline_s = deadline_s
         self._workers: list[_Worker] = []
         self._begun = 0
         self._early_deaths = 0
-        for name in modules:
-            import_module(name)
-        if modules and _can_fork():
+        if ready and _can_fork():
             while len(self._workers) < workers:
                 self._begin("fork")
 
@@ -161,7 +158,8 @@ class Processes:
         (_, lost), *others = worker.tasks
         for function, task in others:
             self.give(function, task)
-        return [Answer(lost, lost=f"its process {reason}", worker=worker.number)]
+        return [Answer(lost, lost=f"its process {reason}", worker=worker.number,
+                       process=process_name(platform.node(), worker.process.pid or 0))]
 
 
 def _epitaph(exit_code: int | None) -> str:

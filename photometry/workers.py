@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from photometry.core.errors import WorkerDied
@@ -114,15 +115,17 @@ def crew(workers: int, mpi: bool = False, deadline_s: float = DEADLINE_S,
         Whether this process is one of several MPI ranks. Everything that only the master may
         do must happen inside the context, so that its end releases the other ranks.
     modules
-        What local processes will need.
+        What they will need, imported here and now.
     """
+    for name in modules:
+        import_module(name)
     if mpi:
         from photometry.mpi import ranks
         with ranks(deadline_s) as found:
             yield found
     elif workers > 1:
         from photometry.processes import Processes
-        with Processes(workers, deadline_s, modules) as found:
+        with Processes(workers, deadline_s, bool(modules)) as found:
             yield found
     else:
         yield SerialCrew()

@@ -109,7 +109,7 @@ def test_parts_that_a_killed_run_left_are_used_if_they_were_committed(sector, ex
                                                                       monkeypatch):
     folder, output = copy_without_results(sector, tmp_path / "data"), tmp_path / "out"
     with monkeypatch.context() as patch:        # killed before the parts were put together
-        patch.setattr("photometry.stages.tessphot.collect", lambda *_, **__: None)
+        patch.setattr("photometry.stages.rounds.collect", lambda *_, **__: None)
         run_photometry(folder, output, "--bulk", "--tmag-max", "12")
     parts = layout.parts_folder(file_of(output))
     assert list(parts.iterdir())

@@ -252,6 +252,15 @@ class TestPhotometry:
         assert "0 stars to measure in 0 regions" in capsys.readouterr().out
         assert before == {path: path.stat().st_mtime_ns for path in sector.rglob("*.fits.gz")}
 
+    def test_a_plan_to_measure_all_anew_forgets_nothing(self, sector, tmp_path, capsys):
+        folder = copy_without_results(sector, tmp_path / "data")
+        cli.tessphot([str(folder), "--all", "--tmag-max", "11", "-q"])
+        before = layout.todo_path(folder).read_bytes()
+        capsys.readouterr()
+        assert cli.tessphot([str(folder), "--all", "--overwrite", "--dry-run"]) == console.DONE
+        assert re.search(r"\(as \d+ stars of this list took\)", capsys.readouterr().out)
+        assert layout.todo_path(folder).read_bytes() == before
+
     def test_a_plan_tells_disk_memory_and_time(self, sector, tmp_path, capsys):
         folder = copy_without_results(sector, tmp_path / "data")
         needs = []

@@ -3,25 +3,34 @@
 import os
 import random
 import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from argparse import Namespace
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from photometry import cli, console
 from photometry.core.deck import Batch
-from photometry.core.ids import Select
+from photometry.core.ids import CcdId, Select
 from photometry.core.outcome import Status
+from photometry.io import layout
 from photometry.io.todo import Todo
+from photometry.stages import rounds
 from photometry.stages import tessphot as stage
+from photometry.stages.prfs import AVERAGE
 from photometry.workers import SerialCrew, crew, pull
 from tests.pipeline import copy_without_results, run_photometry
 from tests.running import (
     BROKEN,
     PATIENCE_S,
+    ROOT,
     WORKER,
     Run,
     break_stars,
@@ -67,6 +76,8 @@ def test_any_order_gives_the_same_stars(crowd, undisturbed, tmp_path):
     rng = np.random.default_rng(8)
 
     def draw(function, dealer):
+        if not isinstance(dealer, rounds.Dealer):       # what is done before
+            return pull(SerialCrew(), function, dealer)
         batches = []
         while (batch := dealer.draw(batches[-1] if batches else None, "")) is not None:
             batches.append(batch)
@@ -76,7 +87,7 @@ def test_any_order_gives_the_same_stars(crowd, undisturbed, tmp_path):
 
     folder = fresh(crowd, tmp_path / "data")
     with Todo(folder) as todo:
-        list(stage.photometry(todo, described(folder), Select(), draw))
+        list(rounds.photometry(todo, described(folder), Select(), draw))
     _, rows, skipped, _ = undisturbed
     _, found, found_skipped, _ = products(folder)
     assert [(row["starid"], row["status"], row["mean_flux"]) for row in found] == [
@@ -147,34 +158,102 @@ def test_random_kills_change_nothing(crowd, undisturbed, tmp_path, seed):
     assert run.finish() == undisturbed
 
 
+def simple(folder, **changes):
+    """Return such a run that takes its PRF for granted."""
+    return replace(described(folder), prf=AVERAGE, **changes)
+
+
 def poisoned(function, starid, batch):
-    """Do a batch, unless a star is in it that kills whoever looks at it."""
-    if any(task.starid == starid for task in batch):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return function(batch)
+    """Do a batch in which a star kills whoever looks at it."""
+    def look(run, source, task, products):
+        if task.starid == starid:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return measure(run, source, task, products)
+
+    measure = stage.measure_task
+    with mock.patch.object(stage, "measure_task", look):
+        return function(batch)
 
 
 def test_a_star_that_kills_its_workers_is_quarantined(crowd, tmp_path):
     folder = copy_without_results(crowd, tmp_path / "data")
+    few = Select(tmag_max=8.2)
     with Todo(folder) as todo, crew(2) as workers:
         star = next(todo.tasks()).starid
 
         def draw(function, dealer):
             return pull(workers, partial(poisoned, function, star), dealer)
 
-        results = list(stage.photometry(todo, described(folder), Select(), draw))
+        results = list(rounds.photometry(todo, simple(folder), few, draw))
         (bad,) = [result for result in results if result.task.starid == star]
         assert bad.status == Status.ERROR
-        assert "3 workers were lost at this star" in bad.notes[0].message
-        assert "SIGSEGV" in bad.notes[0].message
-        count = todo.count()
+        first, second, *others = bad.notes[0].message.splitlines()
+        assert "3 workers were lost at this star" in first
+        assert "(SIGSEGV)" in first
+        assert second == "Fatal Python error: Segmentation fault"
+        assert any("in look" in line for line in others)
+        assert not layout.traces_folder(todo.path).exists()
+        count = todo.count(few)
         assert count[Status.ERROR] == 1
         assert None not in count
+        assert rows_of(todo.path, "quarantined") == rows_of(todo.path, "failures")
         todo.reset_interrupted()
-        assert todo.count() == count                            # --all leaves it alone
-        stage.choose(todo, Select(starids=(star,)), again=False, at_random=False, runs=6)
-        assert [task.starid for task in todo.tasks()] == [star]     # asked for by number
-        assert todo.attempts(next(todo.tasks())) == 0
+        assert todo.count(few) == count                         # --all leaves it alone
+        rounds.choose(todo, Select(starids=(star,)), again=False, at_random=False, runs=6)
+        assert [task.starid for task in todo.tasks(few)] == [star]  # asked for by number
+        assert todo.attempts(next(todo.tasks(few))) == 0
+
+
+def rows_of(path, view):
+    """Return what a view tells of stars and why they failed."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"SELECT starid, errors FROM {view}").fetchall()
+
+
+def stuck(function, batch):
+    """Do a batch in which every star takes so long that the worker is killed."""
+    def look(*_):
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with mock.patch.object(stage, "measure_task", look):
+        return function(batch)
+
+
+def test_a_star_that_hangs_says_where(crowd, tmp_path):
+    folder = copy_without_results(crowd, tmp_path / "data")
+    with Todo(folder) as todo, crew(2) as workers:
+        star = next(todo.tasks())
+        run = simple(folder, settings=stage.Settings(lives=1, deadline_s=0.5))
+
+        def draw(function, dealer):
+            return pull(workers, partial(stuck, function), dealer)
+
+        (bad,) = rounds.photometry(todo, run, Select(priorities=(star.priority,)), draw)
+        first, second, *others = bad.notes[0].message.splitlines()
+        assert "(SIGKILL)" in first
+        assert second.startswith("Timeout")
+        assert any("in look" in line for line in others)
+
+
+def test_a_star_that_ends_whole_runs_says_where(crowd, tmp_path):
+    """Without other processes the program itself crashes, and the next run reads why."""
+    folder = copy_without_results(crowd, tmp_path / "data")
+    with Todo(folder) as todo:
+        star = next(todo.tasks())
+    code = (f"import os, signal\nfrom photometry.stages import tessphot as stage\n"
+            "def look(*_): os.kill(os.getpid(), signal.SIGSEGV)\n"
+            "stage.measure_task = look\nfrom photometry import cli\n"
+            f"cli.tessphot(['--priority', '{star.priority}', {str(folder)!r}, '-q', "
+            "'--prf', 'average'])")
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT)
+    assert done.returncode == -signal.SIGSEGV
+    with Todo(folder) as todo:
+        rounds.choose(todo, Select(), again=False, at_random=False, runs=1)
+    (found,) = rows_of(todo.path, "quarantined")
+    assert found[0] == star.starid
+    assert "1 runs ended with this star under way" in found[1]
+    assert "Segmentation fault" in found[1] and "in look" in found[1]
 
 
 # Requests to stop.
@@ -205,6 +284,32 @@ def test_a_second_signal_stops_at_once(crowd, undisturbed, tmp_path):
         time.sleep(0.05)
     assert run.end()[0] == console.INTERRUPTED
     assert run.finish() == undisturbed
+
+
+# Data that are not there.
+
+
+def test_stars_without_a_cube_fail_and_the_others_do_not(crowd, tmp_path, capfd):
+    folder = copy_without_results(crowd, tmp_path / "data")
+    with closing(sqlite3.connect(folder / "todo.sqlite")) as connection, connection:
+        for ccd, starid in ((1, 77), (1, 78), (4, 79)):
+            connection.execute(
+                "INSERT INTO todolist (priority, starid, sector, camera, ccd, cadence, tmag, "
+                f"cbv_area) VALUES ({starid}000, {starid}, 1, 1, {ccd}, 1800, 8.5, 111)")
+    layout.cube_path(folder, CcdId(1, 1, 4)).write_bytes(b"cut off")
+    assert cli.tessphot(["--all", str(folder), "-q", "--tmag-max", "9", "--prf", "average"]
+                        ) == console.SOME_FAILED
+    told = capfd.readouterr()
+    assert "Traceback" not in told.err
+    failures = dict(rows_of(folder / "todo.sqlite", "failures"))
+    assert set(failures) == {77, 78, 79}
+    assert "sector001_camera1_ccd1.hdf5: there is no such cube" in failures[78]
+    assert "sector001_camera1_ccd4.hdf5: is not a readable" in failures[79]
+    assert "failed: TIC 77 (ffi): InputError" in told.out
+    with Todo(folder, readonly=True) as todo:
+        counts = todo.count(Select(tmag_max=9.0))
+    assert counts[Status.ERROR] == 3
+    assert counts[Status.OK] > 5
 
 
 # Requests that make no sense.

@@ -4,12 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from photometry import cli, methods
 from photometry.core.flags import is_good
 from photometry.core.ids import CcdId
 from photometry.io import layout
-from photometry.io.tpf import read_tpf
+from photometry.io.tpf import read_tpf, read_tpf_size
 from photometry.io.truth import read_truth
 from photometry.stages.validate import validate
 from tests.pipeline import check, read_all, run_photometry, simulate
@@ -102,6 +103,16 @@ def test_flags_times_and_background_are_those_of_the_file(files, alone, tmp_path
         assert star.header["NUM_FRM"] == READS[files[1]]
         assert star.header["CRMITEN"] is (files[1] == 120)
     assert any((~is_good(star.cadences.quality)).any() for star in read_all(tmp_path).values())
+
+
+def test_a_plan_asks_the_files_how_long_they_are(files, alone, capsys):
+    cadence_s = files[1]
+    check(cli.tessphot([str(alone), "--all", "--overwrite", "--dry-run"]))
+    (_, _, path), *_ = layout.find_tpfs(alone)
+    n_rows = fits.getheader(path, 1)["NAXIS2"]
+    assert f"{cadence_s} s tpf: 3 stars, about {n_rows} frames" in capsys.readouterr().out
+    for _, _, path in layout.find_tpfs(alone):
+        assert read_tpf_size(path).cadence_s == cadence_s
 
 
 def test_with_a_catalog_neighbors_are_allowed_for_and_secondary_targets_measured(files, listed):

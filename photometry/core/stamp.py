@@ -83,6 +83,13 @@ class Prf(Protocol):
         quadrature.
         """
 
+    def light(self, box: Box, row: NDArray[np.float64], column: NDArray[np.float64],
+              flux: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the light of stars (N,) together, and how it changes as they move, (3, R, C).
+
+        Per pixel of motion along rows and along columns.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:

@@ -19,6 +19,11 @@ def in_turn(function: Callable[[Given], Made], tasks: Iterable[Given],
     return map(function, tasks)
 
 
+def process_name(host: str, pid: int) -> str:
+    """Return what files that a process leaves behind are called."""
+    return f"{host}-{pid}"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Given, Made]):
     """A piece of work with its result, or with the reason why there is none."""
@@ -29,3 +34,4 @@ class Answer(Generic[Given, Made]):
     waited_s: float = 0.0         # how long the worker had nothing to do before
     memory_mb: float = 0.0        # most that the worker ever held
     worker: int = 0               # its number
+    process: str = ""             # `process_name` of the worker that was lost

@@ -210,6 +210,11 @@ def split_member(path: Path) -> tuple[Path, int | None]:
     return path.with_name(name), int(starid) if mark else None
 
 
+def traces_folder(todo: Path) -> Path:
+    """Return where the workers of a run on a to-do list leave word of where they crashed."""
+    return todo.with_name(f"{todo.name}.traces")
+
+
 def status_path(folder: Path) -> Path:
     """Return where a run says how it is getting on."""
     return folder / "status.json"

@@ -1,25 +1,25 @@
 """The log of each process of a run, in a file of its own."""
 
-import faulthandler
 import logging
 import os
 import platform
 from functools import lru_cache
 from pathlib import Path
 
+from photometry.core.work import process_name
 from photometry.io.atomic import output_error
 
 
 @lru_cache(maxsize=1)
 def log_to(folder: Path) -> Path:
-    """Send this process's log to `HOST-PID.log` in a folder; where it crashes, too.
+    """Send this process's log to `HOST-PID.log` in a folder.
 
     Raises
     ------
     OutputError
         When the file cannot be written.
     """
-    path = folder / f"{platform.node()}-{os.getpid()}.log"
+    path = folder / f"{process_name(platform.node(), os.getpid())}.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(path, encoding="utf-8")
@@ -32,5 +32,4 @@ def log_to(folder: Path) -> Path:
         log.setLevel(logging.DEBUG)
         log.propagate = False
     log.addHandler(handler)
-    faulthandler.enable(handler.stream)
     return path

@@ -21,7 +21,7 @@ from photometry.core.pixels import SCIENCE_AREA
 from photometry.core.settings import fingerprint
 from photometry.core.stamp import FullyCorrelated, Pixels
 from photometry.core.stats import clipped_variance_factor, nan_mean
-from photometry.core.time import Cadences
+from photometry.core.time import SECONDS_PER_DAY, Cadences, nominal_cadence_s
 from photometry.io.fits_stream import UNREADABLE, decompressed, next_header, open_stream
 from photometry.io.pixel_table import PixelTable, TpfHead
 
@@ -83,6 +83,34 @@ def read_tpf_ccd(path: Path) -> CcdId:
         with open_stream(path) as stream:
             header = next_header(path, stream, 0)
         return CcdId(*(header[key] for key in ("SECTOR", "CAMERA", "CCD")))
+    except (KeyError, *_UNREADABLE) as error:
+        raise _unreadable(path, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class TpfSize:
+    """How much there is in a target pixel file."""
+
+    cadence_s: int                # 0 = it does not say
+    n_cadences: int               # those without a time included
+    n_bytes: int                  # of its table
+
+
+def read_tpf_size(path: Path) -> TpfSize:
+    """Read how long a target pixel file of the mission is, from its headers alone.
+
+    Raises
+    ------
+    InputError
+        When they cannot be read or do not tell.
+    """
+    try:
+        with open_stream(path) as stream:
+            next_header(path, stream, 0)
+            table = next_header(path, stream, 1, "BINTABLE")
+        rows = int(table["NAXIS2"])
+        cadence_s = nominal_cadence_s(float(table.get("TIMEDEL", 0.0)) * SECONDS_PER_DAY)
+        return TpfSize(cadence_s, rows, rows * int(table["NAXIS1"]))
     except (KeyError, *_UNREADABLE) as error:
         raise _unreadable(path, error) from error
 

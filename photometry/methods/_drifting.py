@@ -9,12 +9,14 @@ from photometry.compiled import compiled
 from photometry.core.stamp import Stamp
 from photometry.methods._joint import Motion
 from photometry.methods._moving import BLUR_PX, STEP_PX
-from photometry.methods._scene import Scene, light_of
+from photometry.methods._scene import Scene
 
 TERM_ERROR = 0.2                  # relative, of each term: opposite edges of an aperture cancel
+PLACES_PX = STEP_PX * np.array([[1, -1, 0, 0, 1, 1, -1, -1],     # rows, columns: up, down, ...
+                                [0, 0, 1, -1, 1, -1, 1, -1]])
 
 
-def change_terms(stamp: Stamp, scene: Scene, center: NDArray,
+def change_terms(stamp: Stamp, scene: Scene,
                  trails: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return what multiplies the coefficients of `Changes` in each pixel (6, R, C), e-/s.
 
@@ -25,23 +27,18 @@ def change_terms(stamp: Stamp, scene: Scene, center: NDArray,
 
     Parameters
     ----------
-    center : (2,)
-        Mean motion, px.
     trails : (R, C)
         Pixels full of charge, whose image tells nothing of the PRF.
     """
-    row, column = stamp.target.row + center[0], stamp.target.column + center[1]
-    places = STEP_PX * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1],
-                                 [1, 1], [1, -1], [-1, 1], [-1, -1]])
-    own = scene.target_flux * stamp.prf(stamp.pixels.box, row + places[:, 0],
-                                        column + places[:, 1])
-    all_light = own[:5] + light_of(stamp, scene.relevant, center + places[:5])
-    here, up, down, right, left, *corners = own
+    row, column = stamp.target.row + scene.center[0], stamp.target.column + scene.center[1]
+    up, down, right, left, *corners = scene.target_flux * stamp.prf(
+        stamp.pixels.box, row + PLACES_PX[0], column + PLACES_PX[1])
+    here = scene.target_flux * scene.share
     rows, columns = (up - 2 * here + down) / STEP_PX**2, (right - 2 * here + left) / STEP_PX**2
-    left = np.where(trails, 0.0, np.nan_to_num(stamp.pixels.sumimage - all_light[0]))
-    slopes = _slopes(left)
-    slopes[0] += (all_light[1] - all_light[2]) / (2 * STEP_PX)
-    slopes[1] += (all_light[3] - all_light[4]) / (2 * STEP_PX)
+    rest = np.where(trails, 0.0, np.nan_to_num(stamp.pixels.sumimage - scene.light))
+    slopes = scene.slopes + _slopes(rest)
+    slopes[0] += (up - down) / (2 * STEP_PX)
+    slopes[1] += (right - left) / (2 * STEP_PX)
     return np.stack([
         *slopes, rows, columns,
         (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * STEP_PX**2),
@@ -60,7 +57,6 @@ class Changes:
 
     coefficients: NDArray[np.float64]     # (T, 6)
     covariance: NDArray[np.float64]       # (6, 6) in good cadences, with errors of the terms
-    center: NDArray[np.float64]           # (2,) mean motion of good cadences, px
 
     def error(self, terms: NDArray) -> NDArray[np.float64]:
         """Return by how much (T,) the light of some pixels may change, for summed terms (6,)."""
@@ -74,7 +70,7 @@ def find_changes(stamp: Stamp) -> Changes:
     terms, covariance = _expanded(motion.drift - motion.center, (motion.jitter / BLUR_PX) ** 2,
                                   motion.good)
     unsure = TERM_ERROR**2 * np.diag(np.diag(covariance))
-    return Changes(terms, covariance + unsure, motion.center)
+    return Changes(terms, covariance + unsure)
 
 
 @compiled

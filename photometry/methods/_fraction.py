@@ -42,7 +42,8 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
     relative error of the light of neighbours.
     """
     box, target = stamp.pixels.box, stamp.target
-    broad = stamp.prf(box, target.row, target.column, broadening=BROADENING_PX)
+    broad = stamp.prf(box, target.row + scene.center[0], target.column + scene.center[1],
+                      broadening=BROADENING_PX)
     distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
     image = stamp.pixels.sumimage
     reach = max(USUAL_PX, min(box.shape) / 2)

@@ -6,22 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.compiled import compiled
+from photometry.core.flags import is_good
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 
-CHUNK_VALUES = 2_000_000          # bounds the memory of one evaluation
 REACH_PX = 3.0                    # how far the apertures of faint stars reach
 NEGLECTED = 1e-3                  # of the target's light: all left-out stars together
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Expected light on the pixels of a stamp."""
+    """Expected light on the pixels of a stamp, with stars where they are on average."""
 
     target_flux: float                # e-/s
+    center: NDArray[np.float64]       # (2,) mean motion in good cadences, px
     share: NDArray[np.float64]        # (R, C) of the target's light
     others: NDArray[np.float64]       # (R, C) e-/s from all other stars
+    slopes: NDArray[np.float64]       # (2, R, C) of these, e-/s per pixel along rows, columns
     relevant: NDArray[np.int_]        # indices of those that were evaluated
 
     @property
@@ -32,25 +34,19 @@ class Scene:
 
 def build_scene(stamp: Stamp) -> Scene:
     """Return the light of the target and of every star that can matter to it."""
-    share = stamp.prf(stamp.pixels.box, stamp.target.row, stamp.target.column)
+    box, stars, center = stamp.pixels.box, stamp.stars, mean_drift(stamp)
+    share = stamp.prf(box, stamp.target.row + center[0], stamp.target.column + center[1])
     flux = target_flux(stamp, share)
     index = relevant(stamp, flux)
-    return Scene(flux, share, light_of(stamp, index, np.zeros((1, 2)))[0], index)
+    light = stamp.prf.light(box, stars.row[index] + center[0], stars.column[index] + center[1],
+                            flux_from_tmag(stars.tmag[index]))
+    return Scene(flux, center, share, light[0], light[1:], index)
 
 
-def light_of(stamp: Stamp, index: NDArray[np.int_],
-             moves: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the light (M, R, C), e-/s, of some stars of the catalog at displacements (M, 2)."""
-    box, stars = stamp.pixels.box, stamp.stars
-    flux, light = flux_from_tmag(stars.tmag[index]), np.zeros((len(moves), *box.shape))
-    step = max(1, CHUNK_VALUES // max(light.size, 1))
-    for start in range(0, len(index), step):
-        part = index[start:start + step]
-        share = stamp.prf(box, (stars.row[part] + moves[:, :1]).ravel(),
-                          (stars.column[part] + moves[:, 1:]).ravel())
-        light += np.tensordot(share.reshape(len(moves), len(part), *box.shape),
-                              flux[start:start + step], axes=(1, 0))
-    return light
+def mean_drift(stamp: Stamp) -> NDArray[np.float64]:
+    """Return the mean (2,) of what is known of the motion in good cadences."""
+    known = is_good(stamp.pixels.cadences.quality) & np.isfinite(stamp.drift).all(axis=1)
+    return stamp.drift[known].mean(axis=0) if known.any() else np.zeros(2)
 
 
 def target_flux(stamp: Stamp, share: NDArray) -> float:

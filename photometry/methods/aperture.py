@@ -86,7 +86,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     segment = find_segment(stamp, scene, usable, _finder(settings))
     noise = sample_noise(stamp, some, changes)
     allowed = usable & ~segment.claimed
-    terms = change_terms(stamp, scene, changes.center, segment.all_trails)
+    terms = change_terms(stamp, scene, segment.all_trails)
     decisions, choice = segment.decisions, None
     if segment.mask.any():
         choice = _choose(scene, noise, terms, segment, usable, _rules(stamp, settings))

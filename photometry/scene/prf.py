@@ -43,16 +43,46 @@ class CircularPrf:
         (R, C) or (N, R, C)
             Sums to 1 over an infinite grid.
         """
-        shares = np.asarray(self.shares) / np.sum(self.shares)
+        shares = self._normalized()
         sigmas = np.hypot(self.sigmas, broadening)
         in_rows = _integrated(box.rows, row, sigmas)
         in_columns = _integrated(box.columns, column, sigmas)
         return np.swapaxes(in_rows * shares[:, None], -1, -2) @ in_columns
 
+    def light(self, box: Box, row: NDArray[np.float64], column: NDArray[np.float64],
+              flux: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the light of stars (N,) together, and how it changes as they move, (3, R, C).
+
+        Per pixel of motion along rows and along columns.
+        """
+        sigmas = np.array(self.sigmas)
+        in_rows, in_columns = (_integrated(pixels, centre, sigmas) for pixels, centre in
+                               ((box.rows, row), (box.columns, column)))
+        down, right = (_steepness(pixels, centre, sigmas) for pixels, centre in
+                       ((box.rows, row), (box.columns, column)))
+        weights = flux[:, None] * self._normalized()
+        return np.stack([np.einsum("nk,nkr,nkc->rc", weights, *pair, optimize=True)
+                         for pair in ((in_rows, in_columns), (down, in_columns),
+                                      (in_rows, right))])
+
+    def _normalized(self) -> NDArray[np.float64]:
+        return np.asarray(self.shares) / np.sum(self.shares)
+
 
 def _integrated(pixels: NDArray, centre: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:
     """Return the integral of unit Gaussians over pixels, (..., K, P)."""
+    return 0.5 * np.diff(erf(_edges(pixels, centre, sigmas)), axis=-1)
+
+
+def _steepness(pixels: NDArray, centre: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:
+    """Return how these integrals change with the centre, (..., K, P)."""
+    heights = np.exp(-_edges(pixels, centre, sigmas) ** 2) / (
+        np.sqrt(2 * np.pi) * sigmas[:, None])
+    return -np.diff(heights, axis=-1)
+
+
+def _edges(pixels: NDArray, centre: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:
+    """Return where the edges of pixels are, (..., K, P + 1), in units of sqrt(2) sigmas."""
     edges = np.append(pixels - 0.5, pixels[-1] + 0.5) if len(pixels) else np.zeros(1)
     distance = edges - np.asarray(centre, dtype=float)[..., None]
-    scaled = distance[..., None, :] / (np.sqrt(2.0) * sigmas[:, None])
-    return 0.5 * np.diff(erf(scaled), axis=-1)
+    return distance[..., None, :] / (np.sqrt(2.0) * sigmas[:, None])

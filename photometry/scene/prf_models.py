@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, spline_filter
 
 from photometry.core.pixels import Box
-from photometry.scene.prf_loops import add_samples
+from photometry.scene.prf_loops import add_light, add_samples
 from photometry.scene.prf_wings import WingGrid, Wings
 from photometry.scene.strap_response import NO_STRAPS, Straps
 
@@ -46,6 +46,14 @@ class PowerLaw:
         distance2 = from_row[..., :, None] ** 2 + from_column[..., None, :] ** 2
         inverse = 1 / np.sqrt(distance2 + SOFTENING_PX**2)
         return self.amplitude * inverse**3 * np.sqrt(inverse)
+
+    def add_light(self, image: NDArray, flux: NDArray, from_row: NDArray,
+                  from_column: NDArray) -> None:
+        """Add the light (3, R, C), with its changes, of stars (N,) at distances as above."""
+        for star, down, right in zip(flux, from_row, from_column, strict=True):
+            light = star * self(down, right)
+            steep = SLOPE * light / (down[:, None] ** 2 + right**2 + SOFTENING_PX**2)
+            image += light, steep * down[:, None], steep * right
 
     def scaled(self, factor: float) -> "PowerLaw":
         """Return wings with another amplitude."""
@@ -97,6 +105,23 @@ class SampledPrf:
         return self._gained(np.concatenate([np.concatenate([
             self._render(tile, row, column, 0.0, winged=False) for tile in line], axis=2)
             for line in _tiles(box)], axis=1), box)
+
+    def light(self, box: Box, row: NDArray[np.float64], column: NDArray[np.float64],
+              flux: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the light of stars (N,) together, and how it changes as they move, (3, R, C).
+
+        Per pixel of motion along rows and along columns.
+        """
+        image = np.zeros((3, *box.shape))
+        for tile in (tile for line in _tiles(box) for tile in line):
+            spline, wings = self._spline_at(tile, 0.0)
+            part = np.zeros((3, *tile.shape))
+            from_row, from_column = tile.rows - row[:, None], tile.columns - column[:, None]
+            wings.add_light(part, flux, from_row, from_column)
+            add_light(part, flux, spline, self.samples_per_pixel, from_row[:, 0],
+                      from_column[:, 0])
+            image[:, *tile.slices(box.offset)] = part
+        return self._gained(image, box)
 
     def _gained(self, image: NDArray, box: Box) -> NDArray[np.float64]:
         return image * self.straps.factor(box.columns) if self.straps.response else image

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from photometry.core.pixels import Box
-from photometry.scene.prf_loops import add_gaussians
+from photometry.scene.prf_loops import add_gaussian_light, add_gaussians
 
 SIGMAS_PX = (3.0, 4.5, 7.0, 10.0, 15.0, 22.0)
 # The usual wings, near the power law r^-3.5 of `prf_models`: 2.3 % lie beyond 13 x 13 pixels.
@@ -47,6 +47,11 @@ class Wings:
         add_gaussians(image.reshape(-1, *shape[-2:]), self.shares, self.sigmas,
                       from_row.reshape(-1, shape[-2]), from_column.reshape(-1, shape[-1]))
         return image
+
+    def add_light(self, image: NDArray, flux: NDArray, from_row: NDArray,
+                  from_column: NDArray) -> None:
+        """Add the light (3, R, C), with its changes, of stars (N,) at distances as above."""
+        add_gaussian_light(image, flux, self.shares, self.sigmas, from_row, from_column)
 
     def at(self, distance: NDArray) -> NDArray[np.float64]:
         """Return the light at distances from the star."""

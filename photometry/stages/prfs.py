@@ -93,30 +93,45 @@ def prf_beside(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> Prf:
     return choose_prf(prf, ccd)
 
 
-def store_prfs(prf: Path | None, ccds: Iterable[CcdId], folder: Path, output: Path) -> None:
-    """Measure the PRFs of CCDs for the workers of a run, unless they are there already."""
+def unmeasured(prf: Path | None, ccds: Iterable[CcdId], folder: Path,
+               output: Path) -> list[CcdId]:
+    """Return the CCDs whose PRFs can be measured for the workers of a run, and are not yet."""
     if prf == AVERAGE:
-        return
-    for ccd in sorted(set(ccds), key=str):
-        cube, catalog = layout.cube_path(folder, ccd), layout.catalog_path(folder, ccd)
-        if cube.exists() and catalog.exists():
-            try:
-                with Cube(cube) as opened, Catalog(catalog) as stars:
-                    _store(output, opened, stars, _assumed(prf, ccd))
-            except InputError as problem:       # the stars there will fail and say so
-                logger.warning("%s: no PRF can be measured: %s", ccd, problem)
+        return []
+    return [ccd for ccd in sorted(set(ccds), key=str)
+            if layout.cube_path(folder, ccd).exists()
+            and layout.catalog_path(folder, ccd).exists()
+            and not _is_stored(prf, ccd, folder, output)]
 
 
-def _store(output: Path, cube: Cube, catalog: Catalog, assumed: Prf) -> None:
-    key = _key(cube, catalog, assumed)
-    if _stored(output, cube, key) is not None:
-        return
-    found = measure_prf(cube, catalog, assumed)
-    logger.info("%s: the PRF is the %s", cube.ccd, found or assumed)
+def _is_stored(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> bool:
+    try:
+        with Cube(layout.cube_path(folder, ccd)) as cube, \
+                Catalog(layout.catalog_path(folder, ccd)) as catalog:
+            return _stored(output, cube, _key(cube, catalog, _assumed(prf, ccd))) is not None
+    except InputError as problem:       # the stars there will fail and say so
+        logger.warning("%s: no PRF can be measured: %s", ccd, problem)
+        return True
+
+
+def store_prf(prf: Path | None, folder: Path, output: Path, ccd: CcdId) -> str:
+    """Measure the PRF of a CCD and keep it for the workers of a run; return it in words.
+
+    Where too few stars are fit to tell, nothing is kept.
+    """
+    try:
+        with Cube(layout.cube_path(folder, ccd)) as cube, \
+                Catalog(layout.catalog_path(folder, ccd)) as catalog:
+            assumed = _assumed(prf, ccd)
+            found = measure_prf(cube, catalog, assumed)
+            key = _key(cube, catalog, assumed)
+    except InputError as problem:
+        return f"one that cannot be measured: {problem}"
     if found is not None and found.wings is not None:
-        write_measured_prf(layout.measured_prf_path(output, cube.ccd), MeasuredPrf(
+        write_measured_prf(layout.measured_prf_path(output, ccd), MeasuredPrf(
             key, found.origin, found.rows, found.columns, found.models,
             found.wings.shares, found.wings.sigmas, found.straps.response, found.straps.error))
+    return str(found or assumed)
 
 
 def measure_prf(cube: Cube, catalog: Catalog, assumed: Prf) -> SampledPrf | None:

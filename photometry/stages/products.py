@@ -1,6 +1,8 @@
 """Where light curves go: into a FITS file each, or into parts of one file for each CCD."""
 
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -81,21 +83,39 @@ def _bulk_path(output: Path, ccd: CcdId, cadence_s: int, data_rel: int, version:
     return BulkName(ccd, cadence_s, data_rel, version).path(output)
 
 
-def collect(todo: Todo, output: Path, left_over: bool = False) -> None:
-    """Bring the files of many light curves up to date with the to-do list.
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A file of many light curves that is to be brought up to date with the to-do list."""
+
+    path: Path
+    parts: tuple[Path, ...]       # what workers wrote
+    committed: frozenset[int]     # stars to be taken from these
+    dropped: frozenset[int]       # stars not to be taken over from the file
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def collections(todo: Todo, output: Path, left_over: bool = False) -> Iterator[Collection]:
+    """Yield the files that are not up to date.
 
     Parameters
     ----------
     left_over
-        Only put parts together that an earlier run left behind.
+        Only those that an earlier run left parts of behind.
     """
     for ccd, cadence_s, path in layout.find_bulks(output):
-        parts = list(layout.parts_folder(path).glob("*.hdf5"))
+        parts = tuple(layout.parts_folder(path).glob("*.hdf5"))
         if left_over and not parts:
             continue
         committed, dropped = todo.members(path.name, ccd, cadence_s)
         if parts or dropped & _starids(path):
-            merge(path, parts, committed, dropped)
+            yield Collection(path, parts, frozenset(committed), frozenset(dropped))
+
+
+def collect(one: Collection) -> None:
+    """Bring a file up to date; may be repeated at any time."""
+    merge(one.path, one.parts, one.committed, one.dropped)
 
 
 def _starids(path: Path) -> set[int]:

@@ -1,11 +1,10 @@
-"""Photometry of the targets of a to-do list: the only place with policy."""
+"""Photometry of the targets of a to-do list, batch by batch: what a worker does."""
 
 import logging
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry import __version__, methods
-from photometry.core.deck import Batch, Deck
+from photometry import __version__
+from photometry.core.deck import Batch
 from photometry.core.errors import (
     InputError,
     OutputError,
     PhotometryError,
     SettingsError,
-    UsageError,
 )
 from photometry.core.flags import ApertureFlag, LightCurveFlag, PixelFlag
-from photometry.core.ids import CcdId, Select, Task
+from photometry.core.ids import CcdId, Task
 from photometry.core.outcome import (
-    QUARANTINED,
     Decline,
     Measurement,
     Metrics,
@@ -34,9 +31,7 @@ from photometry.core.outcome import (
     Status,
 )
 from photometry.core.pixels import Box, output_of
-from photometry.core.progress import Progress, silent
 from photometry.core.stamp import Pixels, Stamp
-from photometry.core.work import Answer
 from photometry.io import layout
 from photometry.io.apertures import Apertures
 from photometry.io.catalog import Catalog
@@ -48,22 +43,20 @@ from photometry.io.lightcurve import (
     Source,
 )
 from photometry.io.run_log import log_to
-from photometry.io.todo import Todo
 from photometry.io.tpf import read_tpf
-from photometry.metrics import metrics, stamp_area
+from photometry.io.traces import traced
+from photometry.metrics import metrics
 from photometry.stages import method_choice
 from photometry.stages.blends import with_remarks
 from photometry.stages.figures import save_figure
 from photometry.stages.method_choice import FIRST_METHOD, Bench, Trial, measure
 from photometry.stages.own_apertures import is_given, measure_pixels
-from photometry.stages.prfs import choose_prf, prf_beside, store_prfs
-from photometry.stages.products import BulkParts, FitsFiles, Products, collect
+from photometry.stages.prfs import choose_prf, prf_beside
+from photometry.stages.products import BulkParts, FitsFiles, Products
 from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps, describe
 from photometry.stages.strap_error import with_strap_error
 
-REGION_TILES = 2                  # side of the regions that are read at once, in sky tiles
-REGIONS_PER_WORKER = 4            # with fewer, some workers would have to wait at the end
-STAR_WORK_PX = 500                # what a star costs besides its pixels, in pixels
+SUSPICIOUS = 0.9                  # of the time after which a worker is given up
 
 logger = logging.getLogger("photometry.tessphot")
 
@@ -104,6 +97,7 @@ class Run:
     fingerprint: str = ""             # of all settings
     date: str = ""                    # what the DATE cards say, UTC
     log_dir: Path | None = None       # each process writes its log there
+    traces: Path | None = None        # and where it crashed there
     apertures: Apertures = field(default_factory=dict)     # that the user gave, by star
     rules: method_choice.Settings = method_choice.DEFAULTS
 
@@ -112,6 +106,11 @@ def measure_batch(run: Run, batch: Batch) -> list[Result]:
     """Measure some stars of a region of the sky or of one target pixel file, read once."""
     if run.log_dir is not None:
         log_to(run.log_dir)
+    with traced(run.traces, SUSPICIOUS * run.settings.deadline_s):
+        return _measure_batch(run, batch)
+
+
+def _measure_batch(run: Run, batch: Batch) -> list[Result]:
     first = batch.tasks[0]
     logger.debug("%d stars of %s, from TIC %d on", len(batch), first.ccd, first.starid)
     try:
@@ -230,42 +229,6 @@ def _values(settings: Any) -> dict[str, Any]:
     return {each.name: getattr(settings, each.name) for each in fields(settings)}
 
 
-def choose(todo: Todo, select: Select, again: bool, at_random: bool,
-           runs: int) -> Select:
-    """Make the wanted rows pending and return a selection of them.
-
-    Stars and rows asked for by number are measured whether they were measured before or not;
-    otherwise what failed or was interrupted is tried again (but not what killed its workers,
-    or `runs` whole runs), and with `again` everything is.
-
-    Raises
-    ------
-    UsageError
-        When no row matches, naming what was asked for.
-    """
-    if not todo.count(select):
-        asked = ", ".join(
-            f"{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
-            for name, value in asdict(select).items() if value)
-        raise UsageError(f"{todo.path}: no target matches {asked or 'an empty list'}")
-    if at_random:
-        task = todo.random(select)
-        if task is None:
-            raise UsageError(f"{todo.path}: no target is pending")
-        return Select(priorities=(task.priority,))
-    if again or select.starids or select.priorities:
-        todo.reset_all(select)
-    else:
-        if under_way := todo.count(select).get(Status.STARTED):
-            logger.warning("an earlier run ended with %d stars under way; they are measured again",
-                           under_way)
-        hopeless = todo.hopeless(runs, select)
-        todo.save([_quarantined(task, f"{runs} runs ended with this star under way")
-                   for task in hopeless], todo.folder)
-        todo.reset_interrupted(select)
-    return select
-
-
 def aperture_image(found: NDArray[np.int32], background_pixels: NDArray[np.bool_],
                    box: Box) -> NDArray[np.int32]:
     """Return a method's aperture bits with those of background pixels and readout outputs."""
@@ -286,116 +249,3 @@ def cadence_flags(pixels: Pixels,
     flags[some] = np.where((pixels.pixel_flags[some] & jump).any(axis=(1, 2)),
                            int(LightCurveFlag.BACKGROUND_JUMP), 0)
     return flags if found is None else flags | found
-
-
-Draw = Callable[[Callable[[Batch], list[Result]], "Dealer"],
-                Iterator[Answer[Batch, list[Result]]]]
-Watch = Callable[[Answer[Batch, list[Result]], list[Result]], None]
-
-
-def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progress = silent,
-               watch: Watch | None = None, stop: Callable[[], bool] = bool,
-               workers: int = 1) -> Iterator[Result]:
-    """Measure the pending targets and settle who keeps shared light.
-
-    Parameters
-    ----------
-    draw
-        `workers.pull` bound to a crew: gives batches to workers and yields what became of
-        each.
-    watch
-        Is told of every answer and what was saved of it.
-    stop
-        Tells whether to draw no more batches; what is under way is finished and saved.
-    workers
-        How many there are.
-
-    Yields
-    ------
-    Result
-        After it has been saved.
-    """
-    few = select.starids or select.priorities
-    collect(todo, run.output, left_over=True)
-    while True:
-        regions = find_regions(todo, select, workers)
-        touched = {(region[0].ccd, region[0].cadence_s) for region in regions}
-        store_prfs(run.prf, (ccd for ccd, _ in touched), run.input, run.output)
-        answers = draw(partial(measure_batch, run), Dealer(todo, run, regions, stop))
-        results = _saved(todo, run, answers, watch)
-        yield from progress(results, sum(map(len, regions)), "stars")
-        if stop():
-            return
-        if todo.count(select).get(None):
-            continue        # some were lost with their workers
-        for path in todo.settle_overlaps(run.output, methods.separating(),
-                                         touched if few else None):
-            path.unlink(missing_ok=True)
-        if not todo.count(select).get(None):
-            break
-    collect(todo, run.output)
-
-
-def find_regions(todo: Todo, select: Select, workers: int) -> list[list[Task]]:
-    """Return the pending rows by what one read serves: large pieces of the sky, if enough."""
-    regions = todo.tiles(select, REGION_TILES)
-    enough = workers == 1 or len(regions) >= REGIONS_PER_WORKER * workers
-    return regions if enough else todo.tiles(select)
-
-
-def work_of(task: Task) -> float:
-    """Return about how much work a star is, in pixels: those of its stamp, and the rest."""
-    return STAR_WORK_PX + stamp_area(task.tmag)
-
-
-class Dealer:
-    """Deals batches of rows, which are marked as being worked on."""
-
-    def __init__(self, todo: Todo, run: Run, regions: list[list[Task]],
-                 stop: Callable[[], bool]) -> None:
-        self._todo, self._run, self._stop = todo, run, stop
-        self._deck, self._stopped = Deck(regions, work_of), False
-
-    def draw(self, last: Batch | None, name: str) -> Batch | None:
-        """Return a batch for a worker that was given `last` before; None = no more."""
-        if self._stop():
-            if not self._stopped:
-                logger.warning("asked to stop: finishing what is under way (%.0f s at most); "
-                               "asking again stops at once", self._run.settings.drain_s)
-            self._stopped = True
-            return None
-        batch = self._deck.draw(last)
-        if batch is not None:
-            self._todo.start(batch, self._run.settings.deadline_s, name)
-        return batch
-
-
-def _saved(todo: Todo, run: Run, answers: Iterable[Answer[Batch, list[Result]]],
-           watch: Watch | None) -> Iterator[Result]:
-    for answer in answers:
-        if answer.lost is None:
-            wait = answer.waited_s / len(answer.task)
-            results = [replace(result, waited_s=wait) for result in answer.result]
-        else:
-            results = _lost(todo, run, answer.task, answer.lost)
-        todo.save(results, run.output)
-        if watch is not None:
-            watch(answer, results)
-        yield from results
-
-
-def _lost(todo: Todo, run: Run, batch: Batch, reason: str) -> list[Result]:
-    """Let others try what was lost with its worker, unless a star has killed too many."""
-    attempts, first = max(todo.attempts(task) for task in batch), batch.tasks[0]
-    if len(batch) == 1 and attempts >= run.settings.lives:
-        return [_quarantined(first, f"{attempts} workers were lost at this star: the last "
-                                    f"time {reason}")]
-    logger.warning("%d stars from TIC %d on were lost: %s; they are tried again", len(batch),
-                   first.starid, reason)
-    todo.put_back(batch)
-    return []
-
-
-def _quarantined(task: Task, reason: str) -> Result:
-    note = Note(QUARANTINED, f"Quarantined: {reason}; to try again, ask for it by number")
-    return Result(task, Status.ERROR, "error", notes=(note,))

@@ -1,4 +1,6 @@
-"""What local workers of a run begin with: imported once, before they are forked."""
+"""What a run begins with: imported once, before local workers are forked."""
+
+import gc
 
 import numpy as np
 
@@ -6,3 +8,4 @@ from photometry.scatters import median
 from photometry.stages import tessphot  # noqa: F401  (what they will do)
 
 median(np.zeros(1))       # the first call of compiled code sets up the compiler's own machinery
+gc.freeze()               # the search for garbage need not go through all of the above each time

@@ -15,7 +15,7 @@ import sqlite_utils
 
 from photometry.core.errors import InputError, OutputError, TodoError
 from photometry.core.ids import CcdId, Select, Task
-from photometry.core.outcome import Metrics, Note, Result, Status, Variation
+from photometry.core.outcome import QUARANTINED, Metrics, Note, Result, Status, Variation
 from photometry.io.layout import LightCurveName
 from photometry.io.todo import Todo
 from photometry.io.todo_file import SCHEMA, queries
@@ -756,6 +756,23 @@ def test_progress_and_the_last_failure(todo):
     assert todo.last_error() == "TypeError: bad"
     assert query(todo.path, "SELECT kind, status, n_rows FROM progress WHERE camera = 1"
                  ) == [("ffi", "ERROR", 1)]
+
+
+def test_views_answer_the_usual_questions(todo):
+    """How far is it, what failed and why, what has a reservation, what is given up."""
+    for starid, status, code in ((11, Status.OK, None), (12, Status.WARNING, "blend"),
+                                 (13, Status.ERROR, "declined"),
+                                 (14, Status.ERROR, QUARANTINED)):
+        notes = () if code is None else (Note(code, f"why: {code}"),)
+        run(todo, todo.tasks(Select(starids=(starid,))), status, notes=notes)
+    assert query(todo.path, "SELECT status, sum(n_rows) FROM progress GROUP BY 1 ORDER BY 1"
+                 ) == [("ERROR", 2), ("OK", 1), ("PENDING", 3), ("WARNING", 1)]
+    assert query(todo.path, "SELECT starid, status, errors FROM failures") == [
+        (13, "ERROR", "why: declined"), (14, "ERROR", f"why: {QUARANTINED}")]
+    assert query(todo.path, "SELECT starid, method_used, errors FROM warnings") == [
+        (12, "aperture", "why: blend")]
+    assert query(todo.path, "SELECT starid, attempt, errors FROM quarantined") == [
+        (14, 1, f"why: {QUARANTINED}")]
 
 
 def test_backup_is_complete(todo, tmp_path):

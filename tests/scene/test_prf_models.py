@@ -9,7 +9,9 @@ from photometry.core.pixels import Box
 from photometry.io.ffi import read_ffi
 from photometry.io.prf_models import SAMPLES_PER_PIXEL, read_prf_models
 from photometry.scene import wcs
+from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import CELL_PX, SampledPrf
+from photometry.scene.prf_wings import Wings
 from photometry.scene.strap_response import Straps
 
 LARGE = Box(900, 1141, 500, 721)
@@ -151,3 +153,23 @@ def test_positions_on_real_pixels_are_those_of_the_header(realdata, realdata_mod
     # A swap of the axes or a mirror image would be seen.
     for wrong in (models.swapaxes(2, 3), models[:, :, ::-1], models[:, :, :, ::-1]):
         assert np.median(offsets(wrong)[:, 2]) > 2 * np.median(found[:, 2])
+
+
+@pytest.mark.parametrize("prf", [
+    gaussian_prf(), replace(gaussian_prf(), straps=Straps(np.array([610, 612]), 0.1)),
+    replace(gaussian_prf(), wings=Wings(np.array([0.03, 0.01]), np.array([3.0, 9.0]))),
+    CircularPrf()], ids=["power law", "straps", "wings", "circular"])
+def test_light_of_many_stars_and_its_slopes_are_those_of_the_stars(prf):
+    rng = np.random.default_rng(4)
+    box = Box(1000, 1070, 600, 611)         # of more than one tile
+    row, column = rng.uniform(990, 1080, 12), rng.uniform(595, 616, 12)
+    flux, step = rng.uniform(10, 1000, 12), 1e-4
+    light, *slopes = prf.light(box, row, column, flux)
+    np.testing.assert_allclose(light, np.tensordot(flux, prf(box, row, column), axes=1),
+                               atol=1e-9)
+    for slope, (down, right) in zip(slopes, np.eye(2), strict=True):
+        ahead, behind = (np.tensordot(flux, prf(box, row + way * step * down,
+                                                column + way * step * right), axes=1)
+                         for way in (1, -1))
+        np.testing.assert_allclose(slope, (ahead - behind) / (2 * step), atol=1e-3)
+    assert not prf.light(box, row[:0], column[:0], flux[:0]).any()

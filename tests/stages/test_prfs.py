@@ -11,7 +11,20 @@ from photometry.io.lightcurve import read_lightcurve
 from photometry.io.measured_prf import read_measured_prf
 from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import SampledPrf
-from photometry.stages.prfs import AVERAGE, FROM_STARS, choose_prf, prf_beside, store_prfs
+from photometry.stages.prfs import (
+    AVERAGE,
+    FROM_STARS,
+    choose_prf,
+    prf_beside,
+    store_prf,
+    unmeasured,
+)
+
+
+def store_prfs(prf, ccds, folder, output):
+    """Do what a run has its workers do."""
+    return [store_prf(prf, folder, output, ccd)
+            for ccd in unmeasured(prf, ccds, folder, output)]
 
 
 def test_the_missions_models_where_given(realdata):
@@ -50,7 +63,10 @@ def test_a_measured_prf_by_default_where_stars_are_many(quiet, ccd, tmp_path):
 
 
 def test_a_run_measures_once_and_its_workers_read_what_it_kept(quiet, ccd, tmp_path):
-    store_prfs(None, [ccd, ccd], quiet, tmp_path)
+    assert unmeasured(None, [ccd, ccd], quiet, tmp_path) == [ccd]
+    (told,) = store_prfs(None, [ccd, ccd], quiet, tmp_path)
+    assert "corrected by" in told
+    assert store_prfs(None, [ccd], quiet, tmp_path) == []
     path = layout.measured_prf_path(tmp_path, ccd)
     first = path.read_bytes()
     box = Box(1000, 1013, 1000, 1014)
