@@ -11,7 +11,7 @@ from photometry.io.prf_models import SAMPLES_PER_PIXEL, read_prf_models
 from photometry.scene import wcs
 from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import CELL_PX, SampledPrf
-from photometry.scene.prf_wings import Wings
+from photometry.scene.prf_wings import WingGrid
 from photometry.scene.strap_response import Straps
 
 LARGE = Box(900, 1141, 500, 721)
@@ -157,7 +157,8 @@ def test_positions_on_real_pixels_are_those_of_the_header(realdata, realdata_mod
 
 @pytest.mark.parametrize("prf", [
     gaussian_prf(), replace(gaussian_prf(), straps=Straps(np.array([610, 612]), 0.1)),
-    replace(gaussian_prf(), wings=Wings(np.array([0.03, 0.01]), np.array([3.0, 9.0]))),
+    replace(gaussian_prf(), wings=WingGrid(np.full((3, 2, 2), 0.02),
+                                            np.array([3.0, 9.0]))),
     CircularPrf()], ids=["power law", "straps", "wings", "circular"])
 def test_light_of_many_stars_and_its_slopes_are_those_of_the_stars(prf):
     rng = np.random.default_rng(4)
