@@ -4,7 +4,7 @@ World coordinates in the headers scatter by about 0.015 px from frame to frame, 
 here and there, or are the same for all frames. The flux-weighted centroids of many stars tell
 more: each is divided by its response (how far it moves when the star does, which a window that
 cuts off the wings makes less than 1), and what they have in common is a shift, a rotation and a
-change of scale.
+change of scale; from many stars also a shear, which the aberration of light has.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ _PROBE_PX = 0.1                   # shift that calibrates each star's response
 _RIM = 1                          # pixels around the window of a centroid
 _FEWEST_STARS = 5                 # for a shift
 _FEWEST_FOR_ROTATION = 12
+_FEWEST_FOR_SHEAR = 60
 _CLIP_SIGMA = 4.0
 _ROUNDS = 4
 _LEAST_SCATTER_PX = 1e-5          # of noise-free stars
@@ -106,10 +107,10 @@ def _steady(excess: NDArray) -> NDArray[np.bool_]:
 
 
 def _fit(excess: NDArray, place: NDArray) -> tuple[NDArray, float, float, int]:
-    """Fit a shift, rotation and scale (2, 3) to excesses (N, 2), outliers left out."""
+    """Fit a linear map (2, 3) to excesses (N, 2), outliers left out."""
     keep = np.ones(len(excess), dtype=bool)
     for _ in range(_ROUNDS):
-        linear = _similarity(excess[keep], place[keep])
+        linear = _linear(excess[keep], place[keep])
         residual = excess - linear[:, 0] - place @ linear[:, 1:].T
         sigma = max(float(mad_sigma(residual[keep])), _LEAST_SCATTER_PX)
         inside = np.abs(residual).max(axis=1) <= _CLIP_SIGMA * sigma
@@ -118,6 +119,14 @@ def _fit(excess: NDArray, place: NDArray) -> tuple[NDArray, float, float, int]:
         keep = inside
     scatter = float(np.sqrt(np.mean(residual[keep]**2)))
     return linear, scatter / np.sqrt(keep.sum()), scatter, int(keep.sum())
+
+
+def _linear(excess: NDArray, place: NDArray) -> NDArray[np.float64]:
+    """Return what so many stars can tell: all of a linear map, or without shear, or a shift."""
+    if len(place) < _FEWEST_FOR_SHEAR:
+        return _similarity(excess, place)
+    design = np.column_stack([np.ones(len(place)), place])
+    return np.linalg.lstsq(design, excess)[0].T
 
 
 def _similarity(excess: NDArray, place: NDArray) -> NDArray[np.float64]:

@@ -1,9 +1,10 @@
-"""Image motion within an exposure, from how much broader bright stars are than usual.
+"""How wide bright stars are in each frame, and how that depends on their blur.
 
 The width of a star is the second moment of its light in a Gaussian window that follows it from
 frame to frame. How it grows with motion is told by the star's own mean image: blurring the image
 is the same as blurring the window, which is known in closed form. A smooth window is also what
-keeps the width nearly independent of where in its pixel the star is.
+keeps the width nearly independent of where in its pixel the star is. What follows for the motion
+within exposures: `photometry.scene.blur`.
 """
 
 import warnings
@@ -12,21 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry.core.stats import MAD_TO_SIGMA, nan_median
+from photometry.core.stats import nan_median
 
 _HALF = 4                         # stamps of 9 x 9 pixels
 _CORE = 2                         # the 5 x 5 pixels in the middle hold the star
-_WINDOW_PX2 = 4.0                 # variance of the window
+_WINDOW_PX2 = 2.0                 # variance of the window: wider, it has more noise; narrower, the
+                                  # place in the pixel matters more
 # Blurs for which widths are tabulated, px^2; less than none, where the mean image is blurred.
-_BLURS = np.linspace(-0.2, 1.6, 37)
+BLURS_PX2 = np.linspace(-0.2, 1.6, 37)
 _ROUNDS = 4                       # of following a star
 _FARTHEST_PX = 2.0                # a star that moved further is not where the stamp is
-_LEAST_RESPONSE = 0.1             # change of the width with the blur; a lone star has 0.5 to 0.9
-_SHARP_SHARE = 0.05               # quantile of frames that are called sharp
-_RESPONSE_ERROR = 0.05            # relative, of one star's blur: pixels sample it coarsely
-_PHASE_PX2 = 0.005                # by which the blur varies with the place in the pixel
-_LEAST_ERROR_PX2 = 1e-5
-_CLIP_SIGMA = 5.0
+_LEAST_RESPONSE = 0.1             # change of the width with the blur; a lone star has 0.2 to 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +34,6 @@ class Beacons:
     column: NDArray[np.int_]
     center: NDArray[np.float64]   # (N, 2) of the light, from the middle of that pixel
     curve: NDArray[np.float64]    # (N, B) widths at the tabulated blurs, px^2
-
-
-@dataclass(frozen=True, slots=True)
-class Blur:
-    """How much broader than the sharp ones frames are; NaN where not measured."""
-
-    variance: NDArray[np.float64]     # (T,) px^2 per axis, may be a little below zero
-    error: NDArray[np.float64]        # (T,) of it
-
-    @property
-    def jitter(self) -> NDArray[np.float64]:
-        """The rms image motion (T,) per axis, px, beyond that of the sharp frames."""
-        return np.sqrt(np.maximum(self.variance, 0.0))
 
 
 def choose_beacons(mean: NDArray, faintest: float, brightest: float,
@@ -79,8 +63,8 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     order = np.argsort(-image[row, column], kind="stable")[:limit]
     row, column, stamps = row[order], column[order], stamps[order]
     center = _center(stamps)
-    curve = np.stack([_width(stamps, center, blur) for blur in _BLURS], axis=1)
-    grows = np.all(np.diff(curve, axis=1) > _LEAST_RESPONSE * np.diff(_BLURS), axis=1)
+    curve = np.stack([_width(stamps, center, blur) for blur in BLURS_PX2], axis=1)
+    grows = np.all(np.diff(curve, axis=1) > _LEAST_RESPONSE * np.diff(BLURS_PX2), axis=1)
     return Beacons(row[grows], column[grows], center[grows], curve[grows])
 
 
@@ -173,78 +157,3 @@ def _weights(center: NDArray, blur: float = 0.0) -> tuple[NDArray, NDArray, NDAr
 def _sums(stamps: NDArray, in_rows: NDArray, in_columns: NDArray) -> NDArray[np.float64]:
     """Return the weighted sum (N,) of each stamp; weights (N, S) of its rows and columns."""
     return np.einsum("nij,ni,nj->n", stamps, in_rows, in_columns)
-
-
-def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bool_]) -> Blur:
-    """Return how much broader than the sharp ones frames are.
-
-    Parameters
-    ----------
-    width : (T, N)
-        From `widths` of every frame.
-    curve : (N, B)
-        Of the beacons.
-    place : (T, N, 2)
-        Rows and columns of the beacons: where in their pixels they are matters a little.
-    good : (T,)
-        Frames among which the sharp ones are sought.
-    """
-    nothing = np.full(len(width), np.nan)
-    if width.shape[1] == 0 or not good.any():
-        return Blur(nothing, nothing)
-    blur = np.stack([np.interp(found, known, _BLURS) for found, known in
-                     zip(width.T, curve, strict=True)], axis=1)
-    blur -= nan_median(blur[good])
-    blur -= _phase_terms(blur, place, good)
-    middle = nan_median(blur.T)
-    variance = (_noise(blur, middle, good)**2 + (_RESPONSE_ERROR * middle[:, None])**2)
-    away = np.abs(blur - middle[:, None]) / np.sqrt(variance)
-    weight = np.where(away <= _CLIP_SIGMA, 1 / variance, 0.0)     # 0 for NaN
-    total, count = weight.sum(axis=1), np.count_nonzero(weight, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.sum(weight * np.nan_to_num(blur), axis=1) / total
-        error = np.sqrt(count / (count - 1) / total)
-    return Blur(mean - sharp_level(mean[good]), np.where(count > 1, error, np.nan))
-
-
-def _noise(blur: NDArray, middle: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return how much each star (N,) scatters about the others; NaN if it was never measured."""
-    away = np.abs(blur - middle[:, None])[good]
-    return np.maximum(MAD_TO_SIGMA * nan_median(away), _LEAST_ERROR_PX2)
-
-
-def _phase_terms(blur: NDArray, place: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return what (T, N) the places of stars in their pixels do to their blurs (T, N).
-
-    The second moment of an undersampled star has a part of period one pixel, the same for all
-    stars. Stars are in different places of their pixels, so it shows as they move together.
-    """
-    terms = np.concatenate([np.cos(2 * np.pi * place), np.sin(2 * np.pi * place)], axis=2)
-    middle = nan_median(blur.T)
-    noise = np.maximum(_noise(blur, middle, good), _PHASE_PX2)
-    known = np.isfinite(blur) & (np.abs(blur - middle[:, None]) <= _CLIP_SIGMA * noise)
-    weight = np.where(known & good[:, None], 1 / noise**2, 0.0)
-    terms = terms - _averages(terms, weight, axis=0)      # what stays, the medians have taken
-    common = terms - _averages(terms, weight, axis=1)     # what frames share, is their blur
-    left = np.where(known, blur - middle[:, None], 0.0)
-    normal = np.einsum("tnk,tn,tnl->kl", common, weight, common)
-    right = np.einsum("tnk,tn,tn->k", common, weight, left)
-    return terms @ np.linalg.solve(normal + np.eye(4) / _PHASE_PX2**2, right)
-
-
-def _averages(terms: NDArray, weight: NDArray, axis: int) -> NDArray[np.float64]:
-    total = weight.sum(axis=axis, keepdims=True)[..., None]
-    return np.sum(terms * weight[..., None], axis=axis, keepdims=True) / np.where(total, total, 1)
-
-
-def either(first: Blur, second: Blur) -> Blur:
-    """Return one blur, and the other where that is not known."""
-    known = np.isfinite(first.variance)
-    return Blur(np.where(known, first.variance, second.variance),
-                np.where(known, first.error, second.error))
-
-
-def sharp_level(variance: NDArray) -> float:
-    """Return the blur of the sharp ones among frames; NaN if none is known."""
-    known = variance[np.isfinite(variance)]
-    return float(np.quantile(known, _SHARP_SHARE)) if len(known) else np.nan

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from photometry.core.pixels import Box
 from photometry.core.stats import MAD_TO_SIGMA, nan_median
 from photometry.scene import wcs
+from photometry.scene.blur import Blur
 from photometry.scene.centroids import measure
-from photometry.scene.jitter import Blur
 
 _GRID_STEPS = 7                   # positions per axis at which frames are compared
 _USEFUL_PX = 0.01                 # measured shifts with larger errors are not taken over

@@ -18,6 +18,7 @@ from photometry.io.orbit import spacecraft_positions
 from photometry.io.quaternions import find_table, read_table
 from photometry.scene import jitter
 from photometry.scene.attitude import PIXEL_RAD, blur_of_attitude
+from photometry.scene.blur import either, fit_blur
 from photometry.scene.centroids import responses
 from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.sky.background import BackgroundModel
@@ -92,14 +93,14 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
     motion = refined(motion, found["centers"] / follow, row + job.box.row0,
                      column + job.box.column0, good)
     place = motion.drift(row + job.box.row0, column + job.box.column0) + sky["beacon_center"]
-    blur = jitter.fit_blur(found["widths"], sky["beacon_curve"], place, good)
+    blur = fit_blur(found["widths"], sky["beacon_curve"], place, good)
     table = None if job.quaternions is None else find_table(job.quaternions, job.ccd)
     if table is not None:
         known = read_table(table, job.ccd)
         samples = known.time, known.angle, known.scatter, known.count
-        blur = jitter.either(blur_of_attitude(
+        blur = either(blur_of_attitude(
             samples, observation.cadences.time_spacecraft,
-            observation.cadence_s / SECONDS_PER_DAY, good, _off_axis(job)), blur)
+            observation.cadence_s / SECONDS_PER_DAY, good, _off_axis(job), blur), blur)
     return blurred(motion, blur, good).arrays()
 
 

@@ -6,7 +6,8 @@ from photometry.core.pixels import PIXEL_SCALE_ARCSEC
 from photometry.core.sphere import unit_vectors
 from photometry.io import pointings
 from photometry.scene import wcs
-from photometry.scene.attitude import PIXEL_RAD, blur_of_attitude
+from photometry.scene.attitude import PIXEL_RAD, assumed_shares, blur_of_attitude, fit_shares
+from photometry.scene.blur import Blur
 from photometry.sky.interpolate import optical_axis
 
 TIME = 1325 + np.arange(40) / 48
@@ -72,3 +73,50 @@ def test_turns_of_a_camera_move_the_stars_of_its_ccds(camera, ccd):
     assert found.variance[7] * scale == pytest.approx(np.var(seen, axis=1).mean(), rel=0.2)
     # Taking all three axes alike would be wrong by far.
     assert np.mean(scatter**2) / PIXEL_RAD**2 > 10 * found.variance[7]
+
+
+def shaken(shares, error=2e-4, spoil=0):
+    """Return turns about three axes that go up and down together but for a fifth, and a dump."""
+    rng = np.random.default_rng(4)
+    common = 0.004 * rng.chisquare(3, 300)
+    common[::50] = 0.2
+    each = common[:, None] * rng.uniform(0.6, 1.5, (300, 3))
+    seen = each @ shares + rng.normal(0, error, 300) - 0.01
+    seen[1:1 + spoil] = 3.0
+    return each, Blur(seen, np.full(300, error))
+
+
+@pytest.mark.parametrize("true", [(0.5, 0.5, 0.005), (0.005, 0.5, 0.5), (0.5, 0.0, 0.5),
+                                  (2.0, 2.0, 0.02), (0.125, 0.125, 0.001)])
+def test_widths_of_stars_tell_which_axis_is_which_and_the_unit(true):
+    each, seen = shaken(np.array(true), spoil=3)
+    found = fit_shares(each, seen, assumed_shares(0.14))
+    np.testing.assert_allclose(found, true, rtol=0.05, atol=0.02)
+
+
+def test_without_widths_the_axes_count_as_assumed():
+    each, seen = shaken(np.array([0.0, 0.5, 0.5]), error=np.nan)
+    np.testing.assert_array_equal(fit_shares(each, seen, assumed_shares(0.1)),
+                                  assumed_shares(0.1))
+
+
+def test_few_noisy_widths_change_little():
+    each, seen = shaken(assumed_shares(0.1), error=0.3)
+    np.testing.assert_allclose(fit_shares(each, seen, assumed_shares(0.1)), assumed_shares(0.1),
+                               atol=0.3)
+
+
+def test_axes_in_another_order_give_the_same_blur():
+    rng, blur = np.random.default_rng(2), np.full(40, 0.06)
+    blur[[5, 11, 12, 30]] = 0.3, 0.2, 0.5, 0.1
+    scatter = blur[:, None] * np.sqrt([1.0, 1.0, 40.0]) * PIXEL_RAD
+    scatter = scatter * rng.uniform(0.9, 1.1, (40, 3))
+    good, number = np.ones(40, bool), np.full(40, 900.0)
+    usual = blur_of_attitude((TIME, np.zeros((40, 3)), scatter, number), TIME, 1 / 48, good, 0.1)
+    seen = Blur(usual.variance + rng.normal(0, 2e-4, 40), np.full(40, 2e-4))
+    turned = blur_of_attitude((TIME, np.zeros((40, 3)), scatter[:, [2, 0, 1]], number), TIME,
+                              1 / 48, good, 0.1, seen)
+    assert np.max(np.abs(turned.jitter - usual.jitter)) < 0.02
+    wrong = blur_of_attitude((TIME, np.zeros((40, 3)), scatter[:, [2, 0, 1]], number), TIME,
+                             1 / 48, good, 0.1)
+    assert np.max(np.abs(wrong.jitter - usual.jitter)) > 0.5

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from photometry.core.pixels import Box
-from photometry.scene import detector
+from photometry.scene import detector, pointing
+from photometry.scene.blur import Blur
 from photometry.scene.centroids import centroids, measure, responses
-from photometry.scene.jitter import Blur, choose_beacons, cut
+from photometry.scene.jitter import choose_beacons, cut
 from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.scene.simulated_prf import GaussianPrf
 
@@ -125,6 +126,28 @@ def test_few_stars_tell_a_shift_only():
                     np.zeros((4, 7, 2)), np.ones(4, bool), place)
     assert (found.linear[:, :, 1:] == 0).all()
     np.testing.assert_allclose(found.linear[:, :, 0], (true - true.mean(axis=0))[:, 0], atol=2e-3)
+
+
+def test_aberration_of_light_shows_without_coordinates_of_the_frames():
+    """A whole CCD over a sector, all frames with the same world coordinates."""
+    rng, time = np.random.default_rng(6), np.linspace(0, 27, 60)
+    true = pointing.with_jitter(pointing.still(60, np.array([2102.5, -57.5])), time, 1800.0, rng)
+    row, column = rng.uniform(10, 2038, (2, 300))
+    found = centroids_of(true, row, column) + rng.normal(0, 0.005, (60, 300, 2))
+    whole, good = Box(0, 2048, 0, 2048), np.ones(60, bool)
+    motion = refined(fit_motion(np.zeros((60, 2, 6)), time, 0, whole), found, row, column, good)
+    corners = np.array([[20, 20, 1024, 2030, 2030], [20, 2030, 1024, 20, 2030]], dtype=float)
+    away = motion.drift(*corners) - centroids_of(true, *corners)
+    away -= away.mean(axis=0)
+    # At the corners the aberration moves stars by up to 0.1 px.
+    assert np.ptp(centroids_of(true, *corners), axis=0).max() > 0.08
+    assert np.sqrt(np.mean(away**2, axis=(0, 2))).max() < 0.0015
+
+
+def centroids_of(true, row, column):
+    """Return by how much stars are displaced (T, N, 2)."""
+    moved = [np.stack(true.move(frame, row, column), axis=-1) for frame in range(len(true.shift))]
+    return np.array(moved) - np.stack([row, column], axis=-1)
 
 
 def test_an_excursion_is_told():

@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+
+from photometry.core.pixels import Box
+from photometry.scene.blur import either, fit_blur, sharp_level
+from photometry.scene.jitter import choose_beacons, cut, widths
+from tests.factories import MixturePrf
+
+SPACING, SKY, SECONDS = 18, 100.0, 1400.0
+QUIET = 0.06                      # px rms within an exposure
+
+
+class Stars:
+    """Stars on a grid, in random places of their pixels, seen in T frames without background.
+
+    Parameters
+    ----------
+    motion : (T,)
+        rms within the exposures, px.
+    drift : (T, 2)
+        Of all stars, px.
+    """
+
+    def __init__(self, motion, drift, flux, seed=1):
+        self.motion, self.flux = np.asarray(motion), np.asarray(flux)
+        rng = np.random.default_rng(seed)
+        count = len(flux)
+        across = int(np.ceil(np.sqrt(count)))
+        self.corner = SPACING * np.stack(np.divmod(np.arange(count), across), axis=1)
+        self.place = (self.corner + 0.5 * SPACING + rng.uniform(-0.5, 0.5, (count, 2))
+                      + np.asarray(drift)[:, None])
+        self.images = np.zeros((len(motion), *(self.corner.max(axis=0) + SPACING)))
+        for star in range(count):
+            box = self.box(star)
+            self.images[:, *box.slices((0, 0))] = flux[star] * self.share(star, self.motion)
+        noise = np.sqrt((self.images + SKY) / SECONDS)
+        self.images += noise * rng.normal(size=noise.shape)
+
+    def box(self, star):
+        row, column = self.corner[star].tolist()
+        return Box(row, row + SPACING, column, column + SPACING)
+
+    def share(self, star, motion, shift=(0.0, 0.0), frames=slice(None)):
+        place = self.place[frames, star] + shift
+        return MixturePrf().series(self.box(star), place[:, 0], place[:, 1], motion[:, None])
+
+    def limit(self):
+        """Return the least error of the blur of a frame from all stars: Cramer and Rao's."""
+        first, total = slice(0, 1), 0.0
+        usual = np.array([QUIET])
+        for star, flux in enumerate(self.flux):
+            light = flux * self.share(star, usual, frames=first)
+            changes = [flux * self.share(star, np.sqrt(usual**2 + 0.01), frames=first) - light,
+                       *(flux * self.share(star, usual, np.eye(2)[axis] * 0.1, first) - light
+                         for axis in range(2)), light, np.ones_like(light)]
+            design = np.array(changes).reshape(5, -1) / [[0.01], [0.1], [0.1], [1], [1]]
+            information = (design * SECONDS / (light.ravel() + SKY)) @ design.T
+            total += 1 / np.linalg.inv(information)[0, 0]
+        return total ** -0.5
+
+    def fit(self, good=None, spoil=None):
+        """Return what is found of the blur in the frames."""
+        good = np.ones(len(self.images), bool) if good is None else good
+        beacons = choose_beacons(np.nanmean(self.images[good], axis=0), 100.0, 1e5)
+        assert len(beacons.row) > 0.8 * len(self.flux)
+        width = np.array([widths(cut(image, beacons.row, beacons.column), beacons.center)
+                          for image in self.images])
+        if spoil is not None:
+            spoil(width)
+        drift = (self.place - self.place[good].mean(axis=0)).mean(axis=1)
+        place = np.stack([beacons.row, beacons.column], axis=1) + beacons.center
+        return fit_blur(width, beacons.curve, place + drift[:, None], good)
+
+
+def drifts(count, seed=2):
+    """Return a slow drift (T, 2) with jitter, and a step of 0.3 px between two orbits."""
+    rng = np.random.default_rng(seed)
+    steps = np.arange(count)[:, None]
+    return (steps * [0.1, -0.05] / count + rng.normal(0, 0.012, (count, 2))
+            + (steps >= count // 2) * [0.24, -0.18])
+
+
+def brightnesses(count, seed=3):
+    """Return fluxes, e-/s, as of Tmag 9.5 to 13."""
+    return np.sort(10 ** np.random.default_rng(seed).uniform(3, 4.4, count))[::-1]
+
+
+def quiet_motion(count, seed=4):
+    return QUIET * (1 + 0.3 * np.abs(np.random.default_rng(seed).normal(size=count)))
+
+
+@pytest.fixture(scope="module")
+def sector():
+    motion = quiet_motion(240)
+    motion[200:220] = np.linspace(0.3, 0.9, 20)          # coarse pointing
+    return Stars(motion, drifts(240), brightnesses(30))
+
+
+@pytest.fixture(scope="module")
+def found(sector):
+    good = sector.motion < 0.2
+    return good, sector.fit(good)
+
+
+def beyond_sharp(motion, good):
+    return motion**2 - sharp_level(motion[good]**2)
+
+
+def test_jitter_is_right_to_three_thousandths_of_a_pixel(sector, found):
+    good, blur = found
+    true = np.sqrt(np.maximum(beyond_sharp(sector.motion, good), 0))
+    assert np.sqrt(np.mean((blur.jitter - true)[good]**2)) < 0.003
+    assert np.sqrt(np.mean((blur.jitter - true)[~good]**2)) < 0.002
+
+
+def test_little_of_what_the_photons_tell_is_lost(sector, found):
+    good, blur = found
+    away = (blur.variance - beyond_sharp(sector.motion, good))[good]
+    assert np.sqrt(np.mean(away**2)) < 1.6 * sector.limit()
+    # The step between the orbits, which brings all stars to other places in their pixels:
+    before, after = away[:len(away) // 2].mean(), away[len(away) // 2:].mean()
+    assert abs(after - before) < 3e-4
+
+
+def test_the_error_is_what_it_says(sector, found):
+    good, blur = found
+    pull = ((blur.variance - beyond_sharp(sector.motion, good)) / blur.error)[good]
+    assert 0.4 < np.sqrt(np.mean(pull**2)) < 1.5
+
+
+def small(motion, **options):
+    stars = Stars(motion, drifts(len(motion)), np.full(20, 9000.0))
+    return stars.fit(**options)
+
+
+def test_one_spoilt_star_does_not_matter():
+    def spoil(width):
+        width[1, 3], width[2, 5], width[3, 7] = 5.0, np.nan, -1.0
+
+    motion = np.array([0.0, 0.2, 0.0, 0.1, 0.0, 0.0])
+    np.testing.assert_allclose(small(motion, spoil=spoil).jitter[[1, 3]], motion[[1, 3]],
+                               atol=0.01)
+
+
+def test_frames_without_values_have_no_jitter():
+    def blank(width):
+        width[1] = np.nan
+
+    def all_blank(width):
+        width[:] = np.nan
+
+    good = np.array([True, False, True])
+    blur = small(np.zeros(3), spoil=blank, good=good)
+    assert np.all(blur.jitter[[0, 2]] < 0.04) and np.isnan(blur.jitter[1])
+    nothing = small(np.zeros(3), spoil=all_blank)
+    assert np.isnan(nothing.jitter).all() and np.isnan(nothing.error).all()
+
+
+def test_without_stars_or_good_frames_nothing_is_known():
+    for blur in (fit_blur(np.zeros((3, 0)), np.zeros((0, 37)), np.zeros((3, 0, 2)),
+                          np.ones(3, bool)),
+                 fit_blur(np.ones((3, 2)), np.ones((2, 37)), np.zeros((3, 2, 2)),
+                          np.zeros(3, bool))):
+        assert np.isnan(blur.jitter).all() and np.isnan(blur.error).all()
+    assert np.isnan(sharp_level(np.full(3, np.nan)))
+
+
+def test_the_error_of_a_single_star_is_not_known():
+    def keep_one(width):
+        width[:, 1:] = np.nan
+
+    blur = small(np.array([0.0, 0.2, 0.0]), spoil=keep_one)
+    assert np.isfinite(blur.variance).all() and np.isnan(blur.error).all()
+
+
+def test_frames_beyond_those_that_tell_are_measured_alike(sector, found, monkeypatch):
+    good, blur = found
+    monkeypatch.setattr("photometry.scene.blur._MOST_FRAMES", 60)
+    some = sector.fit(good)
+    assert np.max(np.abs(some.variance - blur.variance)[good]) < 2e-4
+
+
+def test_what_one_does_not_know_the_other_tells():
+    first = fit_blur(np.zeros((2, 0)), np.zeros((0, 37)), np.zeros((2, 0, 2)), np.ones(2, bool))
+    second = small(np.array([0.0, 0.2]))
+    np.testing.assert_array_equal(either(first, second).variance, second.variance)
+    np.testing.assert_array_equal(either(second, first).error, second.error)
