@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from astropy.io import fits
 
@@ -217,12 +218,17 @@ def _layout_cards() -> list[Card]:
 
 def wcs_cards(header: FfiHeader, first_column: int, first_row: int) -> list[Card]:
     """Return the WCS with its reference pixel counted from the file's first pixel."""
-    if not header.wcs_text:
-        return []
-    wcs = fits.Header.fromstring(header.wcs_text)
+    return list(_wcs_cards(header.wcs_text, first_column, first_row))
+
+
+@lru_cache(maxsize=2)                 # image and uncertainty have the same
+def _wcs_cards(text: str, first_column: int, first_row: int) -> tuple[Card, ...]:
+    if not text:
+        return ()
+    wcs = fits.Header.fromstring(text)
     wcs["CRPIX1"] -= first_column
     wcs["CRPIX2"] -= first_row
-    return [(card.keyword, card.value, card.comment) for card in wcs.cards]
+    return tuple((card.keyword, card.value, card.comment) for card in wcs.cards)
 
 
 def placement_cards(first_column: int, first_row: int) -> list[Card]:

@@ -133,8 +133,8 @@ class Cards:
         needed = [f"{name}{axis}" for name in ("CTYPE", "CRVAL", "CRPIX") for axis in (1, 2)]
         if not any(key in self.first for key in needed):
             return ""
-        cards = fits.Header([card for card in self.first.cards if _WCS_CARD.match(card.keyword)])
-        if str(cards.get("CTYPE1")).endswith("-SIP"):
+        cards = {card.keyword: card for card in self.first.cards if _WCS_CARD.match(card.keyword)}
+        if str(self.first.get("CTYPE1")).endswith("-SIP"):
             needed += ["A_ORDER", "B_ORDER"]
         missing = [key for key in needed if key not in cards]
         missing += [f"CD{axis}_{axis}" for axis in (1, 2)
@@ -146,6 +146,6 @@ class Cards:
             if not key.startswith(_WCS_TEXTS):
                 self.number(key)
         row, column = self.origin()
-        cards["CRPIX1"] = self.number("CRPIX1") + column
-        cards["CRPIX2"] = self.number("CRPIX2") + row
-        return cards.tostring(endcard=False, padding=False)
+        for key, first in (("CRPIX1", column), ("CRPIX2", row)):
+            cards[key] = fits.Card(key, self.number(key) + first, cards[key].comment)
+        return "".join(str(card) for card in cards.values())

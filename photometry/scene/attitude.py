@@ -23,7 +23,8 @@ from photometry.scene.blur import Blur, sharp_level
 
 PIXEL_RAD = np.radians(PIXEL_SCALE_ARCSEC / 3600)
 _SHARE_ERROR = 0.3                # of what an axis counts for, as assumed
-_WIDTH_ERROR = 0.05               # relative, of the blur that stars tell
+_WIDTH_ERROR = 0.05               # relative, of the blur that stars tell, and ...
+_LEAST_WIDTH_PX2 = 0.003          # ... where blur is slight: pixels hide a part of it
 _CLIP_SIGMA = 5.0
 _ROUNDS = 3
 
@@ -76,7 +77,7 @@ def fit_shares(each: NDArray, seen: Blur, assumed: NDArray) -> NDArray[np.float6
     each : (T, 3)
         Variance of the turns about each axis, px^2; NaN where not known.
     """
-    error = np.hypot(seen.error, _WIDTH_ERROR * seen.variance)
+    error = np.sqrt(seen.error**2 + (_WIDTH_ERROR * seen.variance)**2 + _LEAST_WIDTH_PX2**2)
     use, share = np.isfinite(each).all(axis=1) & (error > 0), assumed
     for _ in range(_ROUNDS):
         if not use.any():

@@ -4,11 +4,12 @@ Each frame displaces positions by an affine map about the camera's optical axis;
 world coordinates carry exactly the same map.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from astropy.io import fits
-from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
 JITTER_PX = 0.012                 # frame to frame, per axis, of an image of 1800 s
@@ -27,6 +28,7 @@ DUMP_BROADENING_PX = 0.7          # rms within an exposure spent wholly in a dum
 DUMP_OFFSET_PX = (0.25, -0.18)    # mean displacement of such an exposure, row and column
 SETTLING_SHARE = 0.3              # of the offset is left after a dump ...
 DUMP_MEMORY_DAYS = 0.06           # ... and decays with this time
+_CARD = 80                        # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,44 +112,66 @@ def displaced_wcs(text: str, shift: NDArray, gradient: NDArray, centre: NDArray)
     CD' = CD M^-1 and the distortion f'(p') = M f(M^-1 p'), a polynomial of the same order; the
     inverse distortion transforms alike.
     """
-    header = fits.Header.fromstring(text)
-    reference = np.array([header["CRPIX1"], header["CRPIX2"]])
+    lines, values = _cards(text)
+    reference = np.array([values["CRPIX1"], values["CRPIX2"]])
     matrix = np.eye(2) + gradient[::-1, ::-1]
     inverse = np.linalg.inv(matrix)
     moved = reference + shift[::-1] + gradient[::-1, ::-1] @ (reference - 1 - centre[::-1])
-    header["CRPIX1"], header["CRPIX2"] = moved
-    cd = np.array([[header["CD1_1"], header["CD1_2"]], [header["CD2_1"], header["CD2_2"]]])
+    found = {"CRPIX1": moved[0], "CRPIX2": moved[1]}
+    cd = np.array([[values["CD1_1"], values["CD1_2"]], [values["CD2_1"], values["CD2_2"]]])
     for (y, x), value in np.ndenumerate(cd @ inverse):
-        header[f"CD{y + 1}_{x + 1}"] = value
+        found[f"CD{y + 1}_{x + 1}"] = value
     for names in (("A", "B"), ("AP", "BP")):
-        if f"{names[0]}_ORDER" in header:
-            _transform_distortion(header, names, matrix, inverse)
-    return header.tostring(endcard=False, padding=False)
+        if f"{names[0]}_ORDER" in values:
+            found |= _transformed_distortion(values, names, matrix, inverse)
+    return "".join(_card(key, found[key]) if key in found else line
+                   for key, line in lines.items())
 
 
-def _transform_distortion(header: fits.Header, names: tuple[str, str], matrix: NDArray,
-                          inverse: NDArray) -> None:
-    order = max(header[f"{name}_ORDER"] for name in names)
-    powers = [(p, q) for p in range(order + 1) for q in range(order + 1 - p) if p + q]
-    transformed = matrix @ np.array([
-        _composed(np.array([header.get(f"{name}_{p}_{q}", 0.0) for p, q in powers]), powers,
-                  inverse, order) for name in names])
-    for name, coefficients in zip(names, transformed, strict=True):
-        for (p, q), value in zip(powers, coefficients, strict=True):
-            if f"{name}_{p}_{q}" in header:
-                header[f"{name}_{p}_{q}"] = value
+@lru_cache(maxsize=4)
+def _cards(text: str) -> tuple[dict[str, str], dict[str, float]]:
+    """Return the cards of a header by name, as text and, if they are numbers, as numbers."""
+    cards = [text[start:start + _CARD] for start in range(0, len(text), _CARD)]
+    lines = {card[:8].strip(): card for card in cards}
+    values = fits.Header.fromstring(text)
+    return lines, {key: values[key] for key in lines if isinstance(values[key], int | float)}
 
 
-def _composed(coefficients: NDArray, powers: list, linear: NDArray, order: int) -> NDArray:
-    """Return the coefficients of a bivariate polynomial after a linear change of variables."""
-    # Exact: the polynomial is sampled on enough points of a scaled grid and solved for.
+def _card(key: str, value: float) -> str:
+    """Return a card with as many digits as its columns hold."""
+    digits = f"{value:.13G}"
+    if digits.lstrip("-").isdigit():
+        digits += ".0"            # or it would be a whole number
+    return f"{key:<8}= {digits:>20}".ljust(_CARD)
+
+
+def _transformed_distortion(values: dict[str, float], names: tuple[str, str], matrix: NDArray,
+                            inverse: NDArray) -> dict[str, float]:
+    """Return the coefficients of a distortion after a linear change of both its sides."""
+    order = int(max(values[f"{name}_ORDER"] for name in names))
+    powers, before = _polynomial(order)
+    coefficients = np.array([[values.get(f"{name}_{p}_{q}", 0.0) for p, q in powers]
+                             for name in names])
+    changed = matrix @ coefficients @ before(inverse).T
+    return {f"{name}_{p}_{q}": value
+            for name, row in zip(names, changed.tolist(), strict=True)
+            for (p, q), value in zip(powers, row, strict=True) if f"{name}_{p}_{q}" in values}
+
+
+@lru_cache(maxsize=4)
+def _polynomial(order: int) -> tuple[tuple[tuple[int, int], ...], Callable]:
+    """Return the powers of a bivariate polynomial, and what a linear change does to them.
+
+    That is (K, K), from coefficients to those of the polynomial of changed variables. It is
+    exact: the polynomial is sampled on enough points of a scaled grid and solved for.
+    """
+    powers = tuple((p, q) for p in range(order + 1) for q in range(order + 1 - p) if p + q)
     nodes = np.linspace(-1.0, 1.0, order + 2)
     points = np.stack(np.meshgrid(nodes, nodes)).reshape(2, -1)
-    scale = 1024.0
-    dense = np.zeros((order + 1, order + 1))
-    for (p, q), value in zip(powers, coefficients, strict=True):
-        dense[p, q] = value * scale ** (p + q)
-    values = polynomial.polyval2d(*(linear @ points), dense)
-    design = np.stack([points[0] ** p * points[1] ** q for p, q in powers], axis=1)
-    solved = np.linalg.lstsq(design, values, rcond=None)[0]
-    return solved / scale ** np.array([p + q for p, q in powers])
+    scale = 1024.0 ** np.array([p + q for p, q in powers])
+
+    def sampled(at: NDArray) -> NDArray:
+        return np.stack([at[0] ** p * at[1] ** q for p, q in powers], axis=1)
+
+    solve = np.linalg.pinv(sampled(points))
+    return powers, lambda linear: (solve @ sampled(linear @ points)) * scale / scale[:, None]

@@ -91,7 +91,7 @@ def shaken(shares, error=2e-4, spoil=0):
 def test_widths_of_stars_tell_which_axis_is_which_and_the_unit(true):
     each, seen = shaken(np.array(true), spoil=3)
     found = fit_shares(each, seen, assumed_shares(0.14))
-    np.testing.assert_allclose(found, true, rtol=0.05, atol=0.02)
+    np.testing.assert_allclose(found, true, rtol=0.05, atol=0.06)
 
 
 def test_without_widths_the_axes_count_as_assumed():

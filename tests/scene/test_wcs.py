@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
 
 from photometry.core.ids import CcdId
 from photometry.core.pixels import SCIENCE_AREA, Box
@@ -70,3 +72,42 @@ def test_moved_coordinates_put_stars_where_the_map_does(angle_deg):
     found = np.column_stack(wcs.to_pixels(wcs.moved(text, matrix, shift, box), ra, dec))
     wanted = np.column_stack([row.ravel(), column.ravel()]) @ matrix.T + shift
     np.testing.assert_allclose(found, wanted, atol=1e-3 + 0.05 * abs(angle_deg))
+
+
+def changed(text, **cards):
+    header = fits.Header.fromstring(text)
+    for key, value in cards.items():
+        if value is None:
+            del header[key]
+        else:
+            header[key] = value
+    return header.tostring(endcard=False, padding=False)
+
+
+@pytest.mark.parametrize("cards", [
+    {}, {"AP_ORDER": None, "BP_ORDER": None}, {"RADESYS": None, "EQUINOX": None},
+    {"A_1_1": None, "A_DMAX": 44.7}, {"LONPOLE": 179.0}, {"RADESYS": "FK5"},
+    {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}, {"CUNIT1": "arcmin", "CUNIT2": "arcmin"}],
+    ids=lambda cards: " ".join(cards) or "as it is")
+def test_coordinates_are_those_of_astropy(cards):
+    text = changed(wcs_text(CCDS[0]), **cards)
+    row, column = np.array([0.0, 700.5, 2047.0]), np.array([2047.0, 1000.25, 3.0])
+    direct = WCS(fits.Header.fromstring(text), fix=False)
+    np.testing.assert_array_equal(wcs.to_sky(text, row, column),
+                                  direct.all_pix2world(column, row, 0))
+    if "AP_ORDER" not in cards:
+        found = wcs.to_pixels(text, *direct.all_pix2world(column, row, 0))
+        np.testing.assert_allclose(found, [row, column], atol=1e-5)
+
+
+@pytest.mark.parametrize("cards", [{"CD1_1": None, "CD2_2": None}, {"A_ORDER": None},
+                                   {"A_2_0": "much"}])
+def test_nonsense_is_left_to_astropy(cards):
+    text = changed(wcs_text(CCDS[0]), **cards)
+    try:
+        direct = WCS(fits.Header.fromstring(text), fix=False).all_pix2world([5.0], [7.0], 0)
+    except (ValueError, TypeError) as error:
+        with pytest.raises(type(error)):
+            wcs.to_sky(text, [7.0], [5.0])
+    else:
+        np.testing.assert_array_equal(wcs.to_sky(text, [7.0], [5.0]), direct)
