@@ -43,6 +43,7 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     Parameters
     ----------
     mean : (R, C)
+        Stars with pixels that are NaN near them are not chosen.
     faintest, brightest
         Range of the brightest pixel, e-/s.
     """
@@ -57,7 +58,7 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     else:
         peaks = peaks[peaks["peak_value"] <= brightest]
         row, column = np.array(peaks["y_peak"]), np.array(peaks["x_peak"])
-    stamps = cut(image, row, column)
+    stamps = cut(mean, row, column)
     lonely = _isolated(stamps)
     row, column, stamps = row[lonely], column[lonely], stamps[lonely]
     order = np.argsort(-image[row, column], kind="stable")[:limit]
@@ -91,7 +92,7 @@ def cut(image: NDArray, row: NDArray, column: NDArray) -> NDArray:
 
 
 def _isolated(stamps: NDArray) -> NDArray[np.bool_]:
-    """Tell where nothing outside the core is more than a few percent of the peak."""
+    """Tell where nothing outside the core is more than a few percent of the peak, or NaN."""
     outside = stamps.copy()
     core = slice(_HALF - _CORE, _HALF + _CORE + 1)
     outside[:, core, core] = 0

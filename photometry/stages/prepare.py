@@ -45,7 +45,7 @@ from photometry.stages.prepare_passes import (
 )
 from photometry.stages.prepare_places import reference_frame
 from photometry.stages.prepare_plan import Frame, Group, LeftOut, plan
-from photometry.stages.prepare_sky import find_sky, make_sum_image
+from photometry.stages.prepare_sky import find_sky, main_orbit, make_sum_image
 from photometry.stages.prepare_tables import with_ephemeris, with_quaternions
 
 __all__ = ["Choices", "Group", "PrepareReport", "Settings", "affordable", "needs_of", "plan",
@@ -153,7 +153,9 @@ def _build(job: Job, group: Group, known: Known, run: Run, progress: Progress) -
                                    zip(group.frames, reasons, strict=True) if reason))
     quality, good = _quality(frames, levels[kept], left_out,
                              job.choices.anomalies.saturation * FULL_WELL)
-    reference, text = reference_frame(frames, good)
+    main = main_orbit(np.array([frame.header.time for frame in frames]),
+                      good & np.isfinite(levels[kept]), job.choices.prepare)
+    reference, text = reference_frame(frames, good, main)
     job = replace(job, wcs_text=text)
     blocks = _cut(frames, [places[index] for index in kept], kept.tolist(), good.tolist())
     find_sky(job, blocks, levels[kept])

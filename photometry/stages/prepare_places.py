@@ -31,10 +31,17 @@ class Places:
     note: str = ""                # what was wrong with those of its header
 
 
-def reference_frame(frames: Sequence[Frame], good: NDArray[np.bool_]) -> tuple[int, str]:
-    """Return the index and the WCS of the good frame nearest to the middle of the data.
+def reference_frame(frames: Sequence[Frame], good: NDArray[np.bool_],
+                    main: NDArray[np.bool_]) -> tuple[int, str]:
+    """Return the index and the WCS of the good frame nearest to the middle of the main orbit.
 
-    Of those with a usable WCS; if no image of TESS has one, that of the pointing of the sector.
+    Its mean image, to which stars are compared, has the pointing of that orbit. Of frames with a
+    usable WCS; if no image of TESS has one, that of the pointing of the sector.
+
+    Parameters
+    ----------
+    good, main : (T,)
+        Whether frames are good, and of the main orbit.
 
     Raises
     ------
@@ -42,8 +49,10 @@ def reference_frame(frames: Sequence[Frame], good: NDArray[np.bool_]) -> tuple[i
         When none is known.
     """
     time = np.array([frame.header.time for frame in frames])
-    distance = np.abs(time - 0.5 * (time[0] + time[-1]))
-    order = sorted(range(len(frames)), key=lambda index: (not good[index], distance[index]))
+    start, stop = time[main][[0, -1]]
+    distance = np.abs(time - 0.5 * (start + stop))
+    order = sorted(range(len(frames)),
+                   key=lambda index: (not good[index], not main[index], distance[index]))
     for index in order:
         header = frames[index].header
         if is_usable(header.wcs_text, header.box):

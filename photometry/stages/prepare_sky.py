@@ -16,7 +16,7 @@ from photometry.sky.anomalies import FULL_WELL
 from photometry.sky.differences import Scene
 from photometry.sky.level import FrameBackground
 from photometry.sky.passes import add_frame
-from photometry.sky.straps import Straps, beside, fit_straps
+from photometry.sky.straps import Straps, add_straps, beside, fit_straps
 from photometry.sky.wings import StaticSky
 from photometry.stages.prepare_few import (
     changes_of,
@@ -65,7 +65,7 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
                                       for frame in block.frames]),
                     np.array([good for block in blocks for good in block.good]), levels)
     starts, main = orbits(frames.time, frames.good & np.isfinite(levels), job.choices.prepare)
-    orbit = np.searchsorted(starts, frames.time, side="right")
+    orbit = orbit_of(frames.time, starts)
     grid, fit = grid_of(job.box, job.ccd.ccd, job.choices.background), job.choices.background
     mean = _deep(job, frames, frames.good & (orbit == main))
     masked = np.where(is_strap(job.box), np.nan, mean)      # straps are brighter than the sky
@@ -84,8 +84,9 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     for number in range(len(starts) + 1):
         image = mean if number == main else _deep(job, frames, frames.good & (orbit == number))
         _save_orbit(job, number, image, scene, static, used)
-    starlight = masked - level.full_model(static, grid)
-    beacons = choose_beacons(starlight, job.choices.prepare.beacon_faintest,
+    behind = level.full_model(static, grid)
+    add_straps(behind, straps, 1.0)
+    beacons = choose_beacons(mean - behind, job.choices.prepare.beacon_faintest,
                              job.choices.prepare.beacon_brightest)
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
                      beacon_center=beacons.center, beacon_curve=beacons.curve, orbit_starts=starts,
@@ -108,6 +109,17 @@ def orbits(time: NDArray, good: NDArray[np.bool_], settings: Settings) -> tuple[
     counts = [good[start:stop].sum() for start, stop in
               zip(edges, [*edges[1:], len(time)], strict=True)]
     return time[edges[1:]] if len(edges) > 1 else np.zeros(0), int(np.argmax(counts))
+
+
+def orbit_of(time: NDArray, starts: NDArray) -> NDArray[np.int_]:
+    """Return in which orbit (T,) frames are, counted from 0."""
+    return np.searchsorted(starts, time, side="right")
+
+
+def main_orbit(time: NDArray, good: NDArray[np.bool_], settings: Settings) -> NDArray[np.bool_]:
+    """Tell which frames (T,) are of the orbit that has most good ones."""
+    starts, main = orbits(time, good, settings)
+    return orbit_of(time, starts) == main
 
 
 def _deep(job: Job, frames: Frames, candidates: NDArray[np.bool_]) -> NDArray[np.float64]:

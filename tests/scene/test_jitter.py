@@ -33,6 +33,10 @@ def test_isolated_stars_within_the_range_are_chosen(beacons):
     assert not np.any((np.hypot(few.row - 12, few.column - 12) < 6)
                       | (np.hypot(few.row - 75, few.column - 75) < 4))
     assert len(choose_beacons(scene(), 1e5, 1e6).row) == 0
+    strap = scene()
+    strap[:, 35:37] = np.nan          # runs through the third column's stamps
+    seen = set(choose_beacons(strap, 300.0, 30000.0).column.tolist())
+    assert not seen & set(range(31, 41)) and len(seen) > 3
 
 
 def test_stars_are_followed_from_pixel_to_pixel(beacons):

@@ -106,3 +106,9 @@ def test_stray_light_is_flagged_by_its_noise(cube):
     assert bits[15] & LightCurveFlag.STRAY_LIGHT and not bits[16] & LightCurveFlag.STRAY_LIGHT
     others = np.delete(cube.cadences.quality, SATURATED)      # that one is excluded
     assert (others == 0).all()                      # the mission's bits are left alone
+
+
+def test_the_reference_is_a_frame_of_the_orbit_whose_mean_is_compared_with_stars(cube):
+    second, distance = slice(16, 32), np.abs(cube.cadences.time - cube.cadences.time[23:25].mean())
+    assert cube.reference_index in np.argsort(distance)[:2]
+    assert 16 <= cube.reference_index < 32 and np.all(cube.cadences.quality[second] == 0)
