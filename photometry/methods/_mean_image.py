@@ -22,6 +22,7 @@ from photometry.methods._steady import find_answer
 SATURATED = "too little of the light is in pixels that are not saturated"
 NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
 SMALLEST = 1e-6                   # e-/s
+FULL_PEAK = 0.5                   # of the saturation level, in the central pixel of such a star
 LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
 ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
@@ -176,6 +177,11 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
 def own_flux(model: Model) -> float:
     """Return the size of the target's flux, e-/s, to divide by."""
     return max(abs(float(model.flux[0])), SMALLEST)
+
+
+def is_full(model: Model, saturation: float) -> bool:
+    """Tell whether the target itself, not a neighbor, fills pixels of so many e-/s."""
+    return float(model.flux[0] * model.images[0].max()) > FULL_PEAK * saturation
 
 
 def held_steady(stamp: Stamp, flux: NDArray, variance: NDArray,

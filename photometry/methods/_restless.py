@@ -29,6 +29,7 @@ TELLING = 9                       # pixels at most
 FULL = 8.0e4                      # e-/s, beyond which a pixel tells nothing
 BLED_PX = 2                       # from a trail, in which a pixel may hold its charge
 SIGNIFICANT = 5.0                 # sigmas of the variance beyond noise
+PRF_ERROR = 0.005                 # relative, of the light in the pixels that tell
 LEAST_CADENCES = 20
 RIDGE = 1e-6                      # of the power of the motion; keeps parallel terms apart
 FALL_PX = 1.0                     # with the third power of the distance light falls beyond
@@ -74,7 +75,10 @@ def neighbor_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[n
         seen = stamp.pixels.flux[:, telling].sum(axis=1, dtype=float)
         variance = np.sum(stamp.pixels.flux_err[:, telling].astype(float) ** 2, axis=1)
         found = (seen * own - flux * foreign) / (part * own - inside * foreign)
-        found = _varying(found, np.sqrt(variance) / part, changes.coefficients, used)
+        # A PRF that errs by so much makes as much of the motion.
+        unsure = PRF_ERROR * (mean + scene.target_flux * foreign / part)
+        found = _varying(found, np.hypot(np.sqrt(variance) / part, unsure),
+                         changes.coefficients, used)
         error = np.hypot(error, inside * found)
         change = inside * float(np.sqrt(np.mean(found[used] ** 2)))
         if change > noise:

@@ -22,6 +22,7 @@ from photometry.methods._mean_image import (
     find_problem,
     fit_mean_image,
     held_steady,
+    is_full,
     own_flux,
     systematic_error,
 )
@@ -96,7 +97,7 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     change, uncertain = correct(stamp, left, model, weights, pixels, settings).of(
         motion.drift - motion.center)
     variance = series.variance + stamp.pixels.common.variance(weights)
-    if pixels.target_saturated:
+    if pixels.target_saturated and is_full(model, settings.saturation):
         change, uncertain = held_steady(stamp, series.flux, variance, motion.good) or (
             change, uncertain)
     variance += uncertain

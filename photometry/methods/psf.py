@@ -23,6 +23,7 @@ from photometry.methods._mean_image import (
     correct,
     find_problem,
     held_steady,
+    is_full,
     own_flux,
     systematic_error,
 )
@@ -92,7 +93,7 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     change, uncertain = correct(stamp, left, placed.model, weights, pixels, settings).of(
         motion.drift - motion.center)
     variance = series.variance + stamp.pixels.common.variance(weights)
-    if pixels.target_saturated:
+    if pixels.target_saturated and is_full(placed.model, settings.saturation):
         change, uncertain = held_steady(stamp, series.flux, variance, motion.good) or (
             change, uncertain)
     variance += uncertain

@@ -12,6 +12,7 @@ from photometry.scene.variation import locate_variation
 VARIABLE = "variable_neighbor"
 SURE = 5.0                        # sigmas by which a neighbor is preferred to the target
 BLEND_PX = 0.7                    # stars closer than this cannot be told apart
+LOST, LOST_PX = 1.0, 3.0          # relative error of a mean flux that is lost; in whose light
 BLEND_SHARE = 0.01                # of the target's light, of stars that matter
 
 
@@ -26,14 +27,18 @@ def with_blends(found: Measurement, stamp: Stamp) -> Measurement:
     if any(note.code == BLEND for note in found.notes):
         return found
     stars, target = stamp.stars, stamp.target
-    near = np.hypot(stars.row - target.row, stars.column - target.column) < BLEND_PX
-    bright = flux_from_tmag(stars.tmag) > BLEND_SHARE * flux_from_tmag(target.tmag)
-    names = stars.starid[near & bright & (stars.starid != target.starid)]
+    away = np.hypot(stars.row - target.row, stars.column - target.column)
+    light, own = flux_from_tmag(stars.tmag), flux_from_tmag(target.tmag)
+    names = stars.starid[(away < BLEND_PX) & (light > BLEND_SHARE * own)
+                         & (stars.starid != target.starid)]
+    reason = f"less than {BLEND_PX} pixels away"
+    if not len(names) and found.systematic > LOST:
+        names = stars.starid[(away < LOST_PX) & (light > own)]
+        reason = f"their light makes the mean flux uncertain by {100 * found.systematic:.0f} %"
     if not len(names):
         return found
     told = ", ".join(map(str, names.tolist()))
-    return _with(found, Note(
-        BLEND, f"TIC {told} cannot be told apart: less than {BLEND_PX} pixels away"))
+    return _with(found, Note(BLEND, f"TIC {told} cannot be told apart: {reason}"))
 
 
 def with_variable_neighbor(found: Measurement, stamp: Stamp,

@@ -22,6 +22,16 @@ def test_a_near_star_that_matters_is_told(neighbour, told):
     assert with_blends(found, stamp) is found or not told
 
 
+def test_a_brighter_star_in_whose_light_the_target_is_lost_is_told():
+    stamp, _ = make_stamp(tmag=13.0, neighbours=((7.0, 0.9, 0.3), (8.0, 5.0, 5.0)))
+    found = aperture.measure(stamp)
+    assert found.systematic > 1
+    assert [note.code for note in with_blends(found, stamp).notes] == ["blend"]
+    assert "TIC 101 cannot" in with_blends(found, stamp).notes[0].message
+    known = replace(found, systematic=0.5)
+    assert with_blends(known, stamp) is known
+
+
 def test_a_method_that_tells_is_left_alone():
     stamp, _ = make_stamp(tmag=10.0, neighbours=((11.0, 0.4, 0.4),))
     plain = aperture.measure(stamp)
