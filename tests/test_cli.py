@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from photometry import cli, console
 from photometry.io import layout
+from photometry.io.source_mast import MastSource
 from tests.conftest import ROOT
 from tests.pipeline import copy_without_results, simulate
 
@@ -200,7 +201,9 @@ def test_a_star_list_without_magnitudes_is_explained(images, capfd):
     assert not list(images.glob("catalog_*"))
 
 
-def test_a_source_over_the_network_is_refused(images, capfd):
+def test_an_archive_that_does_not_answer_is_named(images, capfd, monkeypatch):
+    monkeypatch.setattr(MastSource.__init__, "__defaults__",
+                        ("http://127.0.0.1:9", lambda _: None))
     assert cli.make_catalog(["1", str(images), "-q", "--source", "mast"]) == console.UNUSABLE
     assert "mast" in told(capfd)
 

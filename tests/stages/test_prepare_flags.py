@@ -75,7 +75,7 @@ def test_times_of_early_releases_are_compared_as_mended():
 
 
 def test_images_without_flags_get_those_of_pixel_files(tmp_path):
-    pipeline.simulate(tmp_path, "--size", "61x57", "--frames", "150", "--stars", "12",
+    pipeline.simulate(tmp_path, "--size", "61x57", "--frames", "20", "--stars", "12",
                       "--momentum-dumps", "--tica", "--tpf", "--seed", "3")
     pipeline.check(pipeline.cli.prepare_photometry([str(tmp_path), "-q", "--workers", "1"]))
     (_, path), = layout.find_cubes(tmp_path)
