@@ -38,11 +38,13 @@ def texts(axes):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_figure_is_a_png_and_the_same_twice(name):
-    draw = getattr(plots, name)
-    content = plots.to_png(draw(make_star()))
-    assert content.startswith(b"\x89PNG")
-    assert content == plots.to_png(draw(make_star()))
+def test_every_figure_is_a_png(name):
+    assert plots.to_png(getattr(plots, name)(make_star())).startswith(b"\x89PNG")
+
+
+def test_a_figure_with_every_panel_is_the_same_twice():
+    first, second = (plots.to_png(plots.plot_star(make_star())) for _ in range(2))
+    assert first == second
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -114,13 +116,12 @@ def test_target_and_neighbors_are_where_they_are():
     assert [text.get_text() for text in axes.texts] == ["11.0"]
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_star_without_any_value_is_drawn(name):
+def test_a_star_without_any_value_is_drawn_in_every_panel():
     star = make_star()
     nothing = np.full(30, np.nan)
     star = replace(star, lightcurve=LightCurve(*(nothing,) * 5), drift=np.full((30, 2), np.nan),
                    sumimage=np.full((7, 11), np.nan), aperture=np.zeros((7, 11), dtype=np.int32))
-    assert plots.to_png(getattr(plots, name)(star))
+    assert plots.to_png(plots.plot_star(star))
 
 
 def test_noise_is_shown_in_parts_per_million():

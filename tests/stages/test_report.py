@@ -53,6 +53,17 @@ def stored(tmp_path):
 @pytest.fixture
 def run(tmp_path):
     """A finished run: two stars measured, one with a remark, one failed, one pending."""
+    return make_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """Such a run and its page, which is not to be changed."""
+    folder, output = make_run(tmp_path_factory.mktemp("run"))
+    return report.summarize(folder, output), output
+
+
+def make_run(tmp_path):
     tasks = [Task(number, 100 + number, CCD, 1800, tmag=7.5 + number) for number in range(1, 6)]
     Todo.create(tmp_path / "todo.sqlite", [(task, 0) for task in tasks])
     output = tmp_path / "lightcurves"
@@ -213,11 +224,11 @@ def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
 
 
 @pytest.mark.plot
-def test_the_page_is_whole_and_stands_alone(run):
-    summary = report.summarize(*run)
+def test_the_page_is_whole_and_stands_alone(shown):
+    summary, output = shown
     text = summary.path.read_text("utf-8")
     page = Page(text)
-    assert summary.path == run[1] / "summary.html"
+    assert summary.path == output / "summary.html"
     assert "TESS photometry of sector 1" in page.texts
     assert "aperture declined: <off> & away" in page.texts
     assert page.sources
@@ -230,16 +241,16 @@ def test_the_page_is_whole_and_stands_alone(run):
 
 
 @pytest.mark.plot
-def test_figures_of_the_stars_are_kept_beside(run):
-    summary = report.summarize(*run)
+def test_figures_of_the_stars_are_kept_beside(shown):
+    summary, output = shown
     assert [int(re.search(r"tess(\d+)", path.name)[1]) for path in summary.plots] == [102, 101]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in summary.plots)
-    assert not list(run[1].rglob("*.part"))
+    assert not list(output.rglob("*.part"))
 
 
 @pytest.mark.plot
-def test_the_terminal_gets_the_table(run):
-    lines = report.summarize(*run, starids=(103,)).lines
+def test_the_terminal_gets_the_table(shown):
+    lines = shown[0].lines
     assert lines[0] == "5 targets: PENDING 1, OK 2, ERROR 1, WARNING 1"
     assert lines[1].split()[:2] == ["Tmag", "stars"]
     assert [line.split()[0] for line in lines[2:]] == ["8-9", "9-10", "10-11"]
