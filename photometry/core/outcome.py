@@ -23,8 +23,9 @@ class Status(IntEnum):
     STARTED = 6
 
 
-# Codes of notes: a star that kills its workers; light that is another star's, too.
-QUARANTINED, BLEND = "quarantined", "blend"
+# Codes of notes: a star that kills its workers; light that is another star's, too; and one that
+# varies and is another star's.
+QUARANTINED, BLEND, VARIABLE = "quarantined", "blend", "variable_neighbor"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,12 @@ from scipy import ndimage
 
 from photometry.compiled import compiled
 from photometry.core.flags import is_good
-from photometry.core.outcome import Note
+from photometry.core.outcome import VARIABLE, Note
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 from photometry.methods._drifting import Changes
 from photometry.methods._scene import Scene
 
-VARIABLE = "variable_neighbor"
 MOST_STARS = 4                    # the neighbors with most light at the target
 MATTERS = 0.1                     # of the sum's error, that all of a neighbor's light must exceed
 PURE = 0.8                        # share of the neighbor's light in a pixel that tells of it

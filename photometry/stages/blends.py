@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from photometry.core.outcome import BLEND, Measurement, Note, Variation
+from photometry.core.outcome import BLEND, VARIABLE, Measurement, Note, Variation
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 from photometry.scene.variation import locate_variation
 
-VARIABLE = "variable_neighbor"
 SURE = 5.0                        # sigmas by which a neighbor is preferred to the target
 BLEND_PX = 0.7                    # stars closer than this cannot be told apart
 LOST, LOST_PX = 1.0, 3.0          # relative error of a mean flux that is lost; in whose light

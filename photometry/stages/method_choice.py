@@ -39,6 +39,7 @@ FIRST_METHOD = "aperture"
 BRIGHT_METHOD = "halo"
 CROWD_METHOD = "linpsf"
 WORST_SHARE = 0.05                # of cadences, whose noise does not count
+SWITCHED = "switched_to_halo"      # code of the note
 CANNOT_GROW = "stamp cannot grow"
 TOO_MANY = "too many stamps tried"
 
@@ -201,7 +202,7 @@ def _bright(bench: Bench, first: Trial, reason: str) -> Trial:
         return first
     second = bench.run(BRIGHT_METHOD)
     if isinstance(second.outcome, Measurement):
-        note = Note("switched_to_halo", f"{first.method}: {reason}")
+        note = Note(SWITCHED, f"{first.method}: {reason}")
         return _explained(replace(second, outcome=replace(
             second.outcome, notes=(*second.outcome.notes, note))),
             f"Tmag {first.stamp.target.tmag:.2f}; {reason}")
