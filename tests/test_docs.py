@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from photometry.core import outcome
 from photometry.core.flags import (
     DEFAULT_CADENCE_FLAGS,
     CadenceFlag,
@@ -21,6 +22,8 @@ from photometry.core.outcome import Grow, Measurement
 from photometry.io import layout
 from photometry.io.lightcurve import read_lightcurve
 from photometry.io.lightcurve_cards import COLUMNS, POSITION_COLUMNS
+from photometry.methods import _given, _remarks, aperture, psf
+from photometry.stages import method_choice
 from tests.factories import make_stamp
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,6 +139,13 @@ def test_every_flag_is_documented_with_its_bit():
 def test_every_column_of_a_light_curve_is_documented():
     columns = (*COLUMNS, *POSITION_COLUMNS)
     assert [column.name for column in columns if column.name not in documented()] == []
+
+
+def test_every_remark_is_documented():
+    codes = {outcome.BLEND, outcome.VARIABLE, _remarks.NO_ERRORS, _remarks.NO_LIGHT,
+             _remarks.FULL, _remarks.LITTLE_LIGHT, aperture.MINIMUM, psf.HELD,
+             method_choice.SWITCHED, _given.OTHERS_INSIDE, _given.NO_SHARE}
+    assert codes - documented() == set()
 
 
 @pytest.mark.parametrize("table", ["todolist", "diagnostics", "photometry_skipped"])

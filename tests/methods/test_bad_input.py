@@ -17,7 +17,7 @@ from photometry.methods._remarks import NO_ERRORS, NO_LIGHT
 from photometry.metrics import metrics
 from photometry.stages.blends import with_remarks
 from photometry.stages.method_choice import Bench, measure
-from tests.factories import make_stamp
+from tests.factories import MixturePrf, make_stamp
 
 CADENCES = 40
 CROWD = tuple((tmag, *place) for tmag, place in zip(
@@ -83,10 +83,7 @@ def unknown_neighbors():
 
 
 def without_prf():
-    def nothing(box, row, column, broadening=0.0):
-        return np.zeros((*np.shape(row), *box.shape))
-
-    return replace(alone(), prf=nothing)
+    return replace(alone(), prf=MixturePrf(shares=(0.0, 0.0, 0.0)))
 
 
 STAMPS = {
