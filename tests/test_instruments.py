@@ -174,11 +174,14 @@ def test_a_cutout_is_a_small_window(mission, images, tmp_path):
         assert cube.image_names[3] == f"{path.name}[3]"
     ours, theirs = read_all(output), read_all(mission / "lightcurves")
     assert len(ours) > 7
-    # With few stars on it the small window may choose another method or aperture.
-    ratio = {star: own_flux(ours[star]) / own_flux(theirs[star])
-             for star in ours.keys() & theirs.keys()}
-    assert len(ratio) > 7
-    assert all(value == pytest.approx(1.0, abs=0.02) for value in ratio.values()), ratio
+    # With few stars on it the small window has the average PRF, and may choose other methods.
+    both = ours.keys() & theirs.keys()
+    away = {star: own_flux(ours[star]) / own_flux(theirs[star]) - 1 for star in both}
+    assert len(away) > 7
+    assert np.median(np.abs(list(away.values()))) < 0.02
+    for star in both:
+        sigma = np.hypot(ours[star].header["FLUX_SYS"], theirs[star].header["FLUX_SYS"])
+        assert abs(away[star]) < max(0.02, 3 * sigma), star
 
 
 def own_flux(star):

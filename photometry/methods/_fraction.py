@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from photometry.compiled import compiled
 from photometry.core.stamp import Stamp
+from photometry.core.stats import MAD_TO_SIGMA
 from photometry.methods._choice import PixelNoise
 from photometry.methods._scene import Scene
 
@@ -21,6 +22,8 @@ LARGE_PX, USUAL_PX = np.array([3.5, 4.5, 5.5, 7.0, 10.0, 14.0, 20.0]), 7.0
 BROADENING_PX = 0.5             # changes widths by as much as the model may be wrong
 WING_ERROR = 0.3                  # relative error of the light outside an aperture
 SKY_ERROR = 0.3                   # e-/s per pixel in the mean image: wings of faint stars, mesh
+PURE, ALIKE = 0.8, 3.0            # share of foreign light in pixels that tell; factor of how much
+FEW = 8                           # pixels that tell nothing
 BELIEVABLE = 3.0                  # sigmas of the model that the data may move the share
 
 
@@ -32,13 +35,14 @@ class Fraction:
     error: float
     model: float                  # from the PRF alone
     weight: float                 # of the mean image, 0..1
+    foreign: float                # relative error of the light of neighbours
 
 
 def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[np.bool_],
-                  allowed: NDArray[np.bool_], neighbour_error: float) -> Fraction:
+                  allowed: NDArray[np.bool_], least_error: float) -> Fraction:
     """Return the share of light in the mask `small`.
 
-    `allowed` (R, C) are the pixels free of other stars' clusters; `neighbour_error` is the
+    `allowed` (R, C) are the pixels free of other stars' clusters; `least_error` is the least
     relative error of the light of neighbours.
     """
     box, target = stamp.pixels.box, stamp.target
@@ -48,9 +52,29 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
     image = stamp.pixels.sumimage
     reach = max(USUAL_PX, min(box.shape) / 2)
     radii = LARGE_PX[reach >= LARGE_PX]
+    foreign = neighbour_error(stamp, scene, small, least_error)
     return Fraction(*_find(image - scene.others, image - scene.light, scene.share, broad,
                            noise.variance / noise.n_cadences, scene.others, small, allowed,
-                           distance, radii, neighbour_error))
+                           distance, radii, foreign), foreign)
+
+
+def neighbour_error(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], least: float) -> float:
+    """Return the relative error of the light of neighbours in an aperture.
+
+    The mean image tells it where pixels have as much of their light, and nearly no other.
+    """
+    typical = float(scene.others[mask].mean())
+    if not typical > 0:
+        return least
+    image = stamp.pixels.sumimage
+    alike = (stamp.pixels.collected & np.isfinite(image)
+             & (scene.others > PURE * scene.light) & (scene.others > typical / ALIKE)
+             & (scene.others < typical * ALIKE))
+    if alike.sum() < FEW:
+        return least
+    left = np.abs(image - scene.light)[alike]
+    known = np.maximum(left - SKY_ERROR, 0.0) / scene.others[alike]
+    return max(least, MAD_TO_SIGMA * float(np.median(known)))
 
 
 @compiled

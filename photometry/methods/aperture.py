@@ -232,7 +232,7 @@ def _measurement(stamp: Stamp, scene: Scene, curve: LightCurve, mask: NDArray[np
         aperture=aperture_bits(stamp.pixels.collected, mask, core),
         contamination=contamination, flux_fraction=fraction.value,
         systematic=float(np.hypot(fraction.error / fraction.value,
-                                  settings.neighbour_error * others / own)),
+                                  fraction.foreign * others / own)),
         neighbours=tuple(inside[inside != stamp.target.starid].tolist()),
         notes=notes, decisions=(*decisions, *notes, share, impure),
         extras=_cards(settings, contamination))

@@ -147,6 +147,18 @@ def test_faint_star_beside_a_bright_one_is_measured_with_its_contamination():
     assert corrected(outcome).mean() == pytest.approx(truth.flux[0], rel=0.05)
 
 
+def test_where_the_image_shows_that_neighbors_are_brighter_the_mean_flux_is_less_certain():
+    """The wings of a bright neighbor are twice what the PRF says."""
+    prf = MixturePrf(shares=(0.75, 0.21, 0.04))
+    found, known = (aperture.measure(make_stamp(13.5, shape=(15, 17), cadences=50, model_prf=model,
+                                                neighbours=((7.5, 5.0, 4.0),))[0])
+                    for model in (prf, None))
+    flux = flux_from_tmag(13.5)
+    assert found.systematic > 3 * known.systematic
+    assert abs(corrected(known).mean() / flux - 1) < 3 * known.systematic
+    assert 0.1 < abs(corrected(found).mean() / flux - 1) < 2 * found.systematic
+
+
 def test_twenty_stars_in_one_stamp():
     rng = np.random.default_rng(11)
     others = [(rng.uniform(11, 15), rng.uniform(-7, 7), rng.uniform(-9, 9)) for _ in range(20)]
