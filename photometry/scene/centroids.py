@@ -64,6 +64,21 @@ def responses(stamps: NDArray) -> NDArray[np.float64]:
     return found
 
 
+def leanings(stamps: NDArray) -> NDArray[np.float64]:
+    """Return how far the centroids (N, 2) of stamps go when they are blurred, per px^2 of blur.
+
+    What blur carries out of the window of a skew star, it carries to one side.
+    """
+    inner = stamps[:, _RIM:-_RIM, _RIM:-_RIM]
+    change = 0.5 * (stamps[:, 2:, 1:-1] + stamps[:, :-2, 1:-1] + stamps[:, 1:-1, 2:]
+                    + stamps[:, 1:-1, :-2] - 4 * inner)
+    steps = np.arange(inner.shape[1]) - inner.shape[1] // 2
+    moment = np.stack([change.sum(axis=2) @ steps, change.sum(axis=1) @ steps], axis=1)
+    total = inner.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (moment - centroids(stamps) * change.sum(axis=(1, 2))[:, None]) / total[:, None]
+
+
 def measure(measured: NDArray, expected: NDArray, good: NDArray[np.bool_],
             place: NDArray) -> Correction:
     """Return what to add to expected displacements so that they fit the measured ones.

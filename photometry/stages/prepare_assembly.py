@@ -11,6 +11,7 @@ from photometry import __version__
 from photometry.core.ffi import FfiHeader
 from photometry.core.progress import Progress
 from photometry.core.settings import fingerprint, to_toml
+from photometry.core.stats import nan_median
 from photometry.core.time import SECONDS_PER_DAY, Cadences
 from photometry.core.timestamps import timestamp_shifts_s
 from photometry.io import cube
@@ -19,7 +20,7 @@ from photometry.io.quaternions import find_table, read_table
 from photometry.scene import jitter
 from photometry.scene.attitude import PIXEL_RAD, blur_of_attitude
 from photometry.scene.blur import either, fit_blur
-from photometry.scene.centroids import responses
+from photometry.scene.centroids import leanings, responses
 from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.sky.background import BackgroundModel
 from photometry.sky.interpolate import optical_axis
@@ -86,14 +87,17 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
             observation: cube.Observation, reference_index: int) -> dict[str, NDArray]:
     found = _collected(job, blocks, ("coefficients", "widths", "centers"))
     sky = job.scratch.load("sky")
-    motion = fit_motion(found["coefficients"], observation.cadences.time, reference_index,
-                        job.box)
-    row, column = sky["beacon_row"], sky["beacon_column"]
-    follow = responses(jitter.cut(job.scratch.load("sum")["sumimage"], row, column))
-    motion = refined(motion, found["centers"] / follow, row + job.box.row0,
-                     column + job.box.column0, good)
-    place = motion.drift(row + job.box.row0, column + job.box.column0) + sky["beacon_center"]
-    blur = fit_blur(found["widths"], sky["beacon_curve"], place, good)
+    told = fit_motion(found["coefficients"], observation.cadences.time, reference_index, job.box)
+    row, column = sky["beacon_row"] + job.box.row0, sky["beacon_column"] + job.box.column0
+    usual = jitter.cut(job.scratch.load("sum")["sumimage"], sky["beacon_row"],
+                       sky["beacon_column"])
+    follow = responses(usual)
+    motion = refined(told, found["centers"] / follow, row, column, good)
+    blur = fit_blur(found["widths"], sky["beacon_curve"],
+                    motion.drift(row, column) + sky["beacon_center"], good)
+    more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
+    straight = found["centers"] - leanings(usual) * more[:, None, None]
+    motion = refined(told, straight / follow, row, column, good)
     table = None if job.quaternions is None else find_table(job.quaternions, job.ccd)
     if table is not None:
         known = read_table(table, job.ccd)

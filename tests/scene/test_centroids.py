@@ -4,10 +4,11 @@ import pytest
 from photometry.core.pixels import Box
 from photometry.scene import detector, pointing
 from photometry.scene.blur import Blur
-from photometry.scene.centroids import centroids, measure, responses
+from photometry.scene.centroids import centroids, leanings, measure, responses
 from photometry.scene.jitter import choose_beacons, cut
 from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.scene.simulated_prf import GaussianPrf
+from tests.factories import MixturePrf
 
 BOX = Box(300, 560, 400, 720)
 N_FRAMES, SHIFT_PX = 12, 0.03
@@ -117,6 +118,16 @@ def test_a_star_without_value_spoils_no_other(frames):
     np.testing.assert_allclose(np.delete(found, 4, 0), np.delete(expected, 4, 0), rtol=1e-6)
     assert np.all((expected > 0.85) & (expected < 1.0))
     assert responses(stamps[:0]).shape == (0, 2)
+
+
+def test_blur_makes_skew_stars_lean():
+    prf, box = MixturePrf(shifts=((0.0, 0.0), (0.5, -0.3), (-1.5, 2.0))), Box(0, 9, 0, 9)
+    sharp, blurred = (np.array([prf(box, row, 4.1, broadening) for row in (3.8, 4.0, 4.3)])
+                      for broadening in (0.0, 0.4))
+    moved = centroids(blurred) - centroids(sharp)
+    assert np.all(np.abs(moved).max(axis=1) > 0.0015)
+    left = moved - 0.16 * leanings(sharp)
+    assert np.sqrt(np.mean(left**2)) < 0.1 * np.sqrt(np.mean(moved**2))
 
 
 def test_few_stars_tell_a_shift_only():
