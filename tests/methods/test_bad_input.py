@@ -12,6 +12,7 @@ from photometry import methods
 from photometry.core.flags import CadenceFlag, PixelFlag, is_good
 from photometry.core.outcome import Decline, Measurement
 from photometry.core.pixels import Box
+from photometry.core.stats import flux_from_tmag
 from photometry.methods._given import NO_SHARE, sum_given
 from photometry.methods._remarks import NO_ERRORS, NO_LIGHT
 from photometry.metrics import metrics
@@ -151,6 +152,7 @@ def own_pixels(stamp):
     return sum_given(stamp, near)
 
 
+UNTOLD = "a neighbor without magnitude"     # nobody can know how bright it is
 # What a light curve may lack, by the remark that says so.
 UNKNOWN = {NO_ERRORS: ["flux_err"], NO_LIGHT: ["row", "column"],
            NO_SHARE: ["contamination", "flux_fraction"]}
@@ -172,13 +174,18 @@ def test_the_answer_is_a_reason_or_an_honest_light_curve(way, case):
     good = is_good(stamp.pixels.cadences.quality)
     assert good.any()
     curve = outcome.lightcurve
-    told = {name for note in outcome.notes for name in UNKNOWN.get(note.code, ())}
+    codes = {note.code for note in outcome.notes}
+    told = {name for code in codes for name in UNKNOWN.get(code, ())}
     for name in {field.name for field in fields(curve)} - told:
         values = getattr(curve, name)
         assert values is None or np.isfinite(values[good]).any(), name
         assert values is None or not np.isinf(values).any(), name
     for name in {"contamination", "flux_fraction"} - told:
         assert np.isfinite(getattr(outcome, name)), name
+    if way == "as chosen" and case != UNTOLD and NO_LIGHT not in codes:
+        whole = np.nanmedian(curve.flux[good]) * (1 - outcome.contamination)
+        true = float(flux_from_tmag(stamp.stars.tmag[0])) * outcome.flux_fraction
+        assert abs(whole / true - 1) < 0.01 + 3 * outcome.systematic
     named, variation = with_remarks(outcome, stamp)
     numbers = metrics(curve, stamp.pixels.cadences, named.aperture, stamp.pixels.sumimage, box,
                       named.contamination)
