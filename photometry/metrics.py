@@ -42,14 +42,13 @@ def _side(tmag: float, sizes: tuple[int, ...]) -> float:
 
 
 def metrics(lightcurve: LightCurve, cadences: Cadences, aperture: NDArray[np.int32],
-            sumimage: NDArray[np.float64], box: Box,  # noqa: ARG001 - what the images cover
-            contamination: float) -> Metrics:
+            sumimage: NDArray[np.float64], contamination: float) -> Metrics:
     """Return the numbers of a light curve, from good cadences with finite flux only.
 
     Parameters
     ----------
     aperture, sumimage : (R, C)
-        `ApertureFlag` bits and the mean image, e-/s, on the pixels of `box`.
+        `ApertureFlag` bits and the mean image of the stamp, e-/s.
 
     Notes
     -----

@@ -27,7 +27,7 @@ def aperture():
 
 def numbers(flux, err=1.0, cadences=None):
     cadences = make_cadences(len(flux)) if cadences is None else cadences
-    return metrics(lightcurve(flux, err), cadences, aperture(), np.ones(BOX.shape), BOX, 0.25)
+    return metrics(lightcurve(flux, err), cadences, aperture(), np.ones(BOX.shape), 0.25)
 
 
 def test_white_noise_has_its_own_scatter():

@@ -46,9 +46,6 @@ class PixelFlag(IntFlag):
     INVALID = 64                  # no finite flux
 
 
-DEFAULT_PIXEL_FLAGS = PixelFlag.MANUAL_EXCLUDE | PixelFlag.INVALID
-
-
 class LightCurveFlag(IntFlag):
     """Bits of the light curve's QUALITY column."""
 

@@ -28,7 +28,6 @@ _LIGHTCURVE = re.compile(
     r"tess(\d{11,})-s\d{3,}-[1-4]-[1-4]-c\d+-dr\d+-v\d+-tasoc_lc\.fits(\.gz)?$")
 _PLACE = re.compile(r"tess\d{11,}-s(\d{3,})-([1-4])-([1-4])-c\d+-.*-tasoc_lc\.fits(?:\.gz)?$")
 _BULK = re.compile(r"tess-s(\d{3,})-([1-4])-([1-4])-c(\d+)-dr\d+-v\d+-tasoc_lc\.hdf5$")
-_CATALOG = re.compile(r"catalog_sector(\d{3,})_camera([1-4])_ccd([1-4])\.sqlite$")
 
 
 def catalog_path(folder: Path, ccd: CcdId) -> Path:
@@ -148,12 +147,6 @@ def find_tpfs(folder: Path) -> list[tuple[int, int, Path]]:
 def find_cubes(folder: Path) -> list[tuple[CcdId, Path]]:
     """Return the pixel cubes in a folder."""
     found = ((_CUBE.match(path.name), path) for path in sorted(folder.iterdir()))
-    return [(_ccd(match), path) for match, path in found if match]
-
-
-def find_catalogs(folder: Path) -> list[tuple[CcdId, Path]]:
-    """Return the star catalogs in a folder."""
-    found = ((_CATALOG.match(path.name), path) for path in sorted(folder.iterdir()))
     return [(_ccd(match), path) for match, path in found if match]
 
 

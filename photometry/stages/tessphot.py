@@ -195,7 +195,7 @@ def _finish(run: Run, source: StampSource, task: Task, products: Products,
     outcome = with_strap_error(outcome, stamp, method)
     outcome, variation = with_remarks(outcome, stamp)
     numbers = metrics(outcome.lightcurve, stamp.pixels.cadences, outcome.aperture,
-                      stamp.pixels.sumimage, stamp.pixels.box, outcome.contamination)
+                      stamp.pixels.sumimage, outcome.contamination)
     numbers = replace(numbers, variation=variation)
     content = light_curve_file(run, source, method, outcome, stamp, numbers)
     path = products.add(task, content)

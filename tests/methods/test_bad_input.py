@@ -187,7 +187,7 @@ def test_the_answer_is_a_reason_or_an_honest_light_curve(way, case):
         true = float(flux_from_tmag(stamp.stars.tmag[0])) * outcome.flux_fraction
         assert abs(whole / true - 1) < 0.01 + 3 * outcome.systematic
     named, variation = with_remarks(outcome, stamp)
-    numbers = metrics(curve, stamp.pixels.cadences, named.aperture, stamp.pixels.sumimage, box,
+    numbers = metrics(curve, stamp.pixels.cadences, named.aperture, stamp.pixels.sumimage,
                       named.contamination)
     assert np.isfinite(numbers.mean_flux)
     assert variation.source is None or variation.source in stamp.stars.starid
