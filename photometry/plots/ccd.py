@@ -144,7 +144,7 @@ def _draw_shift(axes: Axes, ccd: CcdData) -> None:
         _mark_beyond(axes, ccd.time, values, color)
     axes.set_ylabel("Displacement (px)")
     known = ccd.shift_err[ccd.good & np.isfinite(ccd.shift_err)]
-    error = f", median error {np.median(known):.4f} px" if len(known) else ", from the headers"
+    error = f", median error {_short(np.median(known))} px" if len(known) else ", from the headers"
     axes.set_title(f"Motion of the middle of the image{error}")
     legend(axes)
 
@@ -155,6 +155,11 @@ def _draw_jitter(axes: Axes, ccd: CcdData) -> None:
     _mark_beyond(axes, ccd.time, ccd.jitter, ORANGE)
     axes.set_ylabel("rms per axis (px)")
     axes.set_title("Motion within exposures, beyond that of the sharpest frames")
+
+
+def _short(value: float) -> str:
+    """Return a number with two digits that count."""
+    return np.format_float_positional(value, precision=2, fractional=False, trim="-")
 
 
 def _frame(axes: Axes, values: NDArray) -> None:

@@ -68,6 +68,12 @@ def test_flags_have_a_row_each_with_their_number():
     assert told.get_text() == "no frame has a flag"
 
 
+@pytest.mark.parametrize(("error", "told"), [(0.001234, "0.0012"), (4.4e-5, "0.000044")])
+def test_a_small_error_of_motion_is_no_zero(error, told):
+    axes = plots.plot_timeline(make_ccd(shift_err=np.full(50, error))).axes[1]
+    assert axes.get_title(loc="left").endswith(f"median error {told} px")
+
+
 def test_what_lies_far_off_is_pointed_at():
     shift = np.random.default_rng(1).normal(0, 0.01, (50, 2))
     shift[30] = 2.0, -3.0
