@@ -17,7 +17,7 @@ from photometry.core.pixels import Box
 from photometry.stages import prepare
 from tests.conftest import ROOT
 from tests.running import MPICH, OPEN_MPI
-from tests.stages.frames import write_cutout, write_window
+from tests.stages.frames import write_window
 from tests.test_trouble import CUBE, copy_images
 
 pytestmark = pytest.mark.slow
@@ -130,11 +130,6 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_memory_stays_below_the_limit(large, workers):
     check_memory(large, workers)
-
-
-def test_memory_of_very_many_frames(tmp_path):
-    write_cutout(tmp_path, 10_001)
-    check_memory(tmp_path, 1)
 
 
 def run_under(mpi, ranks, folder):

@@ -16,6 +16,7 @@ from photometry.scene import wcs
 from photometry.scene.motion import Motion, frame_displacements
 from photometry.stages import prepare
 from tests.stages.frames import BOX, make_ffi, wcs_text, write, write_cutout, write_window
+from tests.test_prepare_run import check_memory
 
 N = 12
 
@@ -147,7 +148,7 @@ def test_more_than_9999_images_of_20_s(tmp_path):
     (tmp_path / "stars.csv").write_text("ID,ra,dec,Tmag\n7,120.0,-45.0,12.6\n")
     given = [str(tmp_path), "-q"]
     assert cli.make_catalog(["27", *given, "--source", str(tmp_path / "stars.csv")]) == 0
-    assert cli.prepare_photometry([*given, "--workers", "1"]) == 0
+    check_memory(tmp_path, 1)
     assert cli.make_todo(given) == 0
     assert cli.tessphot(["--all", *given]) in (console.DONE, console.SOME_FAILED)
     (_, path), = layout.find_cubes(tmp_path)
