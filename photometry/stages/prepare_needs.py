@@ -16,7 +16,8 @@ SCENE_BYTES = 180                 # per pixel of the window, to find the sky
 FRAME_BYTES = 130                 # per pixel, to measure a frame
 SUM_BYTES = 40                    # per pixel, to add up blocks
 PIECE_BYTES = 12                  # per pixel of a piece that is packed
-HEAD_BYTES = 100e3                # per frame: headers and models, which the master keeps
+HEAD_BYTES = 40e3                 # per frame: headers and the like, which the master keeps ...
+MODELS_BYTES_PER_PIXEL = 0.016    # ... and per pixel of each: backgrounds
 SCRATCH_BYTES_PER_PIXEL = 9.02    # flux, error, flags and residuals of every frame
 SUMS_BYTES_PER_PIXEL = 5          # of a block: partial sum image and its counts
 COMPRESSION, QUANTIZED = 1.75, 4.5    # of pixels with noise, exactly and in steps of 1/4 error
@@ -85,7 +86,7 @@ def readers(workers: int, max_memory_gb: float) -> int:
 def _memory(pixels: int, n_frames: int, workers: int) -> int:
     """Return the most bytes that all processes hold; the master is alone in some passes."""
     piece = PIECE_BYTES * min(PIECE_PIXELS, pixels * n_frames)
-    master = MASTER_BYTES + HEAD_BYTES * n_frames
+    master = MASTER_BYTES + n_frames * (HEAD_BYTES + MODELS_BYTES_PER_PIXEL * pixels)
     alone = master + max(SCENE_BYTES * pixels, piece)
     if workers == 1:
         return int(alone)
