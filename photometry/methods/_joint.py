@@ -59,6 +59,13 @@ class Motion:
         return index[::max(1, len(index) // SAMPLE)]
 
     @property
+    def moves(self) -> NDArray[np.float64]:
+        """Motion along rows and columns, px, and blur, BLUR_PX squared, from the mean (T, 3)."""
+        blur = (self.jitter / BLUR_PX) ** 2
+        mean = blur[self.good].mean() if self.good.any() else 0.0
+        return np.column_stack([self.drift - self.center, blur - mean])
+
+    @property
     def step(self) -> float:
         """Step, pixels, of the differences that images are expanded with."""
         spread = np.sqrt(np.mean((self.drift[self.good] - self.center) ** 2))
@@ -204,7 +211,7 @@ class BlockFit:
         left[:, terms.shape[1] - change.shape[1] - 1] = 0.0       # the offset hides what is sought
         left = cadences.left_over(left)
         whole = motion.good[frames] & np.isfinite(left)
-        return series, Leftover(motion.drift[frames][whole] - motion.center, left[whole],
+        return series, Leftover(motion.moves[frames][whole], left[whole],
                                 known[whole].sum(axis=1))
 
     def _unsure(self, frames: NDArray) -> NDArray[np.float64]:

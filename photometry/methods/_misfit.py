@@ -1,10 +1,10 @@
 """Correct flux for what a PRF that is not quite right makes of the star's motion over pixels.
 
-The light of a star that moves by a fraction of a pixel stays in the fitted pixels, whatever its
-PRF. So where the fitted flux changes with the motion because the PRF errs, what the fit leaves
-over in all pixels together changes against it:
+The light of a star that moves or blurs by a fraction of a pixel stays in the fitted pixels,
+whatever its PRF. So where the fitted flux changes with the motion because the PRF errs, what the
+fit leaves over in all pixels together changes against it:
 
-    flux - truth = -s.x(d) / share,  sum_p(left over) = s.x(d) + noise,  x = d and its squares
+    flux - truth = -s.x(d) / share,  sum_p(left over) = s.x(d) + noise,  x = d, its squares, blur
 
 with s the same in all cadences. How large s can be tells what is left over in the mean image, so
 that nothing is corrected where the PRF fits; the noise is that of the pixels, part of the
@@ -26,14 +26,14 @@ SURE = 2.0                        # sigmas by which a variance must be too large
 WHOLE_PX = 1.0                    # motion that makes as much as the PRF's error can
 COHERENT = 0.2                    # of the background's error, that goes with the motion
 SMALLEST = np.finfo(float).tiny
-TERMS = 5                         # of motion along rows and columns, and of their products
+TERMS = 6                         # of motion along rows and columns, their products, and blur
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
     """What fits leave over in all pixels together, in cadences that have all of them."""
 
-    motion: NDArray[np.float64]       # (T, 2) pixels from the mean
+    motion: NDArray[np.float64]       # (T, 3) pixels from the mean; blur, as in `Motion.moves`
     total: NDArray[np.float64]        # (T,) e-/s
     variance: NDArray[np.float64]     # (T,) from the pixels' own errors
 
@@ -53,7 +53,7 @@ class Correction:
     unexplained: float = 0.0          # (e-/s)^2, of the flux in each cadence
 
     def of(self, motion: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return what to add to the flux for motions (T, 2), and its variance."""
+        """Return what to add to the flux for motions and blur (T, 3), and its variance."""
         terms = motion_terms(motion)
         variance = np.einsum("tn,nm,tm->t", terms, self.covariance, terms)
         return terms @ self.slopes, variance + self.unexplained
@@ -109,6 +109,9 @@ def uncorrected(error: float) -> Correction:
 
 
 def motion_terms(motion: NDArray) -> NDArray[np.float64]:
-    """Return what multiplies the slopes (T, TERMS) for motions (T, 2)."""
-    row, column = motion.T
-    return np.stack([row, column, row**2, column**2, row * column], axis=1)
+    """Return what multiplies the slopes (T, TERMS) for motions and blur (T, 3).
+
+    Without blur (T, 2) there is one less.
+    """
+    row, column = motion[:, :2].T
+    return np.column_stack([row, column, row**2, column**2, row * column, motion[:, 2:]])

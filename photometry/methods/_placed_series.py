@@ -68,7 +68,7 @@ def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
             getattr(series, field.name)[frames] = getattr(part, field.name)
         rest = seen.pixels.sum(axis=1) - found.light
         whole = motion.good[frames] & np.isfinite(rest + errors.sum(axis=1)) & ~held
-        left.append(Leftover(motion.drift[frames][whole] - motion.center, rest[whole],
+        left.append(Leftover(motion.moves[frames][whole], rest[whole],
                              errors[whole].sum(axis=1)))
     return series, joined(left)
 

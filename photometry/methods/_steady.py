@@ -30,10 +30,15 @@ class Answer:
         return self.terms @ self.slopes
 
     def variance(self, weights: NDArray) -> NDArray[np.float64]:
-        """Return the variance (T,) that is left in the sum of the series with weights (P,)."""
-        known = (self.error**2) @ weights**2
-        unknown = BEYOND_ERROR * (self.beyond @ (self.slopes @ weights))
-        return self.terms**2 @ known + unknown**2
+        """Return the variance (T,) that is left in the sum of the series with weights (P,).
+
+        Slopes that are too small to be seen matter where motion is larger than was measured.
+        """
+        kept = self.slopes != 0
+        known = (self.error**2 * kept) @ weights**2
+        unseen = (self.error**2 * ~kept) @ weights**2
+        more = BEYOND_ERROR * (self.beyond @ (self.slopes @ weights))
+        return self.terms**2 @ known + self.beyond**2 @ unseen + more**2
 
 
 def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],

@@ -94,8 +94,7 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     share = float(model.images[0][pixels.index].sum())
     weights = np.zeros(box.shape)
     weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
-    change, uncertain = correct(stamp, left, model, weights, pixels, settings).of(
-        motion.drift - motion.center)
+    change, uncertain = correct(stamp, left, model, weights, pixels, settings).of(motion.moves)
     variance = series.variance + stamp.pixels.common.variance(weights)
     if pixels.target_saturated and is_full(model, settings.saturation):
         change, uncertain = held_steady(stamp, series.flux, variance, motion.good) or (

@@ -90,8 +90,8 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     box, target, sources = stamp.pixels.box, stamp.target, placed.sources
     weights = np.zeros(box.shape)
     weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
-    change, uncertain = correct(stamp, left, placed.model, weights, pixels, settings).of(
-        motion.drift - motion.center)
+    slopes = correct(stamp, left, placed.model, weights, pixels, settings)
+    change, uncertain = slopes.of(motion.moves)
     variance = series.variance + stamp.pixels.common.variance(weights)
     if pixels.target_saturated and is_full(placed.model, settings.saturation):
         change, uncertain = held_steady(stamp, series.flux, variance, motion.good) or (

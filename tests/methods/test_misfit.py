@@ -6,8 +6,8 @@ import pytest
 from photometry.methods._misfit import TERMS, Leftover, correction, joined, motion_terms
 
 RNG = np.random.default_rng(4)
-MOTION = RNG.normal(0, 0.1, (2000, 2))
-TRUE = np.array([30.0, -20.0, 15.0, 0.0, -25.0])
+MOTION = RNG.normal(0, 0.1, (2000, 3))
+TRUE = np.array([30.0, -20.0, 15.0, 0.0, -25.0, 12.0])
 SHARE, NOISE = 0.9, 2.0
 
 
@@ -55,12 +55,12 @@ def test_what_cannot_be_told_at_all_is_an_error_of_motion():
     sure, unsure = (correction(left_over(), SHARE, 40.0, 0.0, 0.0, foreign)
                     for foreign in (0.0, 50.0))
     added = np.diag(unsure.covariance - sure.covariance)
-    np.testing.assert_allclose(added, [2500, 2500, 0, 0, 0], atol=5)
+    np.testing.assert_allclose(added, [2500, 2500, 0, 0, 0, 0], atol=5)
 
 
 def test_few_cadences_and_no_motion_correct_nothing():
-    none = Leftover(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
-    still = Leftover(np.zeros((50, 2)), np.ones(50), np.ones(50))
+    none = Leftover(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+    still = Leftover(np.zeros((50, 3)), np.ones(50), np.ones(50))
     for left in (none, still, joined([none, still])):
         found = correction(left, SHARE, 40.0, 0.0, 0.0, 0.0)
         assert np.all(found.slopes == 0) and found.covariance.shape == (TERMS, TERMS)
