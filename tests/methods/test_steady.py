@@ -63,3 +63,11 @@ def test_blur_beyond_what_was_measured_is_followed_with_an_honest_error():
     assert 0.9 < np.std(left[good] / error[good]) < 1.1
     assert np.all(np.abs(left[200:203]) < 1.5 * error[200:203])
     assert error[201] < 0.25 * 0.49 * 1800
+
+
+def test_slow_motion_that_steps_tell_little_of_is_no_error_of_pixels_that_do_not_answer():
+    rng = np.random.default_rng(6)
+    drift = np.linspace(-0.5, 0.5, 400)[:, None] + rng.normal(0, 1e-3, (400, 2))
+    pixels = 100.0 + rng.normal(0, 0.1, (400, 2))
+    found = find_answer(pixels, drift, None, np.ones(400, dtype=bool), np.full(2, 0.01))
+    assert np.all(found.variance(np.array([0.5, 0.5])) < 0.1 * 0.005)
