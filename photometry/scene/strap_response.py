@@ -25,7 +25,11 @@ class Straps:
 
     def factor(self, columns: NDArray) -> NDArray[np.float64]:
         """Return what multiplies the light of stars in science columns."""
-        return 1 + self.response * (columns[:, None] == self.columns).any(axis=1)
+        return 1 + self.response * self.behind(columns)
+
+    def behind(self, columns: NDArray) -> NDArray[np.bool_]:
+        """Tell behind which science columns there is a strap."""
+        return (columns[:, None] == self.columns).any(axis=1)
 
 
 NO_STRAPS = Straps(np.zeros(0, dtype=int))

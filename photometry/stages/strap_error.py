@@ -24,7 +24,7 @@ def with_strap_error(found: Measurement, stamp: Stamp, method: str) -> Measureme
     prf, target, box = stamp.prf, stamp.target, stamp.pixels.box
     if not (isinstance(prf, SampledPrf) and np.isfinite(found.systematic)):
         return found
-    over = np.isin(box.columns, prf.straps.columns)
+    over = prf.straps.behind(box.columns)
     if not over.any():
         return found
     used = (found.aperture & int(ApertureFlag.PHOTOMETRY)) > 0
