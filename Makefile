@@ -12,11 +12,11 @@ MPICH = $(VENV)/mpich
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check format bench golden clean
+.PHONY: help setup demo test test-programs test-modules check format bench golden clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 setup: $(INSTALLED) $(MPICH) ## make .venv and install everything into it
 	@echo "$(VENV) is ready"
@@ -38,7 +38,14 @@ demo: $(INSTALLED) ## simulate a small sector and make its light curves (a minut
 	@$(BIN)/python tools/demo.py --workers 2 demo
 
 test: check $(MPICH) ## check, then every test
-	@$(BIN)/python -m pytest -m ""
+	@echo "Two halves of the tests at once; each prints what it found when it is done"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-programs test-modules
+
+test-programs: $(MPICH) ## the tests of whole programs
+	@$(BIN)/python -m pytest -m "" tests/test_*.py
+
+test-modules: $(MPICH) ## the tests of single modules
+	@$(BIN)/python -m pytest -m "" tests/*/
 
 check: $(INSTALLED) ## style and layers
 	@command -v git >/dev/null || { echo "make: 'git' was not found: the checks ask it which files are tracked; install git" >&2; exit 1; }
