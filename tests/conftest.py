@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import photometry.console  # noqa: F401 - keeps numerical libraries to one thread, as programs are
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 from tests.pipeline import make_list, run_chain, run_photometry, simulate, write_grid

@@ -16,6 +16,7 @@ from scipy import ndimage
 from photometry.compiled import compiled
 from photometry.core.flags import is_good
 from photometry.core.outcome import VARIABLE, Note
+from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 from photometry.methods._drifting import Changes
@@ -34,7 +35,7 @@ RIDGE = 1e-6                      # of the power of the motion; keeps parallel t
 FALL_PX = 1.0                     # with the third power of the distance light falls beyond
 
 
-def neighbor_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[np.bool_],
+def restless_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[np.bool_],
                    trails: NDArray[np.bool_], flux: NDArray,
                    flux_err: NDArray) -> tuple[NDArray, tuple[Note, ...]]:
     """Return the error (T,), e-/s, of the sum in a mask from neighbors that vary, and who does.
@@ -51,22 +52,17 @@ def neighbor_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[n
     if used.sum() < LEAST_CADENCES or not len(scene.relevant):
         return error, ()
     noise, own = float(np.median(flux_err[used])), float(scene.share[mask].sum())
-    stars, target = stamp.stars, stamp.target
-    away = np.hypot(stars.row[scene.relevant] - target.row,
-                    stars.column[scene.relevant] - target.column)
-    light = flux_from_tmag(stars.tmag[scene.relevant])
-    index = np.argsort(-light / (FALL_PX + away) ** 3, kind="stable")[:MOST_STARS]
-    index = index[light[index] > MATTERS * noise]
-    shares = stamp.prf(stamp.pixels.box, stars.row[scene.relevant[index]],
-                       stars.column[scene.relevant[index]])
+    stars = stamp.stars
+    index, light = _brightest(stamp, scene.relevant, mask, MATTERS * noise)
+    if not len(index):
+        return error, ()
+    shares = stamp.prf(stamp.pixels.box, stars.row[index], stars.column[index])
     full = trails | (stamp.pixels.sumimage > FULL)
     if full.any():
         full = ndimage.binary_dilation(full, np.ones((3, 3)), iterations=BLED_PX)
     quiet = stamp.pixels.collected & np.isfinite(stamp.pixels.sumimage) & ~full
-    for star, mean, share in zip(scene.relevant[index], light[index], shares, strict=True):
+    for star, mean, share in zip(index, light, shares, strict=True):
         inside = float(share[mask].sum())
-        if mean * inside < MATTERS * noise:
-            continue
         telling = _telling(scene, mean * share, quiet)
         part, foreign = float(share[telling].sum()), float(scene.share[telling].sum())
         if not part * own > inside * foreign:
@@ -85,6 +81,24 @@ def neighbor_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[n
                                         f"curve, by {change:.3g} e-/s (rms), which is in its "
                                         "errors"))
     return error, tuple(notes)
+
+
+def _brightest(stamp: Stamp, relevant: NDArray[np.int_], mask: NDArray[np.bool_],
+               least: float) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
+    """Return the neighbors whose light in a mask is at least `least` e-/s, and all their light."""
+    stars, target, box = stamp.stars, stamp.target, stamp.pixels.box
+    row, column, light = (stars.row[relevant], stars.column[relevant],
+                          flux_from_tmag(stars.tmag[relevant]))
+    away = np.hypot(row - target.row, column - target.column)
+    index = np.argsort(-light / (FALL_PX + away) ** 3, kind="stable")[:MOST_STARS]
+    index = index[light[index] > least]
+    rows, columns = (slice(where[0], where[-1] + 1)
+                     for where in (np.flatnonzero(mask.any(axis)) for axis in (1, 0)))
+    near = Box(box.row0 + rows.start, box.row0 + rows.stop,
+               box.column0 + columns.start, box.column0 + columns.stop)
+    inside = (stamp.prf(near, row[index], column[index]) * mask[rows, columns]).sum(axis=(1, 2))
+    index = index[light[index] * inside >= least]
+    return relevant[index], light[index]
 
 
 def _telling(scene: Scene, light: NDArray, quiet: NDArray[np.bool_]) -> NDArray[np.bool_]:

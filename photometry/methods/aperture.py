@@ -36,7 +36,7 @@ from photometry.methods._remarks import (
     OUTSIDE,
     remarks_on_sum,
 )
-from photometry.methods._restless import neighbor_error
+from photometry.methods._restless import restless_error
 from photometry.methods._scene import Scene, build_scene
 from photometry.methods._segment import Finder, Segment, find_segment, stars_in
 from photometry.methods._sums import aperture_bits, sum_pixels
@@ -105,7 +105,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     notes = (*notes, *remarks_on_sum(curve, good))
     # What moves in and out of the aperture is known by its size, and stays in the sum.
     moving = np.hypot(curve.flux_err, changes.error(terms[:, mask].sum(axis=1)))
-    foreign, told = neighbor_error(stamp, scene, changes, mask, segment.all_trails, curve.flux,
+    foreign, told = restless_error(stamp, scene, changes, mask, segment.all_trails, curve.flux,
                                    moving)
     curve = replace(curve, flux_err=np.hypot(moving, foreign))
     found = _measurement(stamp, scene, curve, mask, core, fraction, settings, (*notes, *told),
