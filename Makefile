@@ -12,7 +12,12 @@ MPICH = $(VENV)/mpich
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-programs test-modules check format bench golden clean
+# The tests in parts that take about as long as each other, or half of that.
+PARTS = test-runs test-programs test-stages test-modules
+RUNS = $(patsubst %, tests/test_%.py, run bulk_run mpi workers examples)
+STAGES = tests/methods/ tests/stages/
+
+.PHONY: help setup demo test $(PARTS) check format bench golden clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,14 +43,20 @@ demo: $(INSTALLED) ## simulate a small sector and make its light curves (a minut
 	@$(BIN)/python tools/demo.py --workers 2 demo
 
 test: check $(MPICH) ## check, then every test
-	@echo "Two halves of the tests at once; each prints what it found when it is done"
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-programs test-modules
+	@echo "Four parts of the tests, two at a time; each prints what it found when it is done"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(PARTS)
 
-test-programs: $(MPICH) ## the tests of whole programs
-	@$(BIN)/python -m pytest -m "" tests/test_*.py
+test-runs: $(MPICH) ## tests of runs that are disturbed, on processes and under MPI
+	@$(BIN)/python -m pytest -m "" $(RUNS)
 
-test-modules: $(MPICH) ## the tests of single modules
-	@$(BIN)/python -m pytest -m "" tests/*/
+test-programs: $(MPICH) ## tests of whole programs apart from these
+	@$(BIN)/python -m pytest -m "" $(filter-out $(RUNS), $(wildcard tests/test_*.py))
+
+test-stages: $(MPICH) ## tests of stages and methods
+	@$(BIN)/python -m pytest -m "" $(STAGES)
+
+test-modules: $(MPICH) ## tests of what they are made of
+	@$(BIN)/python -m pytest -m "" $(filter-out $(STAGES), $(wildcard tests/*/))
 
 check: $(INSTALLED) ## style and layers
 	@command -v git >/dev/null || { echo "make: 'git' was not found: the checks ask it which files are tracked; install git" >&2; exit 1; }
