@@ -139,7 +139,7 @@ def _measure(args: argparse.Namespace, todo: Any, run: Any, select: Select, work
     from photometry.workers import pull
     draw = partial(pull, workers, ahead=run.settings.tiles_ahead)
     explain = bool(select.starids or select.priorities)
-    with Monitor(todo, run, workers.capacity) as monitor, \
+    with Monitor(todo, run, workers.capacity, select) as monitor, \
             stopping(run.settings.drain_s) as stop:
         results = [result for result in
                    photometry(todo, run, select, draw, progress_for(args), monitor.watch, stop,

@@ -14,7 +14,7 @@ from typing import Any
 
 from photometry.core.errors import InputError, PhotometryError, UsageError, WorkerDied
 from photometry.core.ids import Select
-from photometry.core.progress import Item, Progress, silent
+from photometry.core.progress import Item, Progress, Total, number_of, silent
 from photometry.core.settings import override_sections
 from photometry.core.work import THREAD_VARIABLES
 from photometry.io.facts import read_toml
@@ -82,20 +82,33 @@ def progress_for(args: argparse.Namespace) -> Progress:
     return _bar if sys.stderr.isatty() else _log_lines
 
 
-def _bar(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+def _bar(items: Iterable[Item], total: Total, label: str) -> Iterator[Item]:
     from tqdm import tqdm
-    return iter(tqdm(items, total=total, desc=label, dynamic_ncols=True))
+    with tqdm(total=number_of(total), desc=label, dynamic_ncols=True) as bar:
+        for item in items:
+            yield item
+            bar.total = number_of(total)
+            bar.update()
 
 
-def _log_lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+def _log_lines(items: Iterable[Item], total: Total, label: str) -> Iterator[Item]:
     began = told = time.monotonic()
-    for done, item in enumerate(items, 1):
+    done = said = 0
+
+    def tell() -> None:
+        nonlocal told, said
+        told, said = time.monotonic(), done
+        rate, expected = done / max(told - began, 1e-3), number_of(total)
+        logger.info("%s: %d of %d, %.3g per second, %.0f s left", label, done, expected, rate,
+                    (expected - done) / rate)
+
+    for item in items:
         yield item
-        if done == total or time.monotonic() - told > LOG_EVERY_S:
-            told = time.monotonic()
-            rate = done / max(told - began, 1e-3)
-            logger.info("%s: %d of %d, %.3g per second, %.0f s left", label, done, total, rate,
-                        (total - done) / rate)
+        done += 1
+        if time.monotonic() - told > LOG_EVERY_S:
+            tell()
+    if done > said:
+        tell()
 
 
 def mpi_size() -> int:

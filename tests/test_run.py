@@ -108,6 +108,38 @@ def test_a_star_takes_over_from_a_brighter_one_that_fails_later(crowd, undisturb
     assert set(undisturbed[0]) - before
 
 
+class Bars:
+    """Stands in for what shows progress: what it counted at which total, bar by bar."""
+
+    def __init__(self):
+        self.counts = []
+
+    def __call__(self, items, total, _):
+        steps = []
+        self.counts.append(steps)
+        for item in items:
+            yield item
+            steps.append((len(steps) + 1, total()))
+
+
+def test_one_bar_shows_all_rounds(crowd, undisturbed, tmp_path):
+    """Two stars are measured anew and fail: who takes over their light is counted as well."""
+    folder = copy_without_results(crowd, tmp_path / "data")
+    bars = Bars()
+    with Todo(folder) as todo:
+        all_rows = sum(todo.count().values())
+        draw = partial(pull, SerialCrew())
+        list(rounds.photometry(todo, simple(folder), Select(), draw, bars))
+        break_stars(folder)
+        todo.reset_all(Select(starids=BROKEN))
+        list(rounds.photometry(todo, simple(folder), Select(), draw, bars))
+    first, second = bars.counts
+    assert first == [(done, all_rows) for done in range(1, all_rows + 1)]
+    assert second[:2] == [(1, 2), (2, 2)]
+    assert len(second) > 2
+    assert second[2:] == [(done, len(second)) for done in range(3, len(second) + 1)]
+
+
 # Deaths.
 
 

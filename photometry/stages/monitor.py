@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from photometry.core.errors import OutputError
+from photometry.core.ids import Select
 from photometry.core.outcome import Result, Status
 from photometry.core.work import Answer
 from photometry.io import layout
 from photometry.io.status import write_status
-from photometry.io.todo import Todo
+from photometry.io.todo import ALL_ROWS, Todo
 from photometry.stages.tessphot import Run
 
 EVERY_S = 10.0
@@ -25,12 +26,16 @@ class Monitor:
 
     Parameters
     ----------
+    select
+        The rows that the run is to measure.
     every_s
         Seconds between two states of the file.
     """
 
-    def __init__(self, todo: Todo, run: Run, capacity: int, every_s: float = EVERY_S) -> None:
+    def __init__(self, todo: Todo, run: Run, capacity: int, select: Select = ALL_ROWS,
+                 every_s: float = EVERY_S) -> None:
         self._todo, self._run, self._capacity, self._every_s = todo, run, capacity, every_s
+        self._select = select
         self._path = layout.status_path(todo.folder if todo.is_writable else run.output)
         self._began = self._told = time.monotonic()
         self._started = _now()
@@ -70,7 +75,8 @@ class Monitor:
         count = self._todo.count()
         elapsed_s = max(self._told - self._began, 1e-3)
         rate = self._done / elapsed_s
-        pending = count.get(None, 0) + count.get(Status.STARTED, 0)
+        wanted = self._todo.count(self._select)
+        pending = wanted.get(None, 0) + wanted.get(Status.STARTED, 0)
         return {
             "state": state,
             "todo": str(self._todo.path),
@@ -79,6 +85,7 @@ class Monitor:
             "counts": {"pending" if status is None else status.name: n_rows
                        for status, n_rows in sorted(count.items(), key=lambda one: one[0] or 0)},
             "measured": self._done,
+            "to_measure": self._done + pending,       # more when stars take over from others
             "stars_per_second": round(rate, 3),
             "seconds_left": round(pending / rate) if rate else None,
             "errors_by_kind": dict(self._kinds),

@@ -94,14 +94,37 @@ def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progr
     _collect(todo, run, draw, left_over=True)
     if todo.is_writable:
         run = replace(run, traces=layout.traces_folder(todo.path))
+    extent = Extent(todo.count(select).get(None, 0))
+    results = _rounds(todo, run, select, draw, extent, watch, stop, workers)
     try:
-        yield from _rounds(todo, run, select, draw, progress, watch, stop, workers)
+        yield from progress(results, extent.total, "stars")
     finally:
         if run.traces is not None:
             take_traces(run.traces)
 
 
-def _rounds(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progress,
+class Extent:
+    """How many stars a run measures, over all its rounds, as far as is known."""
+
+    def __init__(self, pending: int) -> None:
+        self._pending, self._done = pending, 0
+
+    def total(self) -> int:
+        """Return how many are done and to be done."""
+        return self._pending + self._done
+
+    def count(self, results: Iterable[Result]) -> Iterator[Result]:
+        """Yield the results unchanged."""
+        for result in results:
+            self._pending, self._done = self._pending - 1, self._done + 1
+            yield result
+
+    def begin(self, pending: int) -> None:
+        """Say how many a new round begins with: others may have been added."""
+        self._pending = pending
+
+
+def _rounds(todo: Todo, run: Run, select: Select, draw: Draw, extent: Extent,
             watch: Watch | None, stop: Callable[[], bool], workers: int) -> Iterator[Result]:
     """Measure, settle, and measure those who are to take over, until none is pending."""
     few = select.starids or select.priorities
@@ -112,8 +135,8 @@ def _rounds(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progress
         _store_prfs(run, {ccd for ccd, _ in touched} - measured, draw, stop)
         measured |= {ccd for ccd, _ in touched}
         answers = draw(partial(measure_batch, run), Dealer(todo, run, regions, stop))
-        results = _saved(todo, run, answers, watch)
-        yield from progress(results, sum(map(len, regions)), "stars")
+        extent.begin(sum(map(len, regions)))
+        yield from extent.count(_saved(todo, run, answers, watch))
         if stop():
             return
         if todo.count(select).get(None):
