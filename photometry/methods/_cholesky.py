@@ -25,12 +25,12 @@ def solve_each(normal: NDArray, right: NDArray, precision: NDArray, wanted: NDAr
     values : (T, K)
     error : (T, W)
     mixing : (T, K)
-        The row of the inverse that gives the first wanted parameter. Like the others it is NaN
-        where a matrix is not positive.
+        The row of the inverse that gives the first wanted parameter; empty if none is. Like the
+        others it is NaN where a matrix is not positive.
     """
     count, size = right.shape
     values, error = np.empty((count, size)), np.empty((count, len(wanted)))
-    mixing = np.empty((count, size))
+    mixing = np.empty((count if len(wanted) else 0, size))
     lower, scale, vector = np.empty((size, size)), np.empty(size), np.empty(size)
     for cadence in range(count):
         # Fluxes and shifts differ by orders of magnitude: unit diagonal first.
@@ -55,9 +55,10 @@ def solve_each(normal: NDArray, right: NDArray, precision: NDArray, wanted: NDAr
             for i in range(wanted[k], size):
                 total += vector[i] ** 2
             error[cadence, k] = np.sqrt(total)
-        _backward(lower, vector)
-        for i in range(size):
-            mixing[cadence, i] = vector[i] * scale[i]
+        if len(wanted):
+            _backward(lower, vector)
+            for i in range(size):
+                mixing[cadence, i] = vector[i] * scale[i]
     return values, error, mixing
 
 

@@ -10,6 +10,7 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import mad_sigma, nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
+from photometry.methods._held import Neighbors, find_neighbors, watched
 from photometry.methods._linear import Cadences, Estimate
 from photometry.methods._misfit import Leftover, motion_terms
 from photometry.methods._moving import (
@@ -158,15 +159,29 @@ class BlockFit:
         self._stamp, self._model, self._pixels, self._motion = stamp, model, pixels, motion
         self._near, self._steady = sources.take(model.near), sources.take(model.steady)
         self._box, self._inside = _inner(stamp.pixels.box, pixels.fitted)
-        precision = np.append(free, max(common, 1e-9)) ** -2.0
-        precision[0] = 0.0
-        self._precision = precision
+        self._background = max(common, 1e-9) ** -2.0
+        self._free = free[1:]
         self._kept: dict[tuple[float, ...], tuple[NDArray, NDArray]] = {}
         frames = motion.sample()
         self._typical = typical_variance(stamp, pixels, frames)
         cadences, _ = self._cadences(frames, motion.center)
-        found = self._solve(cadences, np.tile(LOOSE, (len(frames), 1)))
-        self._likely = excess(found.values[:, -3:], found.error[:, 1:], motion.drift[frames])
+        size = len(free) + 4
+        found = self._solve(cadences, LOOSE, self._free, wanted=(size - 3, size - 2, size - 1))
+        self._likely = excess(found.values[:, -3:], found.error, motion.drift[frames])
+        blur = BLUR_TRUST * (motion.jitter / BLUR_PX) ** 2
+        self._usual_blur = float(np.sqrt(np.mean(blur[frames] ** 2)))
+        self._neighbors = self._watch(cadences)
+
+    def _watch(self, cadences: Cadences) -> Neighbors:
+        """Return what a sample of cadences tells of the neighbors."""
+        change = self._likely.copy()
+        change[2] = np.hypot(change[2], self._usual_blur)
+        precision = self._precision(1, change, self._free)[0]
+        size = len(self._free) + 1
+        neighbors = find_neighbors(self._free, cadences.covariance(precision)[:size, :size])
+        if not neighbors.held.any():
+            return neighbors
+        return watched(neighbors, self._solve(cadences, change, self._free).values[:, 1:size])
 
     def _cadences(self, frames: NDArray, center: NDArray) -> tuple[Cadences, NDArray]:
         """Return the equations of cadences, and the terms of what is free."""
@@ -190,17 +205,24 @@ class BlockFit:
         stamp, motion = self._stamp, self._motion
         index = self._pixels.index
         cadences, terms = self._cadences(frames, center)
-        found = self._solve(cadences, np.tile(LOOSE, (len(frames), 1)))
-        away = found.values[:, -3:-1]
+        neighbors = self._neighbors
+        away = self._solve(cadences, LOOSE, self._free).values[:, -3:-1]
         change = np.tile(self._likely, (len(frames), 1))
         change[:, 2] = np.hypot(change[:, 2], self._unsure(frames))
-        found = self._solve(cadences, change)
+        reach, varying, mean = self._free, np.zeros(len(self._free)), 0.0
+        if neighbors.held.any():
+            varying = neighbors.varying(
+                self._solve(cadences, change, self._free).values[:, 1:-4])
+            reach, mean = neighbors.reach(varying), neighbors.mean
+        found = self._solve(cadences, change, reach, mean, wanted=(0,))
         weights = cadences.weights(found.mixing)
         errors = _columns(stamp.pixels.flux_err[frames], index) ** 2
         known = np.where(np.isfinite(errors), errors, self._typical)
         variance = np.einsum("tp,tp,tp->t", weights, weights, known)
-        variance += ((weights @ terms[0, -change.shape[1]:].T) ** 2 * change**2).sum(axis=1)
-        varied = found.values[:, 1:len(self._model.near)]
+        # The flux answers to what is held by the covariance with it over the prior variance.
+        variance += np.sum((found.mixing[:, -3:] / change) ** 2, axis=1)
+        variance += np.sum((found.mixing[:, 1:-4] / reach**2) ** 2 * varying, axis=1)
+        varied = found.values[:, 1:-4] - neighbors.mean
         variance += (varied**2) @ self._leak(np.nan_to_num(nan_mean(weights))) ** 2
         if not np.isfinite(errors).any():
             variance[:] = np.nan
@@ -220,10 +242,8 @@ class BlockFit:
         Alike in all but those with much more blur than usual: where the PRF errs, other weights in
         every cadence would make noise.
         """
-        motion = self._motion
-        blur = BLUR_TRUST * (motion.jitter / BLUR_PX) ** 2
-        usual = float(np.sqrt(np.mean(blur[motion.sample()] ** 2)))
-        return np.where(blur[frames] > MUCH_BLUR * usual, blur[frames], usual)
+        blur = BLUR_TRUST * (self._motion.jitter[frames] / BLUR_PX) ** 2
+        return np.where(blur > MUCH_BLUR * self._usual_blur, blur, self._usual_blur)
 
     def _leak(self, weights: NDArray) -> NDArray[np.float64]:
         """Return what part (K - 1,) of a neighbor's variation the PRF may put into the flux.
@@ -238,12 +258,30 @@ class BlockFit:
         return np.sqrt(ALIKE) * np.linalg.norm(
             part * (weights / seen * model.misfit[index]), axis=1)
 
-    def _solve(self, cadences: Cadences, change: NDArray) -> Estimate:
-        """Fit cadences in which motion and blur may change by (T, 3)."""
-        first = np.broadcast_to(self._precision, (len(change), len(self._precision)))
-        precision = np.concatenate([first, change ** -2.0], axis=1)
-        size = precision.shape[1]
-        return cadences.solve(precision, (0, *range(size - change.shape[1], size)))
+    def _precision(self, count: int, change: NDArray, neighbors: NDArray) -> NDArray[np.float64]:
+        """Return the inverse variances (T, K + 4) of what is fitted to `count` cadences."""
+        precision = np.zeros((count, len(self._free) + 5))
+        precision[:, 1:-4] = neighbors ** -2.0
+        precision[:, -4] = self._background
+        precision[:, -3:] = change ** -2.0
+        return precision
+
+    def _solve(self, cadences: Cadences, change: NDArray, neighbors: NDArray,
+               away: NDArray | float = 0.0, wanted: tuple[int, ...] = ()) -> Estimate:
+        """Fit cadences; errors are those wanted.
+
+        Parameters
+        ----------
+        change : (T, 3) or (3,)
+            How far motion and blur may be from the predicted ones.
+        neighbors, away : (T, K - 1) or (K - 1,)
+            How far the neighbors may be from their fluxes, which are away from those of the mean
+            image, e-/s.
+        """
+        precision = self._precision(len(cadences), change, neighbors)
+        expected = np.zeros(precision.shape[1])
+        expected[1:-4] = away
+        return cadences.solve(precision, wanted, expected)
 
     def _expanded(self, center: NDArray) -> tuple[NDArray, NDArray]:
         """Return the terms of what is free, and of the mean light of all but the target."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from photometry.core.stats import nan_mean
 from photometry.methods._cholesky import solve_each
 
 ROUNDING = 1e-12                  # keeps matrices positive that only just are
@@ -18,7 +19,8 @@ class Estimate:
 
     values: NDArray[np.float64]       # (T, K)
     error: NDArray[np.float64]        # (T, W) of those asked for; with what was known beforehand
-    mixing: NDArray[np.float64]       # (T, K) of the equations to the first that was asked for
+    # (T, K) of the equations to the first that was asked for; empty if none was
+    mixing: NDArray[np.float64]
 
 
 class Cadences:
@@ -62,15 +64,34 @@ class Cadences:
         """Give up cadences, an index or mask."""
         self._normal[rows] = np.nan
 
-    def solve(self, precision: NDArray, wanted: tuple[int, ...]) -> Estimate:
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def solve(self, precision: NDArray, wanted: tuple[int, ...],
+              expected: NDArray | float = 0.0) -> Estimate:
         """Return the parameters, with errors of those wanted.
 
         Parameters
         ----------
         precision : (T, K)
-            Inverse variances of the parameters about zero, known beforehand.
+            Inverse variances of the parameters known beforehand ...
+        expected : (K,)
+            ... about these values.
         """
-        return Estimate(*solve_each(self._normal, self._right, precision, np.array(wanted)))
+        return Estimate(*solve_each(self._normal, self._right + precision * expected, precision,
+                                    np.array(wanted, dtype=np.int64)))
+
+    def covariance(self, precision: NDArray) -> NDArray[np.float64]:
+        """Return the covariance (K, K) of the parameters in a usual cadence.
+
+        Parameters
+        ----------
+        precision : (K,)
+            Inverse variances known beforehand.
+        """
+        normal = nan_mean(self._normal) + np.diag(precision)
+        scale = 1 / np.sqrt(np.diag(normal))      # fluxes and shifts differ by orders of magnitude
+        return np.linalg.inv(normal * scale[:, None] * scale) * scale[:, None] * scale
 
     def left_over(self, values: NDArray) -> NDArray[np.float64]:
         """Return what parameters (T, K) leave over in all pixels together (T,)."""
