@@ -160,5 +160,11 @@ def products(folder):
     return contents(folder / "lightcurves"), rows, list(map(tuple, skipped)), leases
 
 
+def rows_of(path, view):
+    """Return what a view tells of stars and why they failed."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"SELECT starid, errors FROM {view}").fetchall()
+
+
 def kill(pid):
     os.kill(pid, signal.SIGKILL)

@@ -8,11 +8,17 @@ import sys
 import pytest
 
 from photometry import console
+from photometry.core.ids import Select
 from photometry.core.outcome import Status
-from tests.running import MPICH, OPEN_MPI, RECOVERY, SCRIPT, ULFM, Run, fresh, products
+from photometry.io import layout
+from photometry.io.todo import Todo
+from photometry.stages import rounds
+from tests.pipeline import copy_without_results
+from tests.running import MPICH, OPEN_MPI, RECOVERY, SCRIPT, ULFM, Run, fresh, products, rows_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.mpi, pytest.mark.usefixtures("fixed_date")]
 EVERY = pytest.mark.parametrize("mpi", [OPEN_MPI, RECOVERY, ULFM, MPICH], ids=lambda mpi: mpi.name)
+BOTH_KINDS = pytest.mark.parametrize("mpi", [ULFM, MPICH], ids=lambda mpi: mpi.name)
 BOTH = pytest.mark.parametrize("mpi", [OPEN_MPI, MPICH], ids=lambda mpi: mpi.name)
 
 
@@ -85,16 +91,58 @@ def test_a_rank_that_hangs_is_given_up(crowd, undisturbed, tmp_path):
     assert run.finish() == undisturbed
 
 
+# What a rank leaves behind that crashes.
+
+
+DEATHS = {signal.SIGSEGV: "ctypes.string_at(0)", signal.SIGKILL: "os.kill(os.getpid(), 9)"}
+
+
+def lose_the_only_worker(crowd, folder, mpi, number):
+    """Run one star on a rank that dies of it; return what the list and the program say."""
+    copy_without_results(crowd, folder)
+    strict = folder / "strict.toml"
+    strict.write_text("[tessphot]\nlives = 1\nruns = 1\n")
+    with Todo(folder) as todo:
+        star = next(todo.tasks())
+    other = another_rank("import ctypes, os\nfrom photometry.stages import tessphot as stage\n"
+                         f"def look(*_):\n    {DEATHS[number]}\nstage.measure_task = look")
+    done = mixed(mpi, other, "--priority", star.priority, folder, "--prf", "average",
+                 "--settings", strict, ranks=1)
+    assert done.returncode not in (console.DONE, console.UNUSABLE), done.stderr
+    with Todo(folder) as todo:              # as the next run begins
+        rounds.choose(todo, Select(), again=False, at_random=False, runs=1)
+    assert not layout.traces_folder(todo.path).exists()
+    (found,) = rows_of(todo.path, "quarantined")
+    assert found[0] == star.starid
+    return found[1], done.stderr
+
+
+@EVERY
+def test_a_rank_that_crashes_says_where(crowd, tmp_path, mpi):
+    written, told = lose_the_only_worker(crowd, tmp_path / "data", mpi, signal.SIGSEGV)
+    assert "Fatal Python error: Segmentation fault" in written.splitlines()
+    assert "in look" in written
+    if mpi in (RECOVERY, ULFM):
+        assert "MPI rank 1 died" in written
+        assert "MPI rank 1 died; 0 are left" in told
+
+
+@BOTH_KINDS
+def test_a_rank_that_is_killed_leaves_no_trace(crowd, tmp_path, mpi):
+    written, _ = lose_the_only_worker(crowd, tmp_path / "data", mpi, signal.SIGKILL)
+    assert written.splitlines()[-1] == rounds.NO_TRACE
+
+
 def another_rank(code):
     """Return the script as a rank where something differs."""
-    return [sys.executable, "-c", f"import sys; {code}; from photometry.cli import tessphot; "
-            "sys.argv[0] = 'run_tessphot.py'; sys.exit(tessphot())"]
+    return [sys.executable, "-c", f"import sys\n{code}\nfrom photometry.cli import tessphot\n"
+            "sys.argv[0] = 'run_tessphot.py'\nsys.exit(tessphot())"]
 
 
-def mixed(mpi, other, *arguments):
-    """Run with one rank that is `other`."""
+def mixed(mpi, other, *arguments, ranks=2):
+    """Run with so many usual ranks and one that is `other`."""
     first, second = ([*map(str, command), *map(str, arguments)] for command in (SCRIPT, other))
-    command = [*map(str, mpi.command(2)), *first, ":", "-n", "1", *second]
+    command = [*map(str, mpi.command(ranks)), *first, ":", "-n", "1", *second]
     return subprocess.run(command, env=os.environ | mpi.environment, capture_output=True,
                           text=True, timeout=120, check=False)
 
@@ -103,7 +151,7 @@ def mixed(mpi, other, *arguments):
 def test_a_rank_of_another_version_is_refused(crowd, tmp_path, mpi):
     folder = fresh(crowd, tmp_path / "data")
     before = products(folder)
-    other = another_rank("import photometry; photometry.__version__ = '9.9'")
+    other = another_rank("import photometry\nphotometry.__version__ = '9.9'")
     done = mixed(mpi, other, "--all", folder)
     assert done.returncode == console.UNUSABLE, done.stderr
     assert "MPI rank 2 runs version 9.9 of this program, the master version" in done.stderr
@@ -113,7 +161,7 @@ def test_a_rank_of_another_version_is_refused(crowd, tmp_path, mpi):
 
 def test_a_rank_with_another_clock_changes_nothing(crowd, undisturbed, tmp_path):
     folder = fresh(crowd, tmp_path / "data")
-    other = another_rank("import os, time; time.time = lambda: 9e9; "
+    other = another_rank("import os, time\ntime.time = lambda: 9e9\n"
                          "del os.environ['SOURCE_DATE_EPOCH']")
     done = mixed(OPEN_MPI, other, "--all", folder)
     assert done.returncode == console.SOME_FAILED, done.stderr

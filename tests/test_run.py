@@ -37,6 +37,7 @@ from tests.running import (
     fresh,
     kill,
     products,
+    rows_of,
     says,
 )
 
@@ -234,12 +235,6 @@ def test_a_star_that_kills_its_workers_is_quarantined(crowd, tmp_path):
         rounds.choose(todo, Select(starids=(star,)), again=False, at_random=False, runs=6)
         assert [task.starid for task in todo.tasks(few)] == [star]  # asked for by number
         assert todo.attempts(next(todo.tasks(few))) == 0
-
-
-def rows_of(path, view):
-    """Return what a view tells of stars and why they failed."""
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(f"SELECT starid, errors FROM {view}").fetchall()
 
 
 def stuck(function, batch):

@@ -1,3 +1,4 @@
+import ctypes
 import os
 import platform
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from photometry.core.errors import WorkerDied
+from photometry.io.traces import take_trace, traced
 from photometry.workers import SerialCrew, crew, dispatch_rate, each, pull
 
 
@@ -129,6 +131,29 @@ def test_a_killed_worker_loses_the_task_it_was_at_and_no_other():
     assert "ended by signal 9 (SIGKILL)" in answers[3].lost
     assert {answers[task].result for task in answers if task != 3} == {
         number**2 for number in range(12) if number != 3}
+
+
+def crash_in(folder):
+    """Read where there is no memory, which is written down in a folder."""
+    with traced(folder, 60.0):
+        return ctypes.string_at(0)
+
+
+def be_killed_in(folder):
+    """Be ended in a way that leaves no time to write."""
+    with traced(folder, 60.0):
+        crash(0)
+
+
+@pytest.mark.parametrize(("function", "end", "trace"), [
+    (crash_in, "SIGSEGV", "in crash_in"), (be_killed_in, "SIGKILL", "")])
+def test_a_lost_worker_is_named_as_its_trace_is(tmp_path, function, end, trace):
+    with crew(2) as found:
+        (answer,) = pull(found, function, [tmp_path])
+    assert end in answer.lost
+    assert list(tmp_path.iterdir()) == [tmp_path / f"{answer.process}.txt"]
+    told = take_trace(tmp_path, answer.process)
+    assert trace in told and bool(trace) == bool(told)
 
 
 def test_workers_that_all_die_end_the_run():

@@ -96,11 +96,9 @@ def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progr
         run = replace(run, traces=layout.traces_folder(todo.path))
     extent = Extent(todo.count(select).get(None, 0))
     results = _rounds(todo, run, select, draw, extent, watch, stop, workers)
-    try:
-        yield from progress(results, extent.total, "stars")
-    finally:
-        if run.traces is not None:
-            take_traces(run.traces)
+    yield from progress(results, extent.total, "stars")
+    if run.traces is not None:      # after an error they are left to the next run
+        take_traces(run.traces)
 
 
 class Extent:
