@@ -2,7 +2,7 @@
 
 HDF5: `rows`, `columns` of the nodes, `models` (Y, X, S, S), `wing_shares` (Y, X, K),
 `wing_sigmas`, `strap_response` and its error; attributes `origin` (for people) and `key` (what it
-was made from).
+was made from). Where too few stars could tell, the file has no nodes.
 """
 
 from dataclasses import dataclass, fields
@@ -30,6 +30,17 @@ class MeasuredPrf:
     wing_sigmas: NDArray[np.float64]
     strap_response: float             # of stars, relative
     strap_response_err: float
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there were stars enough."""
+        return len(self.rows) > 0
+
+
+def none_measured(key: str, assumed: str) -> MeasuredPrf:
+    """Return what says that too few stars were fit to correct what is assumed."""
+    none = np.zeros(0)
+    return MeasuredPrf(key, assumed, none, none, none, none, none, 0.0, 0.0)
 
 
 def write_measured_prf(path: Path, prf: MeasuredPrf) -> None:

@@ -18,7 +18,12 @@ from photometry.core.stats import flux_from_tmag
 from photometry.io import layout, prf_models
 from photometry.io.catalog import Catalog
 from photometry.io.cube import Cube
-from photometry.io.measured_prf import MeasuredPrf, read_measured_prf, write_measured_prf
+from photometry.io.measured_prf import (
+    MeasuredPrf,
+    none_measured,
+    read_measured_prf,
+    write_measured_prf,
+)
 from photometry.io.prf_models import read_prf_models
 from photometry.scene import detector, wcs
 from photometry.scene.effective_psf import (
@@ -64,7 +69,8 @@ def choose_prf(prf: Path | None, ccd: CcdId, cube: Cube | None = None,
     assumed = _assumed(prf, ccd)
     if prf == AVERAGE or cube is None or catalog is None:
         return assumed
-    kept = None if output is None else _stored(output, cube, _key(cube, catalog, assumed))
+    kept = None if output is None else _stored(output, cube, _key(cube, catalog, assumed),
+                                               assumed)
     return kept or measure_prf(cube, catalog, assumed) or assumed
 
 
@@ -108,7 +114,8 @@ def _is_stored(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> bool
     try:
         with Cube(layout.cube_path(folder, ccd)) as cube, \
                 Catalog(layout.catalog_path(folder, ccd)) as catalog:
-            return _stored(output, cube, _key(cube, catalog, _assumed(prf, ccd))) is not None
+            assumed = _assumed(prf, ccd)
+            return _stored(output, cube, _key(cube, catalog, assumed), assumed) is not None
     except InputError as problem:       # the stars there will fail and say so
         logger.warning("%s: no PRF can be measured: %s", ccd, problem)
         return True
@@ -117,7 +124,7 @@ def _is_stored(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> bool
 def store_prf(prf: Path | None, folder: Path, output: Path, ccd: CcdId) -> str:
     """Measure the PRF of a CCD and keep it for the workers of a run; return it in words.
 
-    Where too few stars are fit to tell, nothing is kept.
+    Where too few stars are fit to tell, that is kept, so that nobody tries again.
     """
     try:
         with Cube(layout.cube_path(folder, ccd)) as cube, \
@@ -127,10 +134,11 @@ def store_prf(prf: Path | None, folder: Path, output: Path, ccd: CcdId) -> str:
             key = _key(cube, catalog, assumed)
     except InputError as problem:
         return f"one that cannot be measured: {problem}"
-    if found is not None and found.wings is not None:
-        write_measured_prf(layout.measured_prf_path(output, ccd), MeasuredPrf(
-            key, found.origin, found.rows, found.columns, found.models,
-            found.wings.shares, found.wings.sigmas, found.straps.response, found.straps.error))
+    write_measured_prf(layout.measured_prf_path(output, ccd),
+                       none_measured(key, str(assumed)) if found is None or found.wings is None
+                       else MeasuredPrf(key, found.origin, found.rows, found.columns,
+                                        found.models, found.wings.shares, found.wings.sigmas,
+                                        found.straps.response, found.straps.error))
     return str(found or assumed)
 
 
@@ -141,10 +149,11 @@ def measure_prf(cube: Cube, catalog: Catalog, assumed: Prf) -> SampledPrf | None
                              Straps(detector.strap_columns()))
 
 
-def _stored(output: Path, cube: Cube, key: str) -> SampledPrf | None:
+def _stored(output: Path, cube: Cube, key: str, assumed: Prf) -> Prf | None:
+    """Return what was kept of a CCD's PRF; None where nobody has tried to measure it."""
     kept = read_measured_prf(layout.measured_prf_path(output, cube.ccd), key)
-    if kept is None:
-        return None
+    if kept is None or not kept.is_measured:
+        return None if kept is None else assumed
     return SampledPrf(kept.rows, kept.columns, kept.models, SAMPLES_PER_PIXEL, kept.origin,
                       WingGrid(kept.wing_shares, kept.wing_sigmas),
                       Straps(detector.strap_columns(), float(kept.strap_response),

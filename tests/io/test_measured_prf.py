@@ -1,6 +1,11 @@
 import numpy as np
 
-from photometry.io.measured_prf import MeasuredPrf, read_measured_prf, write_measured_prf
+from photometry.io.measured_prf import (
+    MeasuredPrf,
+    none_measured,
+    read_measured_prf,
+    write_measured_prf,
+)
 
 PRF = MeasuredPrf("cube and catalog", "40 stars", np.array([0.0, 9.0]), np.array([1.0, 2.0, 4.0]),
                   np.arange(54.0).reshape(2, 3, 3, 3), np.full((2, 3, 2), 0.1),
@@ -14,6 +19,13 @@ def test_what_is_written_is_read(tmp_path):
     for name in ("rows", "columns", "models", "wing_shares", "wing_sigmas", "strap_response",
                  "strap_response_err"):
         np.testing.assert_array_equal(getattr(found, name), getattr(PRF, name))
+
+
+def test_that_nothing_could_be_measured_is_kept(tmp_path):
+    write_measured_prf(tmp_path / "a.hdf5", none_measured("cube and catalog", "the average"))
+    found = read_measured_prf(tmp_path / "a.hdf5", "cube and catalog")
+    assert (found.origin, found.is_measured) == ("the average", False)
+    assert PRF.is_measured
 
 
 def test_the_same_prf_has_the_same_bytes(tmp_path):

@@ -11,6 +11,7 @@ from photometry.io.lightcurve import read_lightcurve
 from photometry.io.measured_prf import read_measured_prf
 from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import SampledPrf
+from photometry.stages import prfs
 from photometry.stages.prfs import (
     AVERAGE,
     FROM_STARS,
@@ -79,6 +80,22 @@ def test_a_run_measures_once_and_its_workers_read_what_it_kept(quiet, ccd, tmp_p
     for word in (AVERAGE, quiet):
         store_prfs(word, [ccd], quiet, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_too_few_stars_are_looked_at_once(quiet, ccd, tmp_path, monkeypatch):
+    tries = []
+
+    def too_few(*given):
+        tries.append(given)
+
+    monkeypatch.setattr(prfs, "fit_effective_psf", too_few)
+    (told,) = store_prfs(None, [ccd], quiet, tmp_path)
+    assert told == str(CircularPrf())
+    assert store_prfs(None, [ccd], quiet, tmp_path) == []           # nor by the next run
+    assert isinstance(prf_beside(None, ccd, quiet, tmp_path), CircularPrf)
+    assert len(tries) == 1
+    prf_beside(None, ccd, quiet, tmp_path / "another")
+    assert len(tries) == 2
 
 
 def test_the_missions_models_are_corrected_by_the_stars_of_the_cube(quiet, ccd, realdata,
