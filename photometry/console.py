@@ -122,20 +122,25 @@ def mpi_size() -> int:
 def stopping(drain_s: float) -> Iterator[Callable[[], bool]]:
     """Give a function that tells whether a signal has asked the run to stop.
 
-    A second signal, or `drain_s` seconds, and `KeyboardInterrupt` is raised.
+    A second signal, or `drain_s` seconds, and `KeyboardInterrupt` is raised; and by the function
+    again, in case a library took it for an error of its own (as compilers do).
     """
     asked: list[int] = []
 
     def ask(number: int, _: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
         asked.append(number)
-        signal.setitimer(signal.ITIMER_REAL, drain_s)
+        if stop():
+            signal.setitimer(signal.ITIMER_REAL, drain_s)
+
+    def stop() -> bool:
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return bool(asked)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
     before = [signal.signal(number, ask) for number in numbers]
     try:
-        yield lambda: bool(asked)
+        yield stop
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in zip(numbers, before, strict=True):

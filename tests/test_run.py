@@ -19,7 +19,7 @@ import pytest
 from photometry import cli, console
 from photometry.core.deck import Batch
 from photometry.core.ids import CcdId, Select
-from photometry.core.outcome import Status
+from photometry.core.outcome import Note, Result, Status
 from photometry.io import layout
 from photometry.io.todo import Todo
 from photometry.stages import rounds
@@ -311,6 +311,31 @@ def test_a_second_signal_stops_at_once(crowd, undisturbed, tmp_path):
         time.sleep(0.05)
     assert run.end()[0] == console.INTERRUPTED
     assert run.finish() == undisturbed
+
+
+def swallowing(run, source, task, products):
+    """Measure a star while two signals come, the second where a library makes an error of it."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        note = Note("bug", "RuntimeError: could not compile")
+        return Result(task, Status.ERROR, "aperture", notes=(note,))
+    raise AssertionError("the second signal was not heard")
+
+
+def test_a_second_signal_that_is_taken_for_an_error_fails_no_star(crowd, tmp_path):
+    folder = copy_without_results(crowd, tmp_path / "data")
+    with Todo(folder) as todo:
+        star = next(todo.tasks())
+        select = Select(priorities=(star.priority,))
+        with console.stopping(60.0) as stop, pytest.raises(KeyboardInterrupt), \
+                mock.patch.object(stage, "measure_task", swallowing):
+            list(rounds.photometry(todo, simple(folder), select, partial(pull, SerialCrew()),
+                                   stop=stop))
+        assert todo.count(select) == {Status.STARTED: 1}
+        todo.reset_interrupted()
+        assert todo.count(select) == {None: 1}
 
 
 # Data that are not there.

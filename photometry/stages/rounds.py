@@ -82,7 +82,8 @@ def photometry(todo: Todo, run: Run, select: Select, draw: Draw, progress: Progr
     watch
         Is told of every answer and what was saved of it.
     stop
-        Tells whether to draw no more batches; what is under way is finished and saved.
+        Tells whether to draw no more batches; what is under way is finished and saved. Raises
+        `KeyboardInterrupt` when nothing more is to be saved.
     workers
         How many there are.
 
@@ -134,7 +135,7 @@ def _rounds(todo: Todo, run: Run, select: Select, draw: Draw, extent: Extent,
         measured |= {ccd for ccd, _ in touched}
         answers = draw(partial(measure_batch, run), Dealer(todo, run, regions, stop))
         extent.begin(sum(map(len, regions)))
-        yield from extent.count(_saved(todo, run, answers, watch))
+        yield from extent.count(_saved(todo, run, answers, watch, stop))
         if stop():
             return
         if todo.count(select).get(None):
@@ -202,8 +203,9 @@ class Dealer:
 
 
 def _saved(todo: Todo, run: Run, answers: Iterable[Answer[Batch, list[Result]]],
-           watch: Watch | None) -> Iterator[Result]:
+           watch: Watch | None, stop: Callable[[], bool]) -> Iterator[Result]:
     for answer in answers:
+        stop()      # a star may have failed since an interrupt came while it was measured
         if answer.lost is None:
             wait = answer.waited_s / len(answer.task)
             results = [replace(result, waited_s=wait) for result in answer.result]
