@@ -35,11 +35,9 @@ from photometry.console import (
 )
 from photometry.core.errors import UsageError
 from photometry.core.ids import Select
-from photometry.core.outcome import Status
 from photometry.core.settings import fingerprint, to_toml
 
 MAX_VERSION = 99          # of data releases: two digits in file names
-FAILED = (Status.ERROR, Status.ABORT)
 
 
 def tessphot(argv: Sequence[str] | None = None, beside: Path | None = None) -> int:
@@ -132,6 +130,7 @@ def _tessphot_master(args: argparse.Namespace, beside: Path | None, workers: Any
 
 def _measure(args: argparse.Namespace, todo: Any, run: Any, select: Select, workers: Any) -> int:
     """Measure the selected targets and tell what became of them."""
+    from photometry.core.outcome import FAILED
     from photometry.stages import accounts
     from photometry.stages.monitor import Monitor
     from photometry.stages.rounds import photometry

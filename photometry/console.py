@@ -44,6 +44,12 @@ def command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namespace]
         return INTERRUPTED
     except PhotometryError as problem:
         return _fail(args, str(problem))
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] == __package__:
+            raise                   # of our own: a bug
+        return _fail(args, f"{missing.name} is not installed for {sys.executable}: use the "
+                           "environment that `make` makes (.venv/bin/python), or "
+                           "pip install -r requirements.txt")
     except BrokenPipeError:
         sys.stderr.close()          # the reader of our output has gone: nothing left to tell it
         return DONE

@@ -54,6 +54,16 @@ def test_a_script_helps_with_an_example(script):
     assert f"example:\n  {script}" in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [["run_tessphot.py", "--all"], ["run_make_todo.py"]])
+def test_an_interpreter_without_the_packages_is_named(arguments):
+    without_packages = [sys.executable, "-S"]
+    done = subprocess.run([*without_packages, *arguments], cwd=ROOT, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == console.UNUSABLE
+    (line,) = done.stderr.splitlines()
+    assert f"is not installed for {sys.executable}" in line and "requirements.txt" in line
+
+
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_a_command_helps_with_an_example(command, capsys):
     with pytest.raises(SystemExit, match="0"):

@@ -76,6 +76,8 @@ def test_every_command_shown_exists(line):
         words = words[3:]
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif words[0] == "source":
+        assert words[1:] == [".venv/bin/activate"]
     elif words[0] == "pip":
         assert words[1:3] == ["install", "-r"]
         assert (ROOT / words[3]).is_file()

@@ -23,6 +23,8 @@ class Status(IntEnum):
     STARTED = 6
 
 
+FAILED = (Status.ERROR, Status.ABORT)      # without a light curve, to be tried again
+
 # Codes of notes: a star that kills its workers; light that is another star's, too; and one that
 # varies and is another star's.
 QUARANTINED, BLEND, VARIABLE = "quarantined", "blend", "variable_neighbor"

@@ -23,7 +23,7 @@ def plot_ccds(folder: Path, output: Path, select: Select) -> list[Path]:
     cubes = [path for ccd, path in layout.find_cubes(folder) if select.matches_ccd(ccd)]
     if not cubes:
         raise UsageError(f"{folder}: no cube matches the selection; make cubes with "
-                         "run_prepare_photometry.py")
+                         "run_prepare_photometry.py, or name stars with --starid")
     return [picture for path in cubes for picture in save_ccd_figures(path, output)]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from photometry.core.errors import InputError
 from photometry.core.flags import ApertureFlag, is_good
-from photometry.core.ids import CcdId
+from photometry.core.ids import CcdId, Select
 from photometry.core.pixels import OUTPUT_NAMES, output_of
 from photometry.core.stats import clipped_variance_factor, mad_sigma
 from photometry.io import layout
@@ -114,6 +114,7 @@ def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = 
     with Todo(input_folder, readonly=True) as todo:
         counts = todo.count()
         failure = todo.last_error()
+        of_cubes = {ccd for ccd, _ in todo.data(Select(datasource="ffi"))}
     found = find_lightcurves(output_folder)
     wanted = [place for place, (starid, _) in enumerate(found) if starid in starids]
     stored = _read([found[place][1] for place in _spread(len(found), settings.files, wanted)])
@@ -137,8 +138,9 @@ def summarize(input_folder: Path, output_folder: Path, starids: Sequence[int] = 
         "sample": report_page.sample(len(stored), len(found)), "table": report_page.table(rows),
         "noise": report_page.picture(_noise_picture(plots, quality),
                                      "Scatter and noise floor by magnitude"),
-        "images": report_page.links(_ccd_figures(input_folder, output_folder, stored),
-                                    output_folder),
+        "images": report_page.images(
+            _ccd_figures(input_folder, output_folder, of_cubes.intersection(_ccds(stored))),
+            output_folder, bool(of_cubes)),
         "stars": "".join(figures),
         **report_page.places(input_folder, output_folder, folder, stored[0].path)})
     return Summary(output_folder / PAGE_NAME, tuple(pictures),
@@ -166,10 +168,10 @@ def _ccds(stored: Sequence[StoredLightCurve]) -> list[CcdId]:
                    for star in stored})
 
 
-def _ccd_figures(folder: Path, output: Path, stored: Sequence[StoredLightCurve]) -> list[Path]:
-    """Draw the cubes that the light curves are from, and return the pictures' paths."""
+def _ccd_figures(folder: Path, output: Path, ccds: Iterable[CcdId]) -> list[Path]:
+    """Draw the cubes of CCDs, and return the pictures' paths."""
     pictures: list[Path] = []
-    for path in (layout.cube_path(folder, ccd) for ccd in _ccds(stored)):
+    for path in (layout.cube_path(folder, ccd) for ccd in sorted(ccds)):
         try:
             pictures += save_ccd_figures(path, output)
         except InputError as problem:

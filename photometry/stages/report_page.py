@@ -82,13 +82,18 @@ def star_figure(star: StoredLightCurve, content: bytes, remark: str) -> str:
             f"<code>{escape(str(star.path))}</code></figcaption></figure>")
 
 
-def links(pictures: Sequence[Path], folder: Path) -> str:
-    """Return a list of links to pictures below the page's folder."""
+def images(pictures: Sequence[Path], folder: Path, of_cubes: bool) -> str:
+    """Return links to the pictures of cubes below the page's folder, or why there are none."""
+    if not of_cubes:
+        return ("<p>The stars were measured in target pixel files: their mean images are in the "
+                "figures of the stars.</p>")
     if not pictures:
         return "<p>The cubes are not here any more.</p>"
     items = (f'<li><a href="{escape(path.relative_to(folder).as_posix())}">'
              f"{escape(path.stem)}</a></li>" for path in pictures)
-    return f"<ul>{''.join(items)}</ul>"
+    return ("<p>Of each CCD: mean image, background, and the pixels that it was fitted to; "
+            "background, motion and quality of the frames against time.</p>"
+            f"<ul>{''.join(items)}</ul>")
 
 
 def places(input_folder: Path, output_folder: Path, plots: Path, example: Path) -> dict[str, str]:

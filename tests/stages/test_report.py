@@ -63,8 +63,9 @@ def shown(tmp_path_factory):
     return report.summarize(folder, output), output
 
 
-def make_run(tmp_path):
-    tasks = [Task(number, 100 + number, CCD, 1800, tmag=7.5 + number) for number in range(1, 6)]
+def make_run(tmp_path, datasource="ffi"):
+    tasks = [Task(number, 100 + number, CCD, 1800, datasource=datasource, tmag=7.5 + number)
+             for number in range(1, 6)]
     Todo.create(tmp_path / "todo.sqlite", [(task, 0) for task in tasks])
     output = tmp_path / "lightcurves"
     results = []
@@ -238,6 +239,18 @@ def test_the_page_is_whole_and_stands_alone(shown):
     for name, number in (("ok", "2"), ("warning", "1"), ("error", "1"), ("pending", "1")):
         assert f'<div class="count {name}"><b>{number}</b>' in text
     assert 'flux_column="flux_raw"' in text
+
+
+@pytest.mark.plot
+@pytest.mark.parametrize(("datasource", "told", "warned"), [
+    ("tpf", "The stars were measured in target pixel files: their mean images are in the figures "
+            "of the stars.", ""),
+    ("ffi", "The cubes are not here any more.", "no figures of a cube")])
+def test_the_page_says_why_there_are_no_images_of_ccds(tmp_path, datasource, told, warned,
+                                                       caplog):
+    summary = report.summarize(*make_run(tmp_path, datasource))
+    assert told in Page(summary.path.read_text("utf-8")).texts
+    assert warned in caplog.text and bool(warned) == bool(caplog.text)
 
 
 @pytest.mark.plot
