@@ -6,7 +6,7 @@ once: with y the pixels and W their weights, chi2 = y'Wy - 2 m'(AWy) + m'(AWA')m
 and the end are those of each cadence; nothing runs over cadences but arrays.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,16 +99,33 @@ class Fit:
     values: NDArray[np.float64]       # (T, N)
     error: NDArray[np.float64]        # (T, N) of what was asked for, else NaN
     weights: NDArray[np.float64]      # (T, P): first flux = sum(weights * pixels) nearby
+    mixed: NDArray[np.float64]        # (T, K) covariance of the first flux with the fluxes
     response: NDArray[np.float64]     # (T, 3) of the first flux to common motion and blur
     light: NDArray[np.float64]        # (T,) of all stars in all pixels, e-/s
     settled: NDArray[np.bool_]        # (T,)
 
+    def part(self, rows: NDArray) -> "Fit":
+        """Return some of the cadences."""
+        return Fit(*(getattr(self, field.name)[rows] for field in fields(Fit)))
+
+    def put(self, rows: NDArray | slice, found: "Fit") -> None:
+        """Replace some of the cadences."""
+        for field in fields(Fit):
+            getattr(self, field.name)[rows] = getattr(found, field.name)
+
+
+def joined_fits(parts: list[Fit]) -> Fit:
+    """Return several parts as one."""
+    return Fit(*(np.concatenate([getattr(part, field.name) for part in parts])
+                 for field in fields(Fit)))
+
 
 def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray,
-        close: float = CLOSE, cautious: bool = False) -> Fit:
+        close: float = CLOSE, cautious: bool = False, told: bool = False) -> Fit:
     """Fit all cadences from parameters `start` (N,) or (T, N) on.
 
-    A cautious fit takes more steps, and is less likely to leave a good place for another.
+    A cautious fit takes more steps, and is less likely to leave a good place for another. Errors
+    are those of the first flux and position and the blur; if `told`, of all fluxes.
     """
     space = _Space(frames, layout)
     count = len(frames.pixels)
@@ -143,7 +160,7 @@ def fit(frames: Frames, layout: Layout, prior: Prior, start: NDArray,
         active = active[~done]
         if not len(active):
             break
-    return space.conclude(values, settled, prior)
+    return space.conclude(values, settled, prior, told)
 
 
 def _bounded(step: NDArray, layout: Layout) -> NDArray[np.float64]:
@@ -254,13 +271,14 @@ class _Space:
                 + np.einsum("tm,tm->t", model @ self._gram, model))
         return chi2 + prior.of(frames).cost(values)
 
-    def conclude(self, values: NDArray, settled: NDArray, prior: Prior) -> Fit:
+    def conclude(self, values: NDArray, settled: NDArray, prior: Prior, told: bool) -> Fit:
         """Return parameters with errors, and how the first flux follows from the pixels."""
         layout, frames = self._layout, np.arange(len(values))
         changes = self.changes(values, frames)
         model = self.model(values, frames)
         normal, *_ = self.equations(model, changes, frames, values, prior)
-        wanted = [0, layout.rows.start, layout.columns.start, layout.blur]
+        wanted = [*range(layout.stars if told else 1), layout.rows.start, layout.columns.start,
+                  layout.blur]
         unit = np.broadcast_to(np.eye(layout.size)[:, wanted],
                                (len(values), layout.size, len(wanted)))
         scale = 1 / np.sqrt(np.maximum(np.einsum("tnn->tn", normal), SMALLEST))
@@ -271,5 +289,5 @@ class _Space:
         weights = mixing @ self._weighted
         common = changes.motion.reshape(3, len(values), -1)
         response = np.einsum("ctm,tm->tc", common, (mixing @ self._gram)[:, :-1])
-        return Fit(values, error, weights, response, model[:, :-1] @ self._basis[:-1].sum(axis=1),
-                   settled)
+        return Fit(values, error, weights, solved[:, :layout.stars, 0], response,
+                   model[:, :-1] @ self._basis[:-1].sum(axis=1), settled)

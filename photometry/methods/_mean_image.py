@@ -17,7 +17,6 @@ from photometry.methods._misfit import Correction, Leftover, correction, uncorre
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
 from photometry.methods._remarks import NO_CADENCES, NO_PIXELS, NO_PRF, OUTSIDE
 from photometry.methods._sources import Sources
-from photometry.methods._steady import find_answer
 
 SATURATED = "too little of the light is in pixels that are not saturated"
 NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
@@ -182,21 +181,6 @@ def own_flux(model: Model) -> float:
 def is_full(model: Model, saturation: float) -> bool:
     """Tell whether the target itself, not a neighbor, fills pixels of so many e-/s."""
     return float(model.flux[0] * model.images[0].max()) > FULL_PEAK * saturation
-
-
-def held_steady(stamp: Stamp, flux: NDArray, variance: NDArray,
-                good: NDArray[np.bool_]) -> tuple[NDArray, NDArray] | None:
-    """Return what to add to the flux of a saturated star for motion, and its variance (T,).
-
-    Its light moves into and out of the pixels that are left, which a PRF tells badly: how steps
-    of the flux answer to steps of the motion tells more. None if there are too few.
-    """
-    known = np.isfinite(variance) & (variance > 0) & good
-    typical = np.median(variance[known]) if known.any() else np.inf
-    answer = find_answer(flux[:, None], stamp.drift, stamp.jitter, good, np.array([typical]))
-    if not answer.terms.size:
-        return None
-    return -answer.change[:, 0], answer.variance(np.ones(1))
 
 
 def _foreign(model: Model) -> NDArray[np.float64]:

@@ -6,8 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.stamp import Stamp
-from photometry.methods._batch_fit import CLOSE, Fit, Frames, Layout, Prior, fit
+from photometry.core.stats import nan_median
+from photometry.methods._batch_fit import (
+    CLOSE,
+    Fit,
+    Frames,
+    Layout,
+    Prior,
+    fit,
+    joined_fits,
+)
 from photometry.methods._fit_pixels import FitPixels
+from photometry.methods._held import Neighbors, find_neighbors, watched
 from photometry.methods._joint import LOOSE, LOST_SHARE, Motion, excess, typical_variance
 from photometry.methods._linear import patterns
 from photometry.methods._misfit import Leftover, joined
@@ -55,15 +65,17 @@ def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
     typical = typical_variance(stamp, pixels, sample)
     groups = [(frames, _frames(stamp, placed, pixels, motion, frames, center, 1 / typical))
               for center, frames in motion.group(block)]
-    likely = _likely(groups, placed, motion, known, sample)
+    likely, neighbors = _known_beforehand(groups, placed, motion, known, sample)
     left = []
     for frames, seen in groups:
-        found, held = _fit_group(seen, placed, motion.good[frames], known, likely)
+        found, held, steady = _fit_group(seen, placed, motion.good[frames], known, likely,
+                                         neighbors)
         errors = _columns(stamp.pixels.flux_err[frames], pixels.index) ** 2
         errors = np.where(np.isfinite(errors), errors,
                           typical if np.isfinite(errors).any() else np.nan)
         part = _gather(stamp, found, layout, errors, np.where(
             (held | ~motion.good[frames])[:, None], LOOSE, likely), pixels.index, frames, held)
+        part.variance[:] += steady * _unsteady(found, neighbors)
         for field in fields(Series):
             getattr(series, field.name)[frames] = getattr(part, field.name)
         rest = seen.pixels.sum(axis=1) - found.light
@@ -73,24 +85,38 @@ def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
     return series, joined(left)
 
 
-def _likely(groups: list[tuple[NDArray, Frames]], placed: Placed, motion: Motion, known: Known,
-            sample: NDArray[np.int_]) -> NDArray[np.float64]:
-    """Return how far (3,) motion and blur are off, from a sample with loose priors."""
-    layout = placed.layout
-    start = _start(placed)
-    loose = _precision(layout, known, LOOSE)[None]
+def _known_beforehand(groups: list[tuple[NDArray, Frames]], placed: Placed, motion: Motion,
+                      known: Known, sample: NDArray[np.int_]) -> tuple[NDArray, Neighbors]:
+    """Return how far (3,) motion and blur are off, and what is seen of the neighbors.
+
+    From a sample: with loose priors first, then, if there are neighbors, with likely ones.
+    """
+    layout, start, free = placed.layout, _start(placed), known.free[1:]
     wanted = [layout.rows.start, layout.columns.start, layout.blur]
-    values, errors, drifts = [], [], []
-    for frames, seen in groups:
-        rows = np.flatnonzero(np.isin(frames, sample))
-        if len(rows):
-            prior = Prior(start, loose, np.zeros(len(rows), dtype=int))
-            found = _fit_patterns(seen.part(rows), layout, prior, start, ROUGHLY)
-            values.append(found.values[found.settled][:, wanted])
-            errors.append(found.error[found.settled][:, wanted])
-            drifts.append(motion.drift[frames[rows]][found.settled])
-    return excess(*(np.concatenate(each) for each in (values, errors, drifts)),
-                  from_zero=True)
+    parts = [(frames[rows], seen.part(rows)) for frames, seen in groups
+             for rows in [np.flatnonzero(np.isin(frames, sample))] if len(rows)]
+    loose = [_fit_alike(seen, placed, known, LOOSE, start) for _, seen in parts]
+    found = joined_fits([fit.part(fit.settled) for fit in loose])
+    drift = np.concatenate([motion.drift[frames][fit.settled]
+                            for (frames, _), fit in zip(parts, loose, strict=True)])
+    likely = excess(found.values[:, wanted], found.error[:, wanted], drift, from_zero=True)
+    if not len(free):
+        return likely, find_neighbors(free, np.ones((1, 1)))
+    found = joined_fits([
+        _fit_alike(seen.part(fit.settled), placed, known, likely, fit.values[fit.settled])
+        for (_, seen), fit in zip(parts, loose, strict=True)])
+    covariance = np.diag(nan_median(found.error[:, :layout.stars]) ** 2)
+    covariance[0, 1:] = nan_median(found.mixed[:, 1:])
+    return likely, watched(find_neighbors(free, covariance),
+                           (found.values - start)[:, 1:layout.stars])
+
+
+def _fit_alike(seen: Frames, placed: Placed, known: Known, change: NDArray,
+               start: NDArray) -> Fit:
+    """Fit cadences roughly, with free neighbors, and motion and blur free by `change` (3,)."""
+    precision = _precision(placed.layout, known, known.free[1:], change)[None]
+    prior = Prior(_start(placed), precision, np.zeros(len(seen.pixels), dtype=int))
+    return _fit_patterns(seen, placed.layout, prior, start, ROUGHLY, told=True)
 
 
 def _start(placed: Placed) -> NDArray[np.float64]:
@@ -101,21 +127,49 @@ def _start(placed: Placed) -> NDArray[np.float64]:
 
 
 def _fit_group(seen: Frames, placed: Placed, good: NDArray[np.bool_], known: Known,
-               likely: NDArray) -> tuple[Fit, NDArray[np.bool_]]:
-    """Fit cadences; where no position is found near the predicted one, that one is held."""
+               likely: NDArray, neighbors: Neighbors
+               ) -> tuple[Fit, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Fit cadences; where no position is found near the predicted one, that one is held.
+
+    Returns
+    -------
+    Fit
+    held : (T,)
+        Whether it is.
+    steady : (T,)
+        Whether the neighbors are near their mean fluxes, and held there.
+    """
     layout, start = placed.layout, _start(placed)
+    free = known.free[1:]
+    reach = neighbors.reach(neighbors.spread**2)
     # Cadences that are not good may be anywhere: theirs stay loose.
-    precision = np.stack([_precision(layout, known, change)
-                          for change in (likely, LOOSE, np.full(3, FIXED_PX))])
+    precision = np.stack([_precision(layout, known, *some) for some in (
+        (free, likely), (free, LOOSE), (free, np.full(3, FIXED_PX)), (reach, likely))])
     kind = np.where(good, 0, 1)
-    found = _fit_patterns(seen, layout, Prior(start, precision, kind), start)
+    again = neighbors.held.any()
+    found = _fit_patterns(seen, layout, Prior(start, precision, kind), start,
+                          ROUGHLY if again else CLOSE)
     moves = [layout.rows.start, layout.columns.start]
     believed = found.settled & (np.abs(found.values[:, moves]).max(axis=1) <= REACH_PX)
     held = np.isfinite(found.values[:, 0]) & (placed.held | ~believed)
-    if held.any():
+    steady = np.zeros(len(good), dtype=bool)
+    if again:
+        varying = neighbors.varying((found.values - start)[:, 1:layout.stars])
+        usual = (varying <= neighbors.spread**2)[:, neighbors.held].all(axis=1)
+        steady = good & ~held & np.isfinite(found.values[:, 0]) & usual
+    if again or held.any():
+        mean = start.copy()
+        mean[1:layout.stars] += neighbors.mean
         near = np.where(held[:, None], start, found.values)
-        found = _fit_patterns(seen, layout, Prior(start, precision, np.where(held, 2, kind)), near)
-    return found, held
+        kind = np.where(held, 2, np.where(steady, 3, kind))
+        found = _fit_patterns(seen, layout, Prior(mean, precision, kind), near)
+    return found, held, steady
+
+
+def _unsteady(found: Fit, neighbors: Neighbors) -> NDArray[np.float64]:
+    """Return the variance (T,) of the flux by what neighbors that are held may vary."""
+    reach = neighbors.reach(neighbors.spread**2)
+    return (found.mixed[:, 1:] / reach**2) ** 2 @ (neighbors.held * neighbors.spread**2)
 
 
 def _frames(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
@@ -134,14 +188,16 @@ def _frames(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
     return Frames(values, terms, drift, blurred, weight)
 
 
-def _precision(layout: Layout, known: Known, change: NDArray) -> NDArray[np.float64]:
-    """Return the inverse covariance (N, N) of the parameters, for motion and blur `change`.
+def _precision(layout: Layout, known: Known, neighbors: NDArray,
+               change: NDArray) -> NDArray[np.float64]:
+    """Return the inverse covariance (N, N) of the parameters.
 
+    For fluxes of neighbors that may be away by (K - 1,), motion and blur by `change` (3,).
     Positions share the motion of the frame and have little of their own.
     """
     precision = np.zeros((layout.size, layout.size))
     stars = np.arange(1, layout.stars)
-    precision[stars, stars] = known.free[1:] ** -2.0
+    precision[stars, stars] = neighbors ** -2.0
     own = np.eye(layout.placed) * min(known.own_motion, change[0]) ** 2
     for part, sigma in ((layout.rows, change[0]), (layout.columns, change[1])):
         precision[part, part] = np.linalg.inv(own + sigma**2)
@@ -151,13 +207,13 @@ def _precision(layout: Layout, known: Known, change: NDArray) -> NDArray[np.floa
 
 
 def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray,
-                  close: float = CLOSE) -> Fit:
+                  close: float = CLOSE, told: bool = False) -> Fit:
     """Fit cadences by what pixels they lack; NaN where too much is lacking."""
     count, n_pixels = seen.pixels.shape
     start = np.broadcast_to(start, (count, layout.size))
     result = Fit(*(np.full((count, width), np.nan)
-                   for width in (layout.size, layout.size, n_pixels, 3)), np.full(count, np.nan),
-                 np.zeros(count, bool))
+                   for width in (layout.size, layout.size, n_pixels, layout.stars, 3)),
+                 np.full(count, np.nan), np.zeros(count, bool))
     there = np.isfinite(seen.pixels)
     share = np.maximum(seen.terms[0, 0], 0.0)
     for pattern, rows in patterns(there):
@@ -165,9 +221,7 @@ def _fit_patterns(seen: Frames, layout: Layout, prior: Prior, start: NDArray,
             continue
         part = Frames(np.where(pattern, seen.pixels[rows], 0.0), seen.terms, seen.drift[rows],
                       seen.spread[rows], seen.weight * pattern)
-        found = fit(part, layout, prior.of(rows), start[rows], close)
-        for field in fields(Fit):
-            getattr(result, field.name)[rows] = getattr(found, field.name)
+        result.put(rows, fit(part, layout, prior.of(rows), start[rows], close, told=told))
     return result
 
 

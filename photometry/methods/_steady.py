@@ -10,6 +10,8 @@ from photometry.core.stats import mad_sigma
 RIDGE = 1e-3                      # of the power of the motion; keeps nearly parallel terms apart
 SIGNIFICANT = 3.0                 # errors of a coefficient, below which it counts as nothing
 LEAST_PX = 1e-4                   # of motion, or its square, from step to step
+SEEN = 1.5                        # the same of a sum, in which little must be left
+TOLD = 0.5                        # of the noise, that errors of slopes make where steps tell them
 OUTLIER = 5.0                     # times the scatter of the steps
 LEAST_STEPS = 20                  # for a measurement
 BEYOND_ERROR = 0.2                # relative, of what motion does that is larger than was measured
@@ -23,6 +25,7 @@ class Answer:
     error: NDArray[np.float64]        # (K, P) of the slopes, of those that are none, too
     terms: NDArray[np.float64]        # (T, K)
     beyond: NDArray[np.float64]       # (T, K) part of the terms outside what was measured
+    told: NDArray[np.bool_]           # (K, P) whether errors of slopes make less than the noise
 
     @property
     def change(self) -> NDArray[np.float64]:
@@ -41,8 +44,31 @@ class Answer:
         return self.terms**2 @ known + self.beyond**2 @ unseen + more**2
 
 
+def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
+             variance: NDArray) -> tuple[NDArray, NDArray] | None:
+    """Return what to add to a sum of pixels for motion and blur, and its variance (T,).
+
+    None if there are too few steps, or nothing moves. Slopes that are not seen are in the variance
+    where steps tell that they are small.
+
+    Parameters
+    ----------
+    flux, variance : (T,)
+    drift, blur, good
+        As in `find_answer`.
+    """
+    known = np.isfinite(variance) & (variance > 0) & good
+    typical = float(np.median(variance[known])) if known.any() else np.inf
+    answer = find_answer(flux[:, None], drift, blur, good, np.array([typical]), SEEN)
+    if not answer.terms.size:
+        return None
+    unseen = np.where(answer.told & (answer.slopes == 0), answer.error, 0.0)
+    return -answer.change[:, 0], (answer.variance(np.ones(1))
+                                  + answer.terms**2 @ unseen[:, 0] ** 2)
+
+
 def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
-                variance: NDArray) -> Answer:
+                variance: NDArray, seen: float = SIGNIFICANT) -> Answer:
     """Return how series (T, P) answer to motion and its square, and to the blur of frames.
 
     It is measured on steps from one cadence to the next, in which what the star does by itself
@@ -58,11 +84,15 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     good : (T,)
     variance : (P,)
         Of the series' own noise.
+    seen
+        Errors of a slope, below which it counts as nothing; where errors make as much as the
+        noise, always `SIGNIFICANT`.
     """
     count, size = series.shape
     used = np.flatnonzero(good & np.isfinite(series).all(axis=1) & np.isfinite(drift).all(axis=1))
     nothing = np.zeros((count, 0))
-    none = Answer(np.zeros((0, size)), np.zeros((0, size)), nothing, nothing)
+    none = Answer(np.zeros((0, size)), np.zeros((0, size)), nothing, nothing,
+                  np.zeros((0, size), dtype=bool))
     next_to = np.diff(used) == 1
     if next_to.sum() < LEAST_STEPS:
         return none
@@ -85,8 +115,9 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     slopes = np.linalg.solve(normal, moves.T @ steps)
     error = np.sqrt(2 * variance * np.diag(np.linalg.inv(normal))[:, None])
     beyond = terms - np.clip(terms, terms[used].min(axis=0), terms[used].max(axis=0))
-    return Answer(np.where(np.abs(slopes) > SIGNIFICANT * error, slopes, 0.0), error, terms,
-                  beyond)
+    told = error**2 * np.mean(terms[used] ** 2, axis=0)[:, None] < TOLD**2 * variance
+    least = np.where(told, seen, SIGNIFICANT) * error
+    return Answer(np.where(np.abs(slopes) > least, slopes, 0.0), error, terms, beyond, told)
 
 
 def _calm(steps: NDArray) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ from photometry.core.stats import nan_mean
 from photometry.methods._joint import Motion
 from photometry.methods._remarks import NO_CADENCES, OUTSIDE
 from photometry.methods._scene import Scene, build_scene
-from photometry.methods._steady import Answer, find_answer
+from photometry.methods._steady import Answer, find_answer, steadied
 from photometry.methods._variation import Fitted, fit_weights
 
 REFERENCES = ("2017MNRAS.471.2882W",)
@@ -81,7 +81,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
         return Decline(FEW_PIXELS)
     spans = find_spans(pixels.cadences.time, good, settings.gap_days, settings.min_cadences)
     fits = [_fit(field, pixels.cadences.time, good, span, settings) for span in spans]
-    lightcurve, impure = _combine(stamp, field, spans, fits, scene.target_flux)
+    lightcurve, impure = _combine(stamp, field, spans, fits, good, scene.target_flux)
     mask = np.zeros(pixels.box.shape, dtype=bool)
     mask.flat[field.place] = True
     notes = tuple(_told(span, fit) for span, fit in zip(spans, fits, strict=True))
@@ -224,7 +224,7 @@ def _fit(field: _Field, time: NDArray, good: NDArray[np.bool_], span: slice,
 
 
 def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted],
-             level: float) -> tuple[LightCurve, float]:
+             good: NDArray[np.bool_], level: float) -> tuple[LightCurve, float]:
     """Return the light curve and the share of it that is other stars' light.
 
     flux = level sum(w p) / sum(w own), where a pixel without a value in a cadence is left out
@@ -249,6 +249,9 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
             np.where(valid[span], field.flux[span], 0.0) @ weights,
             np.sqrt(photons + shared), sky[span] @ weights, np.ones_like(seen)])
         impure += (1.0 - light / (weights @ field.mean)) * len(seen) / len(field.flux)
+    answer = steadied(sums[0], stamp.drift, stamp.jitter, good, sums[1] ** 2)
+    if answer is not None:
+        sums[0], sums[1] = sums[0] + answer[0], np.sqrt(sums[1] ** 2 + answer[1])
     known = np.where(np.isfinite(sums[3]), 0.0, np.nan)
     drift = Motion.of(stamp).drift
     return LightCurve(sums[0], sums[1], sums[2], target.row + drift[:, 0] + known,

@@ -21,7 +21,6 @@ from photometry.methods._mean_image import (
     correct,
     find_problem,
     fit_mean_image,
-    held_steady,
     is_full,
     own_flux,
     systematic_error,
@@ -30,6 +29,7 @@ from photometry.methods._misfit import Leftover, joined
 from photometry.methods._moving import BLUR_PX
 from photometry.methods._remarks import INCOMPLETE, remarks_on_fit
 from photometry.methods._sources import Sources, find_sources
+from photometry.methods._steady import steadied
 from photometry.methods._sums import aperture_bits
 
 REFERENCES = ("2000A&AS..144..363A",)
@@ -97,8 +97,9 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     change, uncertain = correct(stamp, left, model, weights, pixels, settings).of(motion.moves)
     variance = series.variance + stamp.pixels.common.variance(weights)
     if pixels.target_saturated and is_full(model, settings.saturation):
-        change, uncertain = held_steady(stamp, series.flux, variance, motion.good) or (
-            change, uncertain)
+        # Light that moves into and out of the pixels that are left, a PRF tells badly.
+        change, uncertain = steadied(series.flux, stamp.drift, stamp.jitter, motion.good,
+                                     variance) or (change, uncertain)
     variance += uncertain
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             target.row + motion.drift[:, 0] + series.away[:, 0],

@@ -22,7 +22,6 @@ from photometry.methods._mean_image import (
     common_error,
     correct,
     find_problem,
-    held_steady,
     is_full,
     own_flux,
     systematic_error,
@@ -33,6 +32,7 @@ from photometry.methods._placed_series import Known, Series, fit_series
 from photometry.methods._placing import Placed, place
 from photometry.methods._remarks import INCOMPLETE, remarks_on_fit
 from photometry.methods._sources import find_sources
+from photometry.methods._steady import steadied
 from photometry.methods._sums import aperture_bits
 
 REFERENCES = ("1987PASP...99..191S", "2000PASP..112.1360A")
@@ -94,8 +94,9 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     change, uncertain = slopes.of(motion.moves)
     variance = series.variance + stamp.pixels.common.variance(weights)
     if pixels.target_saturated and is_full(placed.model, settings.saturation):
-        change, uncertain = held_steady(stamp, series.flux, variance, motion.good) or (
-            change, uncertain)
+        # Light that moves into and out of the pixels that are left, a PRF tells badly.
+        change, uncertain = steadied(series.flux, stamp.drift, stamp.jitter, motion.good,
+                                     variance) or (change, uncertain)
     variance += uncertain
     position = np.array([target.row, target.column]) + placed.away + motion.drift + series.away
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,

@@ -174,3 +174,18 @@ def test_the_level_is_as_uncertain_as_the_wings_are_far_from_the_catalog(wrong, 
     stamp, _ = make_stamp(3.0, shape=(45, 33), cadences=20, full_well=FULL_WELL)
     target = replace(stamp.target, tmag=stamp.target.tmag - wrong)
     assert least <= halo.measure(replace(stamp, target=target)).systematic <= most
+
+
+def test_blur_that_single_pixels_do_not_show_is_no_scatter():
+    stamp, truth = bright(2.0, noise=False, variation=None)
+    rng = np.random.default_rng(9)
+    blur = np.abs(rng.normal(0, 0.05, 400))
+    wider = MixturePrf().series(stamp.pixels.box, stamp.target.row, stamp.target.column, 0.3)
+    light = truth.light * (1 - (blur / 0.3) ** 2)[:, None, None]
+    light += flux_from_tmag(2.0) * (blur / 0.3)[:, None, None] ** 2 * wider
+    error = stamp.pixels.flux_err
+    flux = np.where(truth.light < FULL_WELL, light, truth.light) + rng.normal(0, error)
+    stamp = replace(stamp, jitter=blur, pixels=replace(
+        stamp.pixels, flux=flux.astype(np.float32), sumimage=flux.mean(axis=0)))
+    curve = halo.measure(stamp).lightcurve
+    assert 0.88 < np.std(curve.flux) / np.mean(curve.flux_err) < 1.12

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from photometry.methods import linpsf
+from photometry.methods import linpsf, psf
 from photometry.methods._held import SURE, find_neighbors, surely_away, watched
 from tests.factories import make_stamp, seen_from
 
@@ -85,10 +85,11 @@ def floor_of(stamp):
     return np.sum(share**2 / np.mean(stamp.pixels.flux_err.astype(float)**2, axis=0)) ** -0.5
 
 
+@pytest.mark.parametrize("method", [linpsf, psf])
 @pytest.mark.parametrize(("separation", "brighter"), [(0.8, 0.0), (1.2, 2.0)])
-def test_a_steady_neighbor_adds_no_noise(separation, brighter):
+def test_a_steady_neighbor_adds_no_noise(separation, brighter, method):
     stamp, true, _ = pair(separation, brighter)
-    curve = linpsf.measure(stamp).lightcurve
+    curve = method.measure(stamp).lightcurve
     assert np.std(curve.flux) < 1.13 * floor_of(stamp)
     assert np.mean(curve.flux) == pytest.approx(true, rel=0.004)
     assert 0.88 < np.std(curve.flux) / np.mean(curve.flux_err) < 1.1
@@ -99,10 +100,11 @@ VARIATIONS = {"transits": 1 - 0.02 * (np.abs(PHASE % 120 - 60) < 5),
               "pulsation": 1 + 0.1 * np.sin(PHASE), "trend": 1 + 0.03 * PHASE / CADENCES}
 
 
+@pytest.mark.parametrize("method", [linpsf, psf])
 @pytest.mark.parametrize("kind", VARIATIONS)
-def test_what_a_neighbor_does_stays_its_own(kind):
+def test_what_a_neighbor_does_stays_its_own(kind, method):
     stamp, true, other = pair(0.8, 0.0, VARIATIONS[kind])
-    curve = linpsf.measure(stamp).lightcurve
+    curve = method.measure(stamp).lightcurve
     change = other - other.mean()
     leaked = (curve.flux - true) @ change / (change @ change)
     assert abs(leaked) * np.linalg.norm(change) < 3.5 * floor_of(stamp)

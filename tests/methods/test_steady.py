@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from photometry.methods._steady import find_answer
+from photometry.methods._steady import find_answer, steadied
 
 
 def moving(count=400, seed=1):
@@ -71,3 +72,38 @@ def test_slow_motion_that_steps_tell_little_of_is_no_error_of_pixels_that_do_not
     pixels = 100.0 + rng.normal(0, 0.1, (400, 2))
     found = find_answer(pixels, drift, None, np.ones(400, dtype=bool), np.full(2, 0.01))
     assert np.all(found.variance(np.array([0.5, 0.5])) < 0.1 * 0.005)
+
+
+def test_what_no_pixel_shows_is_taken_off_their_sum_with_an_honest_error():
+    """A hundred pixels answer a little, all to the same side."""
+    rng = np.random.default_rng(7)
+    noise, blur, good = 1.0, rng.uniform(0.0, 0.1, 400), np.ones(400, dtype=bool)
+    pixels = rng.normal(0, noise, (400, 100)) + 30 * (blur**2)[:, None]
+    drift = np.zeros((400, 2))
+    found = find_answer(pixels, drift, blur, good, np.full(100, noise**2))
+    assert np.count_nonzero(found.slopes) < 40
+    total, variance = (pixels - found.change).sum(axis=1), np.full(400, 100 * noise**2)
+    change, uncertain = steadied(total, drift, blur, good, variance)
+    before = np.std(total) / np.sqrt(100 * noise**2)
+    after = np.std(total + change) / np.sqrt(100 * noise**2)
+    assert before > 1.15
+    assert after < 1.06
+    assert np.all(uncertain < 0.1 * variance)
+
+
+def test_the_error_knows_of_slopes_that_are_not_seen_but_where_steps_tell_nothing():
+    rng = np.random.default_rng(8)
+    good, variance = np.ones(400, dtype=bool), np.ones(400)
+    flux = rng.normal(0, 1, 400)
+    blur = rng.uniform(0.0, 0.1, 400)
+    _, uncertain = steadied(flux, np.zeros((400, 2)), blur, good, variance)
+    assert np.mean(uncertain) == pytest.approx(1 / 400, rel=0.7)
+    rng = np.random.default_rng(6)
+    slow = np.linspace(-0.5, 0.5, 400)[:, None] + rng.normal(0, 1e-3, (400, 2))
+    _, uncertain = steadied(flux, slow, None, good, variance)
+    assert np.all(uncertain < 0.2)
+
+
+def test_nothing_is_said_of_a_sum_that_stands_still():
+    assert steadied(np.ones(400), np.zeros((400, 2)), None, np.ones(400, dtype=bool),
+                    np.ones(400)) is None
