@@ -1,6 +1,6 @@
 """One full-frame image (or a window of one) in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ class FfiHeader:
     observer: str = "mission"     # whose place `timecorr` was made with: see `OBSERVERS`
     spacecraft_km: tuple[float, float, float] | None = None      # barycentric, ICRS
     notes: tuple[str, ...] = ()   # what had to be mended
+    digest: bytes = field(default=b"", compare=False)     # of its text; empty = unknown
 
     @property
     def time(self) -> float:

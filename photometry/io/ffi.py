@@ -7,6 +7,8 @@ TICA's product one image in electrons (see `photometry.io.ffi_tica`). The physic
 
 import gzip
 import io
+from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +22,7 @@ from photometry.core.noise import photon_and_read_noise
 from photometry.core.pixels import FRAME_COLUMNS, FRAME_ROWS, LEADING_COLUMNS, SCIENCE_AREA
 from photometry.core.stats import clipped_variance_factor
 from photometry.io.atomic import writing
+from photometry.io.card_images import CardImages
 from photometry.io.ffi_cards import Extras, image_cards, placement_cards, primary_cards, wcs_cards
 from photometry.io.ffi_spoc import parse_spoc
 from photometry.io.ffi_tica import is_tica, parse_tica, star_table, tica_cards
@@ -27,7 +30,7 @@ from photometry.io.fits_stream import (
     UNREADABLE,
     crc32,
     decompressed,
-    next_header,
+    next_cards,
     next_pixels,
     open_stream,
     unreadable,
@@ -46,7 +49,7 @@ def read_header(path: Path) -> FfiHeader:
     """
     try:
         with open_stream(path) as stream:
-            return _parsed(_next_cards(path, stream))
+            return _header(_next_cards(path, stream))
     except UNREADABLE as error:
         raise unreadable(path, error) from error
 
@@ -62,35 +65,52 @@ def read_ffi(path: Path) -> Ffi:
     return read_with_checksum(path)[0]
 
 
-def read_with_checksum(path: Path) -> tuple[Ffi, int]:
-    """Read an image as `read_ffi` does, and the CRC-32 of the file's bytes."""
+def read_with_checksum(path: Path, known: FfiHeader | None = None) -> tuple[Ffi, int]:
+    """Read an image as `read_ffi` does, and the CRC-32 of the file's bytes.
+
+    Parameters
+    ----------
+    known
+        What `read_header` has found in this file: not parsed again if the text is the same.
+    """
     try:
         content = path.read_bytes()
-        return _read(path, decompressed(content)), crc32(content)
+        return _read(path, decompressed(content), known), crc32(content)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
-def _next_cards(path: Path, stream: BinaryIO) -> Cards:
-    """Read headers up to the image."""
-    primary = next_header(path, stream, 0)
+def _next_cards(path: Path, stream: BinaryIO) -> tuple[Cards, bytes]:
+    """Read headers up to the image; return them and a digest of their text."""
+    text = next_cards(path, stream, 0)
+    primary = CardImages(text)
     if primary.get("NAXIS") == 0:
-        return Cards(path, primary, next_header(path, stream, 1), 1)
+        image = next_cards(path, stream, 1)
+        return Cards(path, primary, CardImages(image), 1), _digest(text + image)
     if is_tica(primary):
-        return Cards(path, primary, primary, 0)
+        return Cards(path, primary, primary, 0), _digest(text)
     raise InputError(path, "has pixels in its primary HDU but no MIDTJD card, expected the "
                            "mission's ffic format (flux in HDU 1, uncertainty in HDU 2) or TICA's")
 
 
-def _parsed(cards: Cards) -> FfiHeader:
-    return parse_tica(cards) if cards.hdu == 0 else parse_spoc(cards)
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=8).digest()
 
 
-def _read(path: Path, content: bytes) -> Ffi:
+def _header(found: tuple[Cards, bytes], known: FfiHeader | None = None) -> FfiHeader:
+    cards, digest = found
+    if known is not None and known.digest == digest:
+        return known
+    header = parse_tica(cards) if cards.hdu == 0 else parse_spoc(cards)
+    return replace(header, digest=digest)
+
+
+def _read(path: Path, content: bytes, known: FfiHeader | None) -> Ffi:
     stream = io.BytesIO(content)
-    cards = _next_cards(path, stream)
-    header, science = _parsed(cards), cards.science_slices()
-    image = next_pixels(path, stream, cards.first, cards.hdu)[science].astype(np.float32)
+    found = _next_cards(path, stream)
+    header, (cards, _) = _header(found, known), found
+    pixels = header.box.slices(cards.origin())
+    image = next_pixels(path, stream, cards.first, cards.hdu)[pixels].astype(np.float32)
     if not image.any():
         image[:] = np.nan                       # a frame that was never filled
     per_exposure = _is_per_exposure(cards)
@@ -99,8 +119,9 @@ def _read(path: Path, content: bytes) -> Ffi:
         error = photon_and_read_noise(image, header.box.columns, header.readout,
                                       header.exposure_s).astype(np.float32)
     else:
-        uncertainty = next_pixels(path, stream, next_header(path, stream, 2), 2)
-        error = _placed(path, uncertainty, cards.shape)[science].astype(np.float32)
+        plane = CardImages(next_cards(path, stream, 2))
+        uncertainty = next_pixels(path, stream, plane, 2)
+        error = _placed(path, uncertainty, cards.shape)[pixels].astype(np.float32)
         error *= _sigma_factor(header.readout)
         if per_exposure:
             image /= np.float32(header.exposure_s)

@@ -6,6 +6,8 @@ added here from the spacecraft's position in the header, else from the Earth's. 
 does not tell of the detector is nominal.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
@@ -28,7 +30,7 @@ _MJD_ZERO = 2400000.5
 _AXES = "XYZ"
 
 
-def is_tica(primary: fits.Header) -> bool:
+def is_tica(primary: Mapping[str, object]) -> bool:
     """Tell whether a primary header is one of TICA's."""
     return "MIDTJD" in primary
 

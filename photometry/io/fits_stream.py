@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,7 +55,12 @@ def decompressed(content: bytes) -> bytes:
 
 
 def next_header(path: Path, stream: BinaryIO, hdu: int, kind: str = "IMAGE") -> fits.Header:
-    """Read the header at the stream's position, checked to be that of HDU number `hdu`.
+    """Read the header at the stream's position, as `next_cards` does, complete."""
+    return fits.Header.fromstring(next_cards(path, stream, hdu, kind))
+
+
+def next_cards(path: Path, stream: BinaryIO, hdu: int, kind: str = "IMAGE") -> str:
+    """Read the text of the header at the stream's position, checked to be that of an HDU.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ def next_header(path: Path, stream: BinaryIO, hdu: int, kind: str = "IMAGE") -> 
             raise InputError(path, f"is truncated in the header of HDU {hdu}, "
                                    "expected an END card")
         blocks.append(stream.read(_BLOCK))
-    return fits.Header.fromstring(b"".join(blocks).decode("ascii"))
+    return b"".join(blocks).decode("ascii")
 
 
 def _has_end(block: bytes) -> bool:
@@ -83,7 +89,7 @@ def _has_end(block: bytes) -> bool:
                for start in range(0, len(block), _CARD))
 
 
-def next_pixels(path: Path, stream: BinaryIO, header: fits.Header, hdu: int,
+def next_pixels(path: Path, stream: BinaryIO, header: Mapping[str, object], hdu: int,
                 types: dict[int, str] = _PIXEL_TYPES) -> NDArray:
     """Read the pixels after a header and skip to the next one."""
     rows, columns = shape(path, header, hdu)
@@ -106,7 +112,7 @@ def next_mask(path: Path, stream: BinaryIO, hdu: int) -> tuple[fits.Header, NDAr
     return header, next_pixels(path, stream, header, hdu, _INTEGER_TYPES | _PIXEL_TYPES)
 
 
-def shape(path: Path, header: fits.Header, hdu: int) -> tuple[int, int]:
+def shape(path: Path, header: Mapping[str, object], hdu: int) -> tuple[int, int]:
     """Return rows and columns of the image that a header describes."""
     naxis = [header.get(f"NAXIS{axis + 1}") for axis in range(header.get("NAXIS", 0))]
     if len(naxis) != 2 or not all(isinstance(length, int) and length > 0 for length in naxis):

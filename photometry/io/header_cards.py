@@ -1,11 +1,11 @@
 """Cards of an image looked up in our terms, whatever the format: numbers, place, coordinates."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 
 from photometry.core.errors import InputError
 from photometry.core.ids import CcdId
@@ -17,6 +17,7 @@ from photometry.core.pixels import (
     science_column,
     science_row,
 )
+from photometry.io.card_images import CardImages
 from photometry.io.fits_stream import shape
 
 _SECTOR_IN_NAME = re.compile(r"[-_]s(\d{4})-")
@@ -33,8 +34,8 @@ class Cards:
     """The headers of a file; those of its image come first."""
 
     path: Path
-    primary: fits.Header
-    first: fits.Header
+    primary: Mapping[str, object]
+    first: CardImages
     hdu: int                      # number of the HDU that holds the image
 
     @property
@@ -46,7 +47,7 @@ class Cards:
         """Return a card's value from the image's header, else the primary's; None if absent."""
         for header in (self.first, self.primary):
             value = header.get(key)
-            if value is not None and not isinstance(value, fits.card.Undefined):
+            if value is not None:
                 return value
         return None
 
@@ -108,10 +109,6 @@ class Cards:
                                         "first and last row, first and last column")
         return SCIENCE_AREA.intersection(Box(row0, row1 + 1, column0, column1 + 1))
 
-    def science_slices(self) -> tuple[slice, slice]:
-        """Return where the science pixels are in the file's image."""
-        return self.box().slices(self.origin())
-
     def ccd(self, camera: float, ccd: float) -> CcdId:
         """Return which CCD this is; the sector is in a card or in the file's name."""
         sector = self.optional("SECTOR")
@@ -133,7 +130,7 @@ class Cards:
         needed = [f"{name}{axis}" for name in ("CTYPE", "CRVAL", "CRPIX") for axis in (1, 2)]
         if not any(key in self.first for key in needed):
             return ""
-        cards = {card.keyword: card for card in self.first.cards if _WCS_CARD.match(card.keyword)}
+        cards = [key for key in self.first if _WCS_CARD.match(key)]
         if str(self.first.get("CTYPE1")).endswith("-SIP"):
             needed += ["A_ORDER", "B_ORDER"]
         missing = [key for key in needed if key not in cards]
@@ -146,6 +143,5 @@ class Cards:
             if not key.startswith(_WCS_TEXTS):
                 self.number(key)
         row, column = self.origin()
-        for key, first in (("CRPIX1", column), ("CRPIX2", row)):
-            cards[key] = fits.Card(key, self.number(key) + first, cards[key].comment)
-        return "".join(str(card) for card in cards.values())
+        moved = {"CRPIX1": self.number("CRPIX1") + column, "CRPIX2": self.number("CRPIX2") + row}
+        return "".join(self.first.image(key, moved.get(key)) for key in cards)

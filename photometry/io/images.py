@@ -69,7 +69,8 @@ def read_headers(file: ImageFile) -> list[FfiHeader]:
 
 
 def read_with_checksum(path: Path, plane: int | None = None,
-                       profile: Profile | None = None) -> tuple[Ffi, int]:
+                       profile: Profile | None = None,
+                       known: FfiHeader | None = None) -> tuple[Ffi, int]:
     """Read an image with its error, cut to the science pixels, and a CRC-32.
 
     That is of the file's bytes; of one image's values in a file with many.
@@ -78,6 +79,8 @@ def read_with_checksum(path: Path, plane: int | None = None,
     ----------
     plane
         Which image of a file with many, None = the only one.
+    known
+        What `read_headers` has told of the image: its header is not parsed again if unchanged.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def read_with_checksum(path: Path, plane: int | None = None,
     if profile is not None and plane is None:
         return read_profiled(path, profile), checksum(path)
     if profile is None and not layout.is_cutout(path):
-        return ffi.read_with_checksum(path)
+        return ffi.read_with_checksum(path, known)
     image = (read_cutout(path, plane or 0) if profile is None
              else read_profiled(path, profile, plane))
     return image, zlib.crc32(np.ascontiguousarray(image.image).data)

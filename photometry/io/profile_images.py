@@ -20,6 +20,7 @@ from photometry.core.ids import CcdId
 from photometry.core.noise import photon_and_read_noise
 from photometry.core.pixels import SCIENCE_AREA, Box, ccd_column, ccd_row
 from photometry.core.time import BTJD_ZERO, SECONDS_PER_DAY, nominal_cadence_s
+from photometry.io.card_images import CardImages
 from photometry.io.ephemeris import barycentric_correction
 from photometry.io.fits_stream import unreadable
 from photometry.io.header_cards import Cards
@@ -132,7 +133,7 @@ def _at(cards: Cards, series: dict[str, list], plane: int) -> Cards:
     """Return the headers with the values of one image of a stack."""
     first = cards.first.copy()
     first.update({name: values[plane] for name, values in series.items()})
-    return replace(cards, first=first)
+    return replace(cards, first=CardImages(first.tostring(endcard=False, padding=False)))
 
 
 def _header(cards: Cards, profile: Profile, plane: int) -> FfiHeader:

@@ -201,7 +201,7 @@ def read_block(job: Job, block: Block) -> None:
 def _read_frame(job: Job, frame: Frame) -> tuple[NDArray, NDArray, int, str]:
     """Return image, error, checksum, and "" or why the frame cannot be used."""
     try:
-        ffi, crc32 = read_with_checksum(frame.path, frame.plane, frame.profile)
+        ffi, crc32 = read_with_checksum(frame.path, frame.plane, frame.profile, frame.header)
     except InputError as error:
         reason = error.problem
     else:

@@ -13,6 +13,7 @@ from photometry.core.errors import InputError, OutputError
 from photometry.core.ffi import Ffi, FfiHeader, Readout
 from photometry.core.ids import CcdId
 from photometry.core.pixels import SCIENCE_AREA, Box, ccd_column
+from photometry.io import ffi as ffi_module
 from photometry.io import fits_stream
 from photometry.io.ffi import read_ffi, read_header, read_with_checksum, write_ffi
 from photometry.io.ffi_cards import Extras
@@ -72,6 +73,25 @@ def edited(path, hdu=1, remove=(), **cards):
     text = header.tostring().encode()
     path.write_bytes(content[:start] + text + content[stop:])
     return path
+
+
+@pytest.mark.parametrize("origin", ["SPOC", "TICA"])
+def test_a_header_that_is_known_is_not_parsed_again(tmp_path, monkeypatch, origin):
+    path = tmp_path / NAME
+    write_ffi(path, make_ffi(origin=origin), EXTRAS)
+    known, (usual, crc32) = read_header(path), read_with_checksum(path)
+    for name in ("parse_spoc", "parse_tica"):
+        monkeypatch.setattr(ffi_module, name, None)
+    image, again = read_with_checksum(path, known)
+    assert (image.header, again) == (usual.header, crc32)
+    np.testing.assert_array_equal(image.image, usual.image)
+    np.testing.assert_array_equal(image.error, usual.error)
+
+
+def test_a_header_that_has_changed_is_parsed_again(written):
+    known = read_header(written)
+    edited(written, DQUALITY=64)
+    assert read_with_checksum(written, known)[0].header == replace(known, quality=64)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,12 @@ from photometry.core.errors import InputError, OutputError, SettingsError, Usage
 from photometry.core.flags import CadenceFlag, PixelFlag
 from photometry.core.ids import CcdId, Select
 from photometry.core.pixels import Box
-from photometry.io import layout
+from photometry.io import ffi, layout
 from photometry.io.cube import Cube, CubeWriter
 from photometry.io.cube_chunks import CHUNK_FRAMES, CHUNK_PIXELS
 from photometry.io.ephemeris import earth_position_km
+from photometry.io.ffi import write_ffi
+from photometry.io.ffi_cards import Extras
 from photometry.io.orbit import AU_KM
 from photometry.io.truth import read_truth
 from photometry.scene.motion import Motion
@@ -291,6 +293,21 @@ def test_truncated_images_are_left_out_by_name(tmp_path):
         np.testing.assert_array_equal(cube.read(BOX)[0][2], make_ffi(3).image)
         assert cube.provenance.left_out == report.left_out
     assert build(tmp_path, tmp_path / "cube.hdf5").left_out == report.left_out
+
+
+def test_headers_are_parsed_once(window, made, tmp_path, monkeypatch):
+    group, = prepare.plan(window, Select())
+    monkeypatch.setattr(ffi, "parse_spoc", None)
+    prepare.prepare(group, tmp_path / "cube.hdf5")
+    assert (tmp_path / "cube.hdf5").read_bytes() == made[0].read_bytes()
+
+
+def test_an_image_that_changes_meanwhile_is_left_out(tmp_path):
+    paths = write_window(tmp_path, 5)
+    group, = prepare.plan(tmp_path, Select())
+    write_ffi(paths[2], make_ffi(2, quality=64), Extras())
+    report = prepare.prepare(group, tmp_path / "cube.hdf5")
+    assert report.left_out == ((paths[2].name, "changed while it was being read"),)
 
 
 def test_no_usable_image_at_all(tmp_path):
