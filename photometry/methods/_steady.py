@@ -44,12 +44,18 @@ class Answer:
         return self.terms**2 @ known + self.beyond**2 @ unseen + more**2
 
 
-def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
-             variance: NDArray) -> tuple[NDArray, NDArray] | None:
-    """Return what to add to a sum of pixels for motion and blur, and its variance (T,).
+@dataclass(frozen=True, slots=True)
+class Steadied:
+    """What makes a sum of pixels free of motion and blur."""
 
-    None if there are too few steps, or nothing moves. Slopes that are not seen are in the variance
-    where steps tell that they are small.
+    change: NDArray[np.float64]       # (T,) to be added
+    variance: NDArray[np.float64]     # (T,) that is left
+    untold: NDArray[np.float64]       # (T,) variance by slopes of which steps tell too little
+
+
+def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
+             variance: NDArray) -> Steadied | None:
+    """Return how a sum of pixels is to be corrected; None if there are few steps or no motion.
 
     Parameters
     ----------
@@ -62,9 +68,11 @@ def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[
     answer = find_answer(flux[:, None], drift, blur, good, np.array([typical]), SEEN)
     if not answer.terms.size:
         return None
-    unseen = np.where(answer.told & (answer.slopes == 0), answer.error, 0.0)
-    return -answer.change[:, 0], (answer.variance(np.ones(1))
-                                  + answer.terms**2 @ unseen[:, 0] ** 2)
+    unseen = answer.terms**2 * np.where(answer.slopes == 0, answer.error, 0.0)[:, 0] ** 2
+    told = answer.told[:, 0]
+    return Steadied(-answer.change[:, 0],
+                    answer.variance(np.ones(1)) + unseen[:, told].sum(axis=1),
+                    unseen[:, ~told].sum(axis=1))
 
 
 def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
@@ -99,9 +107,9 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     row, column = (drift - drift[used].mean(axis=0)).T
     terms = [row, column, row**2, row * column, column**2]
     if blur is not None:
-        square = np.nan_to_num(blur) ** 2
-        terms.append(square - square[used].mean())
+        terms.append(np.nan_to_num(blur) ** 2)
     terms = np.column_stack(terms)
+    terms -= terms[used].mean(axis=0)          # the mean flux stays
     moves = np.diff(terms[used], axis=0)[next_to]
     size_of = moves.std(axis=0)
     kept = size_of > LEAST_PX

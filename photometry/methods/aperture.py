@@ -39,6 +39,7 @@ from photometry.methods._remarks import (
 from photometry.methods._restless import restless_error
 from photometry.methods._scene import Scene, build_scene
 from photometry.methods._segment import Finder, Segment, find_segment, stars_in
+from photometry.methods._steady import steadied
 from photometry.methods._sums import aperture_bits, sum_pixels
 from photometry.scatters import median
 
@@ -103,8 +104,9 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if not np.isfinite(curve.flux[good]).any():
         return Decline(INCOMPLETE, instead="linpsf")
     notes = (*notes, *remarks_on_sum(curve, good))
-    # What moves in and out of the aperture is known by its size, and stays in the sum.
-    moving = np.hypot(curve.flux_err, changes.error(terms[:, mask].sum(axis=1)))
+    moving = changes.error(terms[:, mask].sum(axis=1))
+    curve, moving = _steadied(stamp, curve, good, moving)
+    moving = np.hypot(curve.flux_err, moving)
     foreign, told = restless_error(stamp, scene, changes, mask, segment.all_trails, curve.flux,
                                    moving)
     curve = replace(curve, flux_err=np.hypot(moving, foreign))
@@ -127,6 +129,24 @@ def _choose(scene: Scene, noise: PixelNoise, terms: NDArray, segment: Segment,
     both = choose(scene, noise, terms, usable & (~segment.claimed | segment.allied),
                   segment.all_trails, rules)
     return both if both.cost[both.chosen] < own.cost[own.chosen] else own
+
+
+def _steadied(stamp: Stamp, curve: LightCurve, good: NDArray[np.bool_],
+              moving: NDArray) -> tuple[LightCurve, NDArray]:
+    """Return the sum without what motion does, and the error (T,) that is left by it.
+
+    Nothing is done to sums in which motion makes less than noise; of stars that saturate or are
+    beside brighter ones it makes far more. How the sum answers to steps of the motion tells it.
+    What they do not tell is of the size that the PRF tells: `moving` (T,), e-/s.
+    """
+    used = good & np.isfinite(curve.flux_err) & np.isfinite(moving)
+    if not used.any() or np.mean(moving[used] ** 2) < np.median(curve.flux_err[used]) ** 2:
+        return curve, moving
+    found = steadied(curve.flux, stamp.drift, stamp.jitter, good, curve.flux_err**2)
+    if found is None:
+        return curve, moving
+    return (replace(curve, flux=curve.flux + found.change),
+            np.sqrt(found.variance + np.minimum(found.untold, moving**2)))
 
 
 def _finder(settings: Settings) -> Finder:

@@ -95,8 +95,9 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     variance = series.variance + stamp.pixels.common.variance(weights)
     if pixels.target_saturated and is_full(placed.model, settings.saturation):
         # Light that moves into and out of the pixels that are left, a PRF tells badly.
-        change, uncertain = steadied(series.flux, stamp.drift, stamp.jitter, motion.good,
-                                     variance) or (change, uncertain)
+        found = steadied(series.flux, stamp.drift, stamp.jitter, motion.good, variance)
+        if found is not None:
+            change, uncertain = found.change, found.variance
     variance += uncertain
     position = np.array([target.row, target.column]) + placed.away + motion.drift + series.away
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,

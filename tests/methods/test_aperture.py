@@ -11,7 +11,7 @@ from photometry.core.stats import flux_from_tmag
 from photometry.methods import _clusters, _overflow, aperture
 from photometry.methods._remarks import NO_ERRORS
 from photometry.scene.prf import CircularPrf
-from tests.factories import MixturePrf, make_stamp
+from tests.factories import MixturePrf, make_stamp, seen_from
 
 FULL_WELL = 1.0e5                 # e-/s
 
@@ -489,3 +489,29 @@ def test_pixels_without_errors_are_no_better_than_others():
     assert np.isnan(found.lightcurve.flux_err).all()
     assert 4 <= mask_of(found).sum() <= 100
     assert np.mean(corrected(found)) == pytest.approx(np.mean(truth.flux), rel=0.02)
+
+
+@pytest.mark.parametrize(("first", "second"), [(3.75, 6.05), (6.0, 6.3)])
+def test_what_crosses_the_border_to_a_bright_neighbor_with_the_motion_is_taken_off(first, second):
+    stamp, truth = make_stamp(tmag=first, shape=(61, 45), cadences=100, jitter=0.01, seed=3,
+                              cadence_s=600, neighbours=((second, 3.0, 4.8),),
+                              full_well=FULL_WELL, model_prf=MixturePrf(width=1.02))
+    stamp = seen_from(stamp, 1)
+    curve = aperture.measure(stamp).lightcurve
+    mask = mask_of(aperture.measure(stamp))
+    plain = np.where(mask, stamp.pixels.flux, 0).sum(axis=(1, 2), dtype=float)
+    photons = np.sqrt(np.mean(np.where(mask, stamp.pixels.flux_err, 0) ** 2, axis=0).sum())
+    assert np.std(plain) > 1.5 * photons
+    assert np.std(curve.flux) < 1.15 * photons
+    assert np.std(curve.flux) == pytest.approx(np.mean(curve.flux_err), rel=0.15)
+    assert curve.flux.mean() == pytest.approx(plain.mean(), rel=1e-4)
+    assert truth.star_flux[1] == pytest.approx(corrected(aperture.measure(stamp)).mean(), rel=0.01)
+
+
+def test_variations_of_a_star_stay_where_motion_is_taken_off():
+    wave = 1 + 2e-3 * np.sin(np.arange(200) / 1.5)
+    stamp, truth = make_stamp(tmag=5.0, shape=(61, 45), cadences=200, jitter=0.02, seed=4,
+                              variation=wave, full_well=FULL_WELL, neighbours=((5.0, 3.0, 4.8),))
+    curve = aperture.measure(stamp).lightcurve
+    own = truth.flux / truth.flux.mean() - 1
+    assert (curve.flux / curve.flux.mean() - 1) @ own / (own @ own) == pytest.approx(1, abs=0.03)
