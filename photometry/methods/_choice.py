@@ -28,7 +28,7 @@ class Rules:
     min_pixels: int
     noise_margin: float               # more noise than the least allowed, to hold more light
     fraction_goal: float              # of the target's light within reach, worth that noise
-    neighbour_error: float            # relative error of the light of neighbours
+    neighbor_error: float            # relative error of the light of neighbors
     floor: float                      # relative noise that no aperture avoids
 
 
@@ -121,7 +121,7 @@ def choose(scene: Scene, noise: PixelNoise, changes: NDArray, allowed: NDArray[n
            forced: NDArray[np.bool_], rules: Rules) -> Choice:
     """Return the best of the apertures that grow in order of expected signal over variance.
 
-    An aperture costs its noise, and more when the error of the neighbours' light in it spoils
+    An aperture costs its noise, and more when the error of the neighbors' light in it spoils
     the mean flux. Of those that cost up to `noise_margin` more than the cheapest it is the
     smallest that holds `fraction_goal` of the target's light within reach, or else the largest.
 
@@ -137,7 +137,7 @@ def choose(scene: Scene, noise: PixelNoise, changes: NDArray, allowed: NDArray[n
     relative, share, cost = _costs(
         order, scene.target_flux, scene.share.ravel(), noise.variance.ravel(),
         scene.others.ravel(), changes.reshape(len(changes), -1), noise.motion, noise.common,
-        rules.neighbour_error, rules.floor)
+        rules.neighbor_error, rules.floor)
     least, chosen = _compare(cost, share, start, rules.noise_margin, rules.fraction_goal)
     mask = np.zeros(allowed.shape, dtype=bool)
     mask.flat[order[:chosen + 1]] = True
@@ -167,7 +167,7 @@ def _order(share: NDArray, variance: NDArray, allowed: NDArray,
 @compiled
 def _costs(order: NDArray, target_flux: float, share: NDArray, variance: NDArray,
            others: NDArray, changes: NDArray, motion: NDArray, common: float,
-           neighbour_error: float, floor: float) -> tuple[NDArray, NDArray, NDArray]:
+           neighbor_error: float, floor: float) -> tuple[NDArray, NDArray, NDArray]:
     """Return relative noise, share of light and cost of nested apertures."""
     n_terms, size = len(changes), len(order)
     relative, held, cost = np.empty(size), np.empty(size), np.empty(size)
@@ -188,7 +188,7 @@ def _costs(order: NDArray, target_flux: float, share: NDArray, variance: NDArray
         signal = target_flux * max(light, LEAST_SHARE)
         held[place], relative[place] = light, np.sqrt(max(total, 0.0)) / signal
         cost[place] = np.hypot(relative[place], floor) * np.hypot(
-            1.0, neighbour_error * foreign / signal / FLUX_TOLERANCE)
+            1.0, neighbor_error * foreign / signal / FLUX_TOLERANCE)
     return relative, held, cost
 
 

@@ -91,7 +91,7 @@ def watershed(image: NDArray, labels: NDArray,
 
 
 def fill_holes(mask: NDArray[np.bool_], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the mask with usable single pixels filled whose four neighbours are in it."""
+    """Return the mask with usable single pixels filled whose four neighbors are in it."""
     filled = mask.copy()
     filled[1:-1, 1:-1] |= (mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
                            & usable[1:-1, 1:-1])

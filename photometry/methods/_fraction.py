@@ -35,7 +35,7 @@ class Fraction:
     error: float
     model: float                  # from the PRF alone
     weight: float                 # of the mean image, 0..1
-    foreign: float                # relative error of the light of neighbours
+    foreign: float                # relative error of the light of neighbors
 
 
 def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[np.bool_],
@@ -43,7 +43,7 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
     """Return the share of light in the mask `small`.
 
     `allowed` (R, C) are the pixels free of other stars' clusters; `least_error` is the least
-    relative error of the light of neighbours.
+    relative error of the light of neighbors.
     """
     box, target = stamp.pixels.box, stamp.target
     broad = stamp.prf(box, target.row + scene.center[0], target.column + scene.center[1],
@@ -52,14 +52,14 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
     image = stamp.pixels.sumimage
     reach = max(USUAL_PX, min(box.shape) / 2)
     radii = LARGE_PX[reach >= LARGE_PX]
-    foreign = neighbour_error(stamp, scene, small, least_error)
+    foreign = neighbor_error(stamp, scene, small, least_error)
     return Fraction(*_find(image - scene.others, image - scene.light, scene.share, broad,
                            noise.variance / noise.n_cadences, scene.others, small, allowed,
                            distance, radii, foreign), foreign)
 
 
-def neighbour_error(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], least: float) -> float:
-    """Return the relative error of the light of neighbours in an aperture.
+def neighbor_error(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], least: float) -> float:
+    """Return the relative error of the light of neighbors in an aperture.
 
     The mean image tells it where pixels have as much of their light, and nearly no other.
     """
@@ -80,7 +80,7 @@ def neighbour_error(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], least: 
 @compiled
 def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, variance: NDArray,
           others: NDArray, small: NDArray, allowed: NDArray, distance: NDArray, radii: NDArray,
-          neighbour_error: float) -> tuple[float, float, float, float]:
+          neighbor_error: float) -> tuple[float, float, float, float]:
     """Return the fields of `Fraction`; images (R, C) of the data and of what is expected."""
     model, error = _modelled(share, broad, small)
     part = _sum(light, small)
@@ -91,7 +91,7 @@ def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, varianc
         if large.sum() == small.sum() or not 0 < part <= whole:
             continue
         lost = _light_error(left, variance, others, large & ~small, allowed & ~large,
-                            neighbour_error)
+                            neighbor_error)
         held, held_error = _modelled(share, broad, large)
         measured_error = np.hypot(held_error, held * lost / whole) * part / whole
         if measured_error < best_error:
@@ -123,7 +123,7 @@ def _modelled(share: NDArray, broad: NDArray, mask: NDArray) -> tuple[float, flo
 
 @compiled
 def _light_error(left: NDArray, variance: NDArray, others: NDArray, ring: NDArray,
-                 sky: NDArray, neighbour_error: float) -> float:
+                 sky: NDArray, neighbor_error: float) -> float:
     """Return the error, e-/s, of the target's light measured in the pixels `ring`."""
     photons, count = 0.0, 0
     values = np.empty(sky.size)
@@ -136,4 +136,4 @@ def _light_error(left: NDArray, variance: NDArray, others: NDArray, ring: NDArra
                 count += 1
     usual = np.median(values[:count]) if count > 0 else 0.0
     pedestal = np.hypot(SKY_ERROR, usual) * ring.sum()
-    return np.sqrt(photons + pedestal**2 + (neighbour_error * _sum(others, ring)) ** 2)
+    return np.sqrt(photons + pedestal**2 + (neighbor_error * _sum(others, ring)) ** 2)

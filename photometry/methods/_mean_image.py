@@ -1,7 +1,5 @@
 """What fits of a PRF have in common: can the star be fitted, and the fit of the mean image."""
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +15,7 @@ from photometry.methods._misfit import Correction, Leftover, correction, uncorre
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
 from photometry.methods._remarks import NO_CADENCES, NO_PIXELS, NO_PRF, OUTSIDE
 from photometry.methods._sources import Sources
+from photometry.methods._tolerances import Tolerances
 
 SATURATED = "too little of the light is in pixels that are not saturated"
 NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
@@ -26,19 +25,6 @@ LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
 ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
-
-
-class Tolerances(Protocol):
-    """The settings that every fit of a PRF has; units as in `linpsf.Settings`."""
-
-    radius: float
-    free_stars: int
-    free_overlap: float
-    catalog_error: float
-    shift_error: float
-    blur_error: float
-    position_error: float
-    prf_error: float
 
 
 def find_problem(stamp: Stamp, pixels: FitPixels,

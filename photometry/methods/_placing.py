@@ -1,7 +1,6 @@
 """Where the mean image puts the target and its brightest neighbors, from a bad start too."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +11,19 @@ from photometry.methods._fit_pixels import FitPixels
 from photometry.methods._joint import Model, Motion
 from photometry.methods._mean_image import (
     MEAN_CADENCES,
-    Tolerances,
     common_error,
     fit_mean_image,
     mean_variance,
 )
 from photometry.methods._moving import BLUR, BLUR_PX, expand
 from photometry.methods._sources import Sources
+from photometry.methods._tolerances import PlacingTolerances
 
 MOST_PLACINGS = 6
 CLOSE_PX = 0.02                   # moves smaller than this leave the images as they are
 STEP_PX = 0.05                    # of the differences
 COMMON_SIGMA = 3.0                # of the shift of all stars that is believed
 MOVE_PX = 0.4                     # as far as an expansion holds
-
-
-class PlacingTolerances(Tolerances, Protocol):
-    """The settings of fits of positions; units as in `psf.Settings`."""
-
-    placed_stars: int
-    catalog_position: float
-    reach: float
 
 
 @dataclass(frozen=True, slots=True)

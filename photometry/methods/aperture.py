@@ -2,7 +2,7 @@
 
 The mean image is cut above its local mode into clusters, clusters into the basins of the
 catalog's stars. Inside the target's basin the aperture is the one of a nested series for
-which PRF, noise, motion and neighbours promise the least scatter. The idea of clusters and
+which PRF, noise, motion and neighbors promise the least scatter. The idea of clusters and
 watershed on the summed image is that of K2P2.
 """
 
@@ -62,7 +62,7 @@ class Settings:
     watershed: bool = True            # divide clusters among the stars in them
     noise_margin: float = 0.05        # more noise than the least allowed, to hold more light
     fraction_goal: float = 0.995      # of the target's light in free pixels, worth that noise
-    neighbour_error: float = 0.1      # relative error of the light of neighbours
+    neighbor_error: float = 0.1      # relative error of the light of neighbors
     floor_ppm: float = 20.0           # noise in an hour that no aperture avoids
     overflow: bool = True             # follow the columns into which saturated stars bleed
     saturation_tmag: float = 7.0      # stars in one basin together brighter than this overflow
@@ -98,7 +98,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     edge = find_edge(stamp, scene, mask, segment.trails, settings)
     if edge is not None:
         return edge
-    fraction = find_fraction(stamp, scene, noise, mask, allowed, settings.neighbour_error)
+    fraction = find_fraction(stamp, scene, noise, mask, allowed, settings.neighbor_error)
     core = mask if segment.trails.any() else find_core(stamp, mask)
     curve, good = sum_pixels(stamp.pixels, mask, core), is_good(stamp.pixels.cadences.quality)
     if not np.isfinite(curve.flux[good]).any():
@@ -157,7 +157,7 @@ def _finder(settings: Settings) -> Finder:
 def _rules(stamp: Stamp, settings: Settings) -> Rules:
     hours = median(stamp.pixels.cadences.exposure_s) / 3600.0
     return Rules(settings.min_pixels, settings.noise_margin, settings.fraction_goal,
-                 settings.neighbour_error, 1e-6 * settings.floor_ppm / float(np.sqrt(hours)))
+                 settings.neighbor_error, 1e-6 * settings.floor_ppm / float(np.sqrt(hours)))
 
 
 def find_usable(stamp: Stamp, some: NDArray[np.int_]) -> NDArray[np.bool_]:

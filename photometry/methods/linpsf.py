@@ -31,28 +31,17 @@ from photometry.methods._remarks import INCOMPLETE, remarks_on_fit
 from photometry.methods._sources import Sources, find_sources
 from photometry.methods._steady import steadied
 from photometry.methods._sums import aperture_bits
+from photometry.methods._tolerances import Tolerances
 
 REFERENCES = ("2000A&AS..144..363A",)
 SEPARATES = True
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Tolerances):
     """How stars are fitted."""
 
-    radius: float = 5.5               # pixels around the target that are fitted
-    separation: float = 0.7           # pixels; stars closer than this count as one
-    saturation: float = 8.0e4         # e-/s in a pixel, above which it is left out
-    free_stars: int = 8               # neighbors at most that may vary
-    free_overlap: float = 0.003       # of the target's flux: light of a neighbor that varies
-    variability: float = 0.3          # relative, of a neighbor about its mean flux
-    catalog_error: float = 0.3        # relative, of the catalog's fluxes
-    shift_error: float = 0.03         # pixels, of all positions together
-    blur_error: float = 0.05          # pixels^2, of the PRF's variance along each axis
-    position_error: float = 0.01      # pixels, of one star
-    prf_error: float = 0.005          # relative, of the light share in the fitted pixels
     offset: bool = True               # fit the background's shared error with the stars
-    block: int = 1500                 # cadences that are fitted at once, at most
 
 
 DEFAULTS = Settings()

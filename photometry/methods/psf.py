@@ -34,6 +34,7 @@ from photometry.methods._remarks import INCOMPLETE, remarks_on_fit
 from photometry.methods._sources import find_sources
 from photometry.methods._steady import steadied
 from photometry.methods._sums import aperture_bits
+from photometry.methods._tolerances import PlacingTolerances
 
 REFERENCES = ("1987PASP...99..191S", "2000PASP..112.1360A")
 SEPARATES = True
@@ -43,25 +44,11 @@ HELD_SHARE = 0.1                  # of the cadences with a held position, withou
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(PlacingTolerances):
     """How stars are fitted."""
 
-    radius: float = 5.5               # pixels around the target that are fitted
-    separation: float = 0.7           # pixels; stars closer than this count as one
-    saturation: float = 8.0e4         # e-/s in a pixel, above which it is left out
     free_stars: int = 5               # neighbors at most that may vary
-    free_overlap: float = 0.003       # of the target's flux: light of a neighbor that varies
-    placed_stars: int = 2             # neighbors at most whose positions are fitted
-    variability: float = 0.3          # relative, of a neighbor about its mean flux
-    catalog_error: float = 0.3        # relative, of the catalog's fluxes
-    catalog_position: float = 0.1     # pixels, of the catalog's positions
-    reach: float = 1.5                # pixels; farther from the catalog is not believed
-    shift_error: float = 0.03         # pixels, of all positions together
     own_motion: float = 0.002         # pixels, of a star against the others from frame to frame
-    blur_error: float = 0.05          # pixels^2, of the PRF's variance along each axis
-    position_error: float = 0.01      # pixels, of one star that is not placed
-    prf_error: float = 0.005          # relative, of the light share in the fitted pixels
-    block: int = 1500                 # cadences that are fitted at once, at most
 
 
 DEFAULTS = Settings()
