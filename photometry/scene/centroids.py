@@ -100,7 +100,7 @@ def measure(measured: NDArray, expected: NDArray, good: NDArray[np.bool_],
                         np.full(n_frames, np.nan), np.zeros(n_frames, dtype=np.int64))
     if not good.any() or excess.shape[1] < _FEWEST_STARS:
         return result
-    excess = excess - nan_median(excess[good])
+    excess = excess - _usual(excess, good)
     steady = _steady(excess[good])
     for frame in range(n_frames):
         use = steady & np.isfinite(excess[frame]).all(axis=1)
@@ -112,6 +112,18 @@ def measure(measured: NDArray, expected: NDArray, good: NDArray[np.bool_],
     if usual.any():
         result.linear[:] -= result.linear[usual].mean(axis=0)
     return result
+
+
+def _usual(excess: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return where each star usually is (N, 2), apart from what all have in common.
+
+    With a step between two orbits the median of a star may be in either, or half-way.
+    """
+    usual = nan_median(excess[good])
+    for _ in range(_ROUNDS):
+        common = nan_median(np.swapaxes(excess - usual, 0, 1))
+        usual = nan_median((excess - common[:, None])[good])
+    return usual
 
 
 def _steady(excess: NDArray) -> NDArray[np.bool_]:

@@ -161,6 +161,12 @@ def refined(motion: Motion, measured: NDArray, row: NDArray, column: NDArray,
                    excursion=_excursions(coefficients[:, :, 0], good, _EXCURSION_PX))
 
 
+def counted_from(motion: Motion, usual: NDArray[np.bool_]) -> Motion:
+    """Return the motion as displacements from the mean position in some frames (T,)."""
+    mean = motion.coefficients[usual].mean(axis=0)
+    return replace(motion, coefficients=motion.coefficients - mean)
+
+
 def blurred(motion: Motion, blur: Blur, good: NDArray[np.bool_]) -> Motion:
     """Return the motion with what is known of that within the exposures."""
     shaken = _excursions(np.nan_to_num(blur.variance)[:, None], good, _EXCURSION_PX2)

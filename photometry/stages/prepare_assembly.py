@@ -21,7 +21,7 @@ from photometry.scene import jitter
 from photometry.scene.attitude import PIXEL_RAD, blur_of_attitude
 from photometry.scene.blur import either, fit_blur
 from photometry.scene.centroids import leanings, responses
-from photometry.scene.motion import blurred, fit_motion, refined
+from photometry.scene.motion import blurred, counted_from, fit_motion, refined
 from photometry.sky.background import BackgroundModel
 from photometry.sky.interpolate import optical_axis
 from photometry.stages.prepare_pack import Piece
@@ -98,6 +98,9 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
     more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
     straight = found["centers"] - leanings(usual) * more[:, None, None]
     motion = refined(told, straight / follow, row, column, good)
+    if sky["wcs_frames"].any():
+        # Mended coordinates are those of the stars on the mean image of these frames.
+        motion = counted_from(motion, sky["wcs_frames"])
     table = None if job.quaternions is None else find_table(job.quaternions, job.ccd)
     if table is not None:
         known = read_table(table, job.ccd)

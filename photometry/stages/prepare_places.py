@@ -29,6 +29,7 @@ class Places:
 
     wcs_text: str
     note: str = ""                # what was wrong with those of its header
+    mended: bool = False          # they are those of stars on the mean image
 
 
 def reference_frame(frames: Sequence[Frame], good: NDArray[np.bool_],
@@ -97,7 +98,7 @@ def find_places(job: Job, mean: NDArray, usual: bool = False) -> Places:
     origin = np.array(job.box.offset)
     shift = found.shift + origin - found.matrix @ origin
     text = wcs.moved(job.wcs_text, found.matrix, shift, job.box)
-    return Places(text, "; ".join(filter(None, [source, _described(found)])))
+    return Places(text, "; ".join(filter(None, [source, _described(found)])), mended=True)
 
 
 def _bright_stars(job: Job) -> NDArray[np.float64]:

@@ -67,7 +67,9 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     starts, main = orbits(frames.time, frames.good & np.isfinite(levels), job.choices.prepare)
     orbit = orbit_of(frames.time, starts)
     grid, fit = grid_of(job.box, job.ccd.ccd, job.choices.background), job.choices.background
-    mean = _deep(job, frames, frames.good & (orbit == main))
+    main_frames = frames.good & (orbit == main)
+    mean = _deep(job, frames, main_frames)
+    shown = _chosen(main_frames, levels, job.choices.prepare.mean_frames)
     masked = np.where(is_strap(job.box), np.nan, mean)      # straps are brighter than the sky
     used = starmask.sky_pixels(masked, grid, fit, job.choices.stars)
     halo = halos_of(job, mean)
@@ -91,7 +93,7 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
                      beacon_center=beacons.center, beacon_curve=beacons.curve, orbit_starts=starts,
                      level_err=sky.level_err, wcs_text=np.array(places.wcs_text),
-                     wcs_note=np.array(places.note),
+                     wcs_note=np.array(places.note), wcs_frames=shown & places.mended,
                      **{name: getattr(straps, name.removeprefix("strap_")) for name in STRAPS})
 
 

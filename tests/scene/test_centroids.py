@@ -139,6 +139,19 @@ def test_few_stars_tell_a_shift_only():
     np.testing.assert_allclose(found.linear[:, :, 0], (true - true.mean(axis=0))[:, 0], atol=2e-3)
 
 
+@pytest.mark.parametrize("before", [3, 10, 20])
+def test_a_step_between_orbits_is_measured(before):
+    """Where a star usually is cannot be told by frames alone: half of them are elsewhere."""
+    rng = np.random.default_rng(8)
+    place, step = rng.uniform(-1, 1, (9, 2)), 0.3 * (np.arange(20) >= before)
+    seen = step[:, None, None] + rng.normal(0, 2e-3, (20, 9, 2))
+    seen[0, :3], seen[19, 3:6] = np.nan, np.nan          # most frames of a star are of either
+    found = measure(seen, np.zeros((20, 9, 2)), np.ones(20, bool), place)
+    np.testing.assert_allclose(found.linear[:, :, 0], np.stack([step - step.mean()] * 2, 1),
+                               atol=4e-3)
+    assert found.scatter.max() < 4e-3
+
+
 def test_aberration_of_light_shows_without_coordinates_of_the_frames():
     """A whole CCD over a sector, all frames with the same world coordinates."""
     rng, time = np.random.default_rng(6), np.linspace(0, 27, 60)

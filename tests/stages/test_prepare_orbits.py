@@ -9,20 +9,25 @@ from photometry.core.ffi import Ffi
 from photometry.core.flags import LightCurveFlag, PixelFlag
 from photometry.core.ids import Select
 from photometry.core.pixels import Box
+from photometry.core.stats import tmag_from_flux
+from photometry.io import layout
 from photometry.io.cube import Cube
+from photometry.scene import wcs
 from photometry.scene.motion import Motion
 from photometry.sky.background import BackgroundModel
 from photometry.stages import prepare
 from photometry.stages.stamps import frame_flags
 from tests.factories import MixturePrf
-from tests.stages.frames import header, wcs_text, write
+from tests.stages.frames import CCD, header, wcs_text, write
+from tests.stages.todo_files import write_catalog
 
 BOX = Box(640, 740, 900, 1016)
 NUMBERS = [*range(16), *range(64, 80)]         # the second orbit starts a day later
 RAMP = np.array([1500 * np.exp(-abs(number - 15) / 2.5) for number in NUMBERS])
 RAMP[16:] = 4.0
 SATURATED, EMPTY, FLASH = 14, 20, 25
-N_STARS = 40
+N_STARS, STEP_PX = 40, 0.3
+OFF_PX = (2.4, -1.6)
 
 
 def sky(index):
@@ -30,14 +35,17 @@ def sky(index):
     return 100 + 0.05 * up + RAMP[index] * (1 + 1e-3 * right - 5e-4 * up)
 
 
+def stars():
+    """Return row and column in the first orbit, and the power of ten of the flux (N, 3)."""
+    return np.random.default_rng(7).uniform((640, 900, 2.0), (740, 1016, 4.2), (N_STARS, 3))
+
+
 def image_of(index):
     """Return what frame `index` shows: stars step by 0.3 px between the orbits."""
-    step = 0.3 if index >= 16 else 0.0
-    rng = np.random.default_rng(7)
+    step = STEP_PX if index >= 16 else 0.0
     light = sky(index)
-    for _ in range(N_STARS):
-        row, column = rng.uniform(640, 740), rng.uniform(900, 1016)
-        flux = 10 ** rng.uniform(2.0, 4.2)
+    for row, column, exponent in stars():
+        flux = 10 ** exponent
         near = Box(*(int(value) + side for value in (row, column) for side in (-20, 21)))
         near = near.intersection(BOX)
         light[near.slices(BOX.offset)] += flux * MixturePrf()(near, row + step, column)
@@ -53,19 +61,47 @@ def image_of(index):
 
 
 @pytest.fixture(scope="module")
-def cube(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("orbits")
-    for index, number in enumerate(NUMBERS):
-        head = header(number, box=BOX, wcs_text=wcs_text(0.3 if index >= 16 else 0.0, 0.0))
-        image, error = image_of(index)
-        write(folder, Ffi(head, image, error), number)
+def images():
+    return [image_of(index) for index in range(len(NUMBERS))]
+
+
+def built(folder, images, texts, catalog=None):
+    """Build a cube of frames with some world coordinates."""
+    for number, image, text in zip(NUMBERS, images, texts, strict=True):
+        write(folder, Ffi(header(number, box=BOX, wcs_text=text), *image), number)
     group, = prepare.plan(folder, Select())
     choices = prepare.Choices()
     # Orbits of a test are short.
-    prepare.prepare(group, folder / "cube.hdf5",
-                    replace(choices, prepare=replace(choices.prepare, orbit_frames=6)))
-    with Cube(folder / "cube.hdf5") as cube:
+    prepare.prepare(group, folder / "cube.hdf5", replace(
+        choices, prepare=replace(choices.prepare, orbit_frames=6)), catalog=catalog)
+    return folder / "cube.hdf5"
+
+
+@pytest.fixture(scope="module")
+def cube(images, tmp_path_factory):
+    texts = [wcs_text(STEP_PX if index >= 16 else 0.0, 0.0) for index in range(len(NUMBERS))]
+    with Cube(built(tmp_path_factory.mktemp("orbits"), images, texts)) as cube:
         yield cube
+
+
+@pytest.mark.parametrize("follows", [0, 1], ids=["one for all", "of each frame"])
+def test_mended_coordinates_follow_the_step_between_orbits(images, tmp_path, follows):
+    row, column, exponent = stars().T
+    rows = zip(range(N_STARS), tmag_from_flux(10 ** exponent),
+               *wcs.to_sky(wcs_text(), row, column), strict=True)
+    write_catalog(tmp_path, CCD, list(rows), (120.0, -45.0))
+    steps = STEP_PX * (np.arange(len(NUMBERS)) >= 16)
+    texts = [wcs_text(OFF_PX[0] + follows * step, OFF_PX[1]) for step in steps]
+    with Cube(built(tmp_path, images, texts, layout.catalog_path(tmp_path, CCD))) as cube:
+        assert "the coordinates are mended" in cube.wcs_note
+        motion = Motion(**cube.motion_arrays())
+        place = np.stack(wcs.to_pixels(cube.wcs_text, *wcs.to_sky(wcs_text(), row, column)))
+        found = np.median(place + motion.drift(*place).swapaxes(1, 2), axis=2)
+    good = np.delete(np.arange(len(NUMBERS)), [SATURATED])
+    away = found - np.median([row, column], axis=1)
+    away[:, 0] -= steps
+    assert np.abs(away[good]).max() < 0.06                 # what the brightest pixels tell
+    assert np.ptp(away[good], axis=0).max() < 0.01
 
 
 @pytest.fixture(scope="module")
