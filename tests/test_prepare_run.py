@@ -54,7 +54,7 @@ def finish(folder, *options):
 
 
 # What is in the scratch folder when a pass is at work, or has just been.
-MOMENTS = ("flux-*.tmp", "sky.npz", "background-*", "packed-*")
+MOMENTS = ("flux-*.tmp", "sky.arrays", "background-*", "packed-*")
 
 
 def test_killed_at_any_moment(sector, tmp_path):

@@ -235,7 +235,7 @@ def test_interrupted_preparation_is_finished_by_the_next(sector, tmp_path, worke
     folder = copy_images(sector, tmp_path)
     scratch = folder / f"{CUBE}.scratch"
     said = interrupted("run_prepare_photometry.py", folder, "--workers", workers,
-                       when=lambda: bool(list(scratch.glob("*.npz"))))
+                       when=lambda: bool(list(scratch.glob("*.arrays"))))
     assert "run the same command again" in said
     assert len(said.splitlines()) == 1
     assert not (folder / CUBE).exists()

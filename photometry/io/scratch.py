@@ -4,6 +4,7 @@ An HDF5 file that was being written when its process was killed does not open ag
 files do, so that the work goes on where it stopped.
 """
 
+import math
 import os
 import shutil
 import zlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
 from photometry.core.errors import OutputError
@@ -62,15 +64,27 @@ class Scratch:
         return self._arrays_path(name).is_file()
 
     def save(self, name: str, **arrays: NDArray) -> None:
-        """Write small arrays under one name."""
+        """Write arrays under one name.
+
+        One after the other, their names before them: NumPy's own archives take a checksum of all
+        bytes when they are written, and again when they are read.
+        """
         with reporting(self.folder), _renamed(self._arrays_path(name)) as part, \
                 part.open("wb") as file:
-            np.savez(file, **arrays)
+            np.save(file, np.array(list(arrays), dtype=np.str_))
+            for values in arrays.values():
+                np.save(file, values)
 
     def load(self, name: str, *keys: str) -> dict[str, NDArray]:
-        """Read small arrays: those of the keys, or all."""
-        with np.load(self._arrays_path(name)) as stored:
-            return {key: stored[key] for key in keys or stored.files}
+        """Read arrays: those of the keys, or all."""
+        found = {}
+        with self._arrays_path(name).open("rb") as file:
+            for key in np.load(file).tolist():
+                if key in keys or not keys:
+                    found[key] = np.load(file)
+                else:
+                    _skip_array(file)
+        return found
 
     @contextmanager
     def stacks(self, names: Iterable[str], kinds: Iterable[DTypeLike]) -> Iterator["Stacks"]:
@@ -133,7 +147,7 @@ class Scratch:
         return self.folder / name
 
     def _arrays_path(self, name: str) -> Path:
-        return self.folder / f"{name}.npz"
+        return self.folder / f"{name}.arrays"
 
     def _stack_path(self, name: str) -> Path:
         return self.folder / f"{name}.raw"
@@ -164,6 +178,12 @@ class Filled:
         for position, rows in enumerate(values):
             self.file.seek((position * n_rows + first_row) * row_bytes)
             _write_all(self.file, rows)
+
+
+def _skip_array(file: BinaryIO) -> None:
+    npy.read_magic(file)
+    shape, _, kind = npy.read_array_header_1_0(file)
+    file.seek(math.prod(shape) * kind.itemsize, os.SEEK_CUR)
 
 
 def _write_all(file: BinaryIO, values: NDArray) -> None:

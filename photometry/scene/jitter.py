@@ -7,11 +7,11 @@ keeps the width nearly independent of where in its pixel the star is. What follo
 within exposures: `photometry.scene.blur`.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from photometry.core.stats import nan_median
 
@@ -47,17 +47,11 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     faintest, brightest
         Range of the brightest pixel, e-/s.
     """
-    from photutils.detection import find_peaks  # takes a second to import
-    from photutils.utils.exceptions import NoDetectionsWarning
     image = np.nan_to_num(mean)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NoDetectionsWarning)      # "no peaks were found"
-        peaks = find_peaks(image, faintest, box_size=2 * _HALF + 1, border_width=_HALF)
-    if peaks is None:
-        row = column = np.zeros(0, dtype=int)
-    else:
-        peaks = peaks[peaks["peak_value"] <= brightest]
-        row, column = np.array(peaks["y_peak"]), np.array(peaks["x_peak"])
+    inner = np.zeros(image.shape, dtype=bool)
+    inner[_HALF:-_HALF, _HALF:-_HALF] = True
+    row, column = np.nonzero(inner & (image > faintest) & (image <= brightest)
+                             & (image == maximum_filter(image, 2 * _HALF + 1, mode="constant")))
     stamps = cut(mean, row, column)
     lonely = _isolated(stamps)
     row, column, stamps = row[lonely], column[lonely], stamps[lonely]

@@ -23,6 +23,20 @@ def test_work_of_the_same_fingerprint_is_kept(scratch):
     assert not scratch.has("numbers")
 
 
+def test_arrays_of_any_kind_are_kept_and_found_by_name(scratch):
+    arrays = {"plane": np.arange(12.0).reshape(3, 4).T, "one": np.float64(2.5),
+              "none": np.zeros(0), "text": np.array(["", "a longer one"]),
+              "flag": np.array([True]), "bytes": np.arange(5, dtype=np.uint8)}
+    scratch.save("all", **arrays)
+    for keys in ((), ("bytes",), ("one", "flag"), ("plane", "text", "none")):
+        found = scratch.load("all", *keys)
+        assert set(found) == set(keys or arrays)
+        for key, values in found.items():
+            assert values.dtype == np.asarray(arrays[key]).dtype
+            np.testing.assert_array_equal(values, arrays[key])
+    assert scratch.size_of(["all"]) > sum(np.asarray(values).nbytes for values in arrays.values())
+
+
 def test_stacks_appear_when_complete(scratch):
     images = np.arange(24.0).reshape(2, 3, 4)
     with scratch.stacks(["a", "b"], [np.float32, np.uint8]) as stacks:
@@ -71,7 +85,7 @@ def test_failures_are_one_line(scratch, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np, "save", full)
     with pytest.raises(OutputError, match="the disk is full"):
         scratch.save("numbers", a=np.arange(3))
     with pytest.raises(OutputError, match="needs 5,000,000,000 MB of free disk, there are"):
