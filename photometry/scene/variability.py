@@ -78,9 +78,9 @@ def _covered(star: Variable, distance: NDArray) -> NDArray[np.float64]:
 
 
 def choose_hosts(tmag: NDArray, allowed: NDArray, rng: np.random.Generator,
-                 faintest: float = HOST_TMAG[1]) -> NDArray[np.int64]:
-    """Return which stars (V,) are made variable, brightest first: unsaturated, not too faint."""
-    fit = np.flatnonzero(allowed & (tmag > HOST_TMAG[0]) & (tmag < faintest))
+                 host_tmag: tuple[float, float] = HOST_TMAG) -> NDArray[np.int64]:
+    """Return which stars (V,) are made variable, brightest first: those in a range of Tmag."""
+    fit = np.flatnonzero(allowed & (tmag > host_tmag[0]) & (tmag < host_tmag[1]))
     count = min(len(fit), max(HOSTS_AT_LEAST, round(HOST_SHARE * len(fit))))
     chosen = rng.choice(fit, count, replace=False)
     return chosen[np.argsort(tmag[chosen], kind="stable")].astype(np.int64)

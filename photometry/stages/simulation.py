@@ -55,7 +55,8 @@ class Settings:
     momentum_dumps: bool = False
     troubles: bool = False        # what goes wrong in real sectors: see scene.troubles
     variables: bool = False       # transits, eclipses, pulsators
-    faintest_variable: float = variability.HOST_TMAG[1]     # Tmag
+    brightest_variable: float = variability.HOST_TMAG[0]    # Tmag
+    faintest_variable: float = variability.HOST_TMAG[1]
     seed: int = 1
     sector: int = 1
     camera: int = 1
@@ -210,7 +211,8 @@ def _variables(plan: Plan, stars: StarList, row: NDArray,
         return nothing
     rng = plan.rng("variables")
     index = variability.choose_hosts(stars.tmag, plan.box.contains(row, column, -3), rng,
-                                     plan.settings.faintest_variable)
+                                     (plan.settings.brightest_variable,
+                                      plan.settings.faintest_variable))
     if not len(index):
         return nothing
     kinds = [variability.KINDS[number % len(variability.KINDS)] for number in range(len(index))]

@@ -11,7 +11,7 @@ from photometry.scene.variability import KINDS as VARIABLE_KINDS
 
 ALL, NONE = "all", "none"
 QUANTILE = "higher"           # defined where values are infinite
-AMPLITUDE_ERROR = 0.01        # where noise allows to judge depths and amplitudes to a percent
+DEEP_SNR, HIGH_SNR = 100.0, 300.0     # ideal: depths may be judged to 3 %, to 1 %
 LEAST_BIAS = 0.01             # of the mean flux, that is allowed where the quoted error is less
 IDEAL_SNR, FOUND_SNR = 8.0, 7.1     # of transits an ideal fit finds; the mission's threshold
 CONSTANT, CENTER = "constant", "center"
@@ -47,7 +47,7 @@ class StarResult:
     told: bool = False            # whether the light curve says so
     varies: bool = False          # whether the light curve says that something varies
     named: bool = False           # whether it names the star that does
-    ideal_snr: float = float("nan")   # of transits and eclipses
+    ideal_snr: float = float("nan")   # of what varies
     snr: float = 0.0
 
 
@@ -69,6 +69,8 @@ class Row:
     bias_50: float                # of its absolute value
     bias_90: float
     pull: float                   # median
+    contamination_50: float       # of its error's absolute value
+    contamination_90: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,12 @@ class Group:
     bias_50: float
     bias_90: float
     pull: float
-    deep: int                     # stars whose amplitude has an error below `AMPLITUDE_ERROR`
+    deep: int                     # stars that vary with an ideal S/N above `DEEP_SNR`
     amplitude_50: float           # |found / true - 1| of these
     amplitude_90: float
+    high: int                     # with an ideal S/N above `HIGH_SNR`
+    high_50: float
+    high_90: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,9 @@ class Crowd:
     deep: int
     amplitude_50: float
     amplitude_90: float
+    high: int
+    high_50: float
+    high_90: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +231,7 @@ def _row(data: Data, tmag: int, method: str, region: str, stars: Sequence[StarRe
     own, bright = (_quantile([getattr(star, name) for star in stars], 0.5)
                    for name in ("per_own_floor", "per_bright_floor"))
     return Row(*data, tmag, method, region, len(stars), _delivered(stars), own, bright,
-               *_quality(stars), _pull(stars, 0.5))
+               *_quality(stars), _pull(stars, 0.5), *_impurity(stars))
 
 
 def _delivered(stars: Sequence[StarResult]) -> float:
@@ -235,14 +243,25 @@ def _quality(stars: Sequence[StarResult]) -> tuple[float, float, float, float]:
     return (*_two([star.per_prf_floor for star in stars]), *_two([star.bias for star in stars]))
 
 
+def _impurity(stars: Sequence[StarResult]) -> tuple[float, float]:
+    """Return median and 90th percentile of the contamination's error."""
+    return _two([star.contamination_error for star in stars
+                 if not np.isnan(star.contamination_error)])
+
+
 def _pull(stars: Sequence[StarResult], share: float) -> float:
     return _quantile([star.pull for star in stars if np.isfinite(star.pull)], share, "linear")
 
 
-def _depths(stars: Sequence[StarResult]) -> tuple[int, float, float]:
+def _depths(stars: Sequence[StarResult]) -> tuple[int, float, float, int, float, float]:
     """Return how many amplitudes can be judged, median and 90th percentile of their error."""
-    deep = [star.amplitude - 1 for star in stars if star.amplitude_error < AMPLITUDE_ERROR]
-    return len(deep), *_two(deep)
+    deep, high = ([_amplitude_off(star) for star in stars if star.ideal_snr > least]
+                  for least in (DEEP_SNR, HIGH_SNR))
+    return len(deep), *_two(deep), len(high), *_two(high)
+
+
+def _amplitude_off(star: StarResult) -> float:
+    return float("inf") if np.isnan(star.amplitude) else star.amplitude - 1
 
 
 def _two(values: Sequence[float]) -> tuple[float, float]:
@@ -297,12 +316,10 @@ def account(data: Data, stars: Sequence[StarResult], flagged: float) -> Account:
     """Return what was delivered, and what a user is told."""
     blends, varying = ([star for star in stars if getattr(star, name)]
                        for name in ("blended", "varies"))
-    ideal = [star for star in stars if star.ideal_snr > IDEAL_SNR]
+    ideal = [star for star in stars if star.kind in ECLIPSING and star.ideal_snr > IDEAL_SNR]
     bright, faint = ([star for star in stars if star.tmag < limit] for limit in (13, 15))
-    impure = [star.contamination_error for star in stars
-              if not np.isnan(star.contamination_error)]
     return Account(*data, len(stars), _delivered(bright), _delivered(faint), flagged,
-                   *_two(impure), len(blends), _share(blends, lambda star: star.told),
+                   *_impurity(stars), len(blends), _share(blends, lambda star: star.told),
                    len(ideal), _share(ideal, lambda star: star.snr > FOUND_SNR),
                    len(varying), _share(varying, lambda star: star.named))
 

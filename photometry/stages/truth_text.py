@@ -38,11 +38,14 @@ BIAS = (Column("bias %", "bias_50", 7, factor=100), Column("90 %", "bias_90", 6,
 PULL = Column("pull", "pull", 5)
 DEPTHS = (Column("deep", "deep", 4, "d"), Column("depth %", "amplitude_50", 7, factor=100),
           Column("90 %", "amplitude_90", 6, factor=100))
+HIGH = (Column("high", "high", 4, "d"), Column("90 %", "high_90", 6, factor=100))
 BINS = (Column("Tmag", "tmag", 4, "d"), Column("method", "method", 9, "s"),
         Column("stars", "stars", 5, "d"), GIVEN, Column("/own", "per_own_floor", 6),
-        Column("/20ppm", "per_bright_floor", 6), *SCATTER, *BIAS, PULL)
+        Column("/20ppm", "per_bright_floor", 6), *SCATTER, *BIAS, PULL,
+        Column("contam", "contamination_50", 6, ".4f"),
+        Column("90 %", "contamination_90", 6, ".4f"))
 GROUPS = (Column("stars", "name", 11, "s"), Column("number", "stars", 6, "d"), GIVEN, *SCATTER,
-          *BIAS, PULL, *DEPTHS)
+          *BIAS, PULL, *DEPTHS, *HIGH)
 CROWDS = (Column("neighbors", "neighbors", 9, "s"), Column("number", "stars", 6, "d"), GIVEN,
           *SCATTER, *BIAS, Column("within", "within", 6, ".1f", 100),
           Column("sigma", "within_sigma", 6, ".1f", 100), Column("excess", "excess_50", 6),

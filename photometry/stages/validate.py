@@ -14,14 +14,14 @@ bias           mean(left) / mean(truth)
 pull           standard deviation of (left - mean(left)) FLFRCSAP / FLUX_RAW_ERR
 amplitude      sum(w x y) / sum(w y^2), x = own / mean(own) - 1, y the same of the truth, w = 1 /
                error^2: found over true depth of transits and eclipses, amplitude of pulsations
-ideal S/N      (sum(y^2))^1/2 mean(truth) / PRF floor, of transits and eclipses
+ideal S/N      (sum(y^2))^1/2 mean(truth) / PRF floor, of stars that vary
 S/N            amplitude (sum(y^2))^1/2 mean(truth) / scatter
 contamination  CONT minus the share of other stars' light in the same pixels; for methods that fit
                all stars, minus that of stars too near to be told apart
 =============  ==================================================================================
 """
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -45,19 +45,24 @@ from photometry.metrics import noise_floor
 from photometry.scene import detector
 from photometry.scene.simulated_sky import Sky
 from photometry.sky.background import BackgroundModel
+from photometry.stages.truth_expected import (
+    Expect,
+    Expected,
+    of_images,
+    of_pixel_files,
+    share_flagged,
+)
 from photometry.stages.truth_light import (
     Light,
     Place,
     clean_frames,
     find_light,
     find_place,
-    flux_between,
     frames_of,
     impurity,
 )
 from photometry.stages.truth_tables import (
     CONSTANT,
-    ECLIPSING,
     SkyResult,
     StarResult,
     Validation,
@@ -94,38 +99,37 @@ def validate(folder: Path, output: Path) -> Validation:
 
 
 Files = dict[int, list[Path]]
-# The true flux (T,) of a star by its number in the list, and which frames (T,) are clean; of
-# exposures of its own the light curve tells when they were, and None gives none.
-Expected = Callable[[int, StoredLightCurve | None], tuple[NDArray, NDArray]]
 
 
 def _compare_images(folder: Path, asked: Request, truth: Truth, starids: Sequence[int],
                     files: Files) -> Validation:
     with Cube(layout.cube_path(folder, asked.ccd)) as cube:
-        frames = frames_of(truth, cube.cadences.cadenceno)
-        clean, good = clean_frames(truth)[frames], is_good(cube.cadences.quality)
-        stars = _compare(truth, asked, find_light(truth, cube.readout), starids, files,
-                         lambda star, _: (truth.flux(star)[frames], clean))
+        expect = of_images(truth, cube.cadences.cadenceno)
+        stars = _compare(truth, asked, find_light(truth, cube.readout), starids, files, expect)
+        _, clean, number = expect(0, None)
         return tables_of(asked.ccd, asked.cadence_s, list(stars),
-                         (compare_sky(asked.ccd, truth, cube),), float(np.mean(~good[clean])))
+                         (compare_sky(asked.ccd, truth, cube),),
+                         share_flagged(clean, cube.cadences.quality, number))
 
 
 def _compare_pixel_files(_: Path, asked: Request, truth: Truth, starids: Sequence[int],
                          files: Files) -> Validation:
-    def expected(star: int, stored: StoredLightCurve | None) -> tuple[NDArray, NDArray]:
-        if stored is None:
-            return np.zeros(0), np.zeros(0, dtype=bool)
-        time, half = stored.cadences.time, 0.5 * asked.cadence_s / SECONDS_PER_DAY
-        return flux_between(truth, star, time - half, time + half), is_good(
-            stored.cadences.quality)
+    light, expect = find_light(truth, detector.readout(asked.cadence_s)), of_pixel_files(truth)
+    flagged = []
 
-    light = find_light(truth, detector.readout(asked.cadence_s))
-    stars = _compare(truth, asked, light, starids, files, expected)
-    return tables_of(asked.ccd, asked.cadence_s, list(stars), (), float("nan"))
+    def noted(star: int, stored: StoredLightCurve | None) -> Expected:
+        found = expect(star, stored)
+        if stored is not None:
+            flagged.append(share_flagged(found.clean, stored.cadences.quality, found.asked))
+        return found
+
+    stars = list(_compare(truth, asked, light, starids, files, noted))
+    return tables_of(asked.ccd, asked.cadence_s, stars, (),
+                     float(np.mean(flagged)) if flagged else float("nan"))
 
 
 def _compare(truth: Truth, asked: Request, light: Light, starids: Sequence[int], files: Files,
-             expected: Expected) -> Iterator[StarResult]:
+             expect: Expect) -> Iterator[StarResult]:
     index = {int(starid): number for number, starid in enumerate(truth.stars["starid"])}
     kinds = dict(zip(truth.variables["index"].tolist(), truth.variables["kind"].astype(str),
                      strict=True))
@@ -135,10 +139,12 @@ def _compare(truth: Truth, asked: Request, light: Light, starids: Sequence[int],
         star = index[starid]
         place, kind = find_place(truth, star, light), kinds.get(star, CONSTANT)
         stored = _find(files.get(starid, ()), asked)
-        flux, clean = expected(star, stored)
-        ideal = _power(flux[clean]) / place.floor if kind in ECLIPSING and clean.any() else np.nan
+        expected = expect(star, stored)
+        light_clean = expected.flux[expected.clean]
+        ideal = (_power(light_clean) / place.floor if kind != CONSTANT and len(light_clean)
+                 else np.nan)
         numbers = {} if stored is None else {
-            **compare_star(stored, flux, place.floor, clean),
+            **compare_star(stored, expected, place.floor),
             "contamination_error": _contamination_error(stored, truth, star, light, place),
             "told": _is_told(stored), "varies": "VARSRC" in stored.header,
             "named": _is_named(stored, {int(truth.stars["starid"][one]) for one in kinds})}
@@ -190,21 +196,15 @@ def _ccd(stored: StoredLightCurve) -> CcdId:
     return CcdId(*(int(stored.header[key]) for key in ("SECTOR", "CAMERA", "CCD")))
 
 
-def compare_star(stored: StoredLightCurve, truth: NDArray[np.float64],
-                 floor: float, clean: NDArray[np.bool_]) -> dict[str, float | str]:
-    """Return the fields of `StarResult` that a light curve gives; see the module's table.
-
-    Parameters
-    ----------
-    truth, clean : (T,)
-        Flux, e-/s, and whether good photometry is expected of the frame.
-    """
-    curve, header = stored.lightcurve, stored.header
+def compare_star(stored: StoredLightCurve, expected: Expected,
+                 floor: float) -> dict[str, float | str]:
+    """Return the fields of `StarResult` that a light curve gives; see the module's table."""
+    curve, header, truth = stored.lightcurve, stored.header, expected.flux
     if len(curve.flux) != len(truth):
         return {"method": stored.method}
     good = is_good(stored.cadences.quality) & np.isfinite(curve.flux) & (curve.flux_err > 0)
-    good &= clean
-    if good.sum() < max(LEAST_CADENCES, (1 - LOST_SHARE) * clean.sum()):
+    good &= expected.clean
+    if good.sum() < max(LEAST_CADENCES, (1 - LOST_SHARE) * expected.asked):
         return {"method": stored.method}
     flux, true = curve.flux[good], truth[good]
     share, impure = header.get("FLFRCSAP", np.nan), 1.0 - header.get("CROWDSAP", np.nan)

@@ -58,6 +58,6 @@ def test_hosts_are_unsaturated_and_allowed():
     assert len(hosts) >= 9 and len(set(hosts)) == len(hosts)
     assert np.all(allowed[hosts]) and np.all(np.diff(tmag[hosts]) > 0)
     assert tmag[hosts].min() > 7.5 and tmag[hosts].max() < 13
-    fainter = choose_hosts(tmag, allowed, np.random.default_rng(3), 15.0)
+    fainter = choose_hosts(tmag, allowed, np.random.default_rng(3), (7.5, 15.0))
     assert 13 < tmag[fainter].max() < 15
     assert len(choose_hosts(tmag, np.zeros(200, dtype=bool), np.random.default_rng(3))) == 0

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from photometry.core.errors import InputError
+from photometry.core.flags import CadenceFlag
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
+from photometry.core.time import Cadences
 from photometry.io import layout
 from photometry.io.cube import Cube
 from photometry.io.lightcurve import read_lightcurve
 from photometry.io.truth import read_truth
 from photometry.stages import truth_light, truth_tables, truth_text, validate
+from photometry.stages.truth_expected import Expected
 from photometry.stages.truth_tables import (
     Data,
     StarResult,
@@ -27,6 +30,11 @@ from photometry.stages.validate import compare_star
 
 CCD = CcdId(1, 2, 3)
 DATA = Data(str(CCD), 1800)
+
+
+def always(true):
+    """Return a truth (T,) whose frames are all clean."""
+    return Expected(true, np.ones(len(true), bool), len(true))
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +94,7 @@ def test_a_known_error_is_found(quiet):
     total = share * (1.01 * 1000 + (true - 1000) + noise - noise.mean())
     flux = total + share * 1.01 * np.mean(true) * (1 - own) / own
     curve = replace(stored.lightcurve, flux=flux, flux_err=np.full(size, 1.5 * share))
-    result = compare_star(replace(stored, lightcurve=curve), true, 2.0,
-                          np.ones(size, bool))
+    result = compare_star(replace(stored, lightcurve=curve), always(true), 2.0)
     assert result["bias"] == pytest.approx(0.01, abs=3e-3)
     assert result["scatter"] == pytest.approx(np.std(noise, ddof=1), rel=0.02)
     assert result["per_prf_floor"] == pytest.approx(result["scatter"] / 2)
@@ -103,14 +110,41 @@ def test_a_light_curve_without_values_counts_as_none(quiet):
     stored = read_lightcurve(layout.find_lightcurves(quiet / "lightcurves")[0][1])
     empty = replace(stored, lightcurve=replace(stored.lightcurve,
                                                flux=np.full(len(stored.cadences), np.nan)))
-    true, clean = np.ones(len(stored.cadences)), np.ones(len(stored.cadences), bool)
-    assert compare_star(empty, true, 1.0, clean) == {"method": stored.method}
+    true = np.ones(len(stored.cadences))
+    assert compare_star(empty, always(true), 1.0) == {"method": stored.method}
+
+
+@pytest.mark.parametrize("lost", ["flagged", "nan", "absent"])
+def test_a_star_may_lack_a_hundredth_of_the_clean_frames_and_no_more(quiet, lost):
+    stored = read_lightcurve(layout.find_lightcurves(quiet / "lightcurves")[0][1])
+    zeros = np.zeros(400)
+    cadences = Cadences(np.arange(400.0), zeros, np.arange(400), zeros.astype(np.int32),
+                        zeros + 1800)
+    curve = replace(stored.lightcurve, **{
+        name: np.full(400, np.median(getattr(stored.lightcurve, name)))
+        for name in ("flux", "flux_err", "flux_background")})
+    true = np.full(400, float(curve.flux.mean()))
+
+    def measured(number):
+        quality, flux, asked = np.zeros(400, np.int32), curve.flux.copy(), 400
+        if lost == "flagged":
+            quality[:number] = CadenceFlag.MANUAL_EXCLUDE
+        elif lost == "nan":
+            flux[:number] = np.nan
+        else:
+            asked += number
+        some = replace(stored, cadences=replace(cadences, quality=quality),
+                       lightcurve=replace(curve, flux=flux))
+        return "scatter" in compare_star(some, Expected(true, np.ones(400, bool), asked), 1.0)
+
+    assert measured(4)
+    assert not measured(5)
 
 
 def test_stars_without_a_light_curve_are_infinitely_bad():
     good = StarResult(1, 10.3, "aperture", scatter=1.0, per_own_floor=1.1, per_prf_floor=1.2,
-                      bias=-0.01, pull=1.0)
-    halo = replace(good, method="halo", per_prf_floor=2.2)
+                      bias=-0.01, pull=1.0, contamination_error=-0.003)
+    halo = replace(good, method="halo", per_prf_floor=2.2, contamination_error=0.002)
     rows = table(DATA, [good, halo, StarResult(3, 10.9, region="edge"), StarResult(4, 12.0)])
     assert [(row.tmag, row.region, row.stars) for row in rows if row.region != "all"] == [
         (10, "center", 2), (10, "edge", 1)]
@@ -122,6 +156,7 @@ def test_stars_without_a_light_curve_are_infinitely_bad():
     assert np.isinf(rows[0].per_prf_floor_90)
     assert rows[0].bias_50 == 0.01
     assert np.isinf(rows[0].bias_90)
+    assert rows[0].contamination_50 == 0.003 and np.isinf(rows[0].contamination_90)
     assert rows[3].delivered == 0
 
 
@@ -137,8 +172,8 @@ def test_missing_files_lower_the_share_that_was_delivered(quiet, tmp_path):
 
 def test_stars_are_grouped_by_place_and_by_variability():
     deep = StarResult(1, 10.3, "linpsf", "transit", "strap", 1.0, 1.1, 1.2, -0.01, 1.0,
-                      1.02, 0.005)
-    shallow = replace(deep, starid=2, amplitude=3.0, amplitude_error=0.5, pull=1.2)
+                      1.02, 0.005, ideal_snr=200.0)
+    shallow = replace(deep, starid=2, amplitude=3.0, ideal_snr=2.0, pull=1.2)
     lost = StarResult(3, 9.0, kind="transit")
     found = {group.name: group for group in groups(DATA, [deep, shallow, lost])}
     assert list(found) == ["center", "strap", "transit"]
@@ -149,6 +184,19 @@ def test_stars_are_grouped_by_place_and_by_variability():
     assert np.isinf(found["center"].per_prf_floor) and np.isnan(found["center"].amplitude_50)
 
 
+def test_depths_are_judged_where_an_ideal_fit_could_tell_whatever_was_found():
+    high = StarResult(1, 9.0, "linpsf", "pulsation", scatter=1.0, per_prf_floor=1.0, bias=0.0,
+                      amplitude=0.995, amplitude_error=0.5, ideal_snr=400.0)
+    deep = replace(high, starid=2, amplitude=0.98, ideal_snr=150.0)
+    lost = StarResult(3, 9.0, kind="pulsation", ideal_snr=500.0)
+    stars = {group.name: group for group in groups(DATA, [high, deep])}["pulsation"]
+    assert (stars.deep, stars.high) == (2, 1)
+    assert stars.amplitude_90 == pytest.approx(0.02) and stars.high_90 == pytest.approx(0.005)
+    stars = {group.name: group for group in groups(DATA, [high, deep, lost])}["pulsation"]
+    assert (stars.deep, stars.high) == (3, 2)
+    assert np.isinf(stars.amplitude_90) and np.isinf(stars.high_90)
+
+
 def test_an_amplitude_that_is_too_small_is_found(quiet):
     stored = read_lightcurve(layout.find_lightcurves(quiet / "lightcurves")[0][1])
     size, header = len(stored.cadences), stored.header
@@ -156,7 +204,7 @@ def test_an_amplitude_that_is_too_small_is_found(quiet):
     share, own = header["FLFRCSAP"], header["CROWDSAP"]
     seen = share * (1000.0 + 0.9 * (true - 1000.0)) + share * 1000 * (1 - own) / own
     curve = replace(stored.lightcurve, flux=seen, flux_err=np.full(size, 2.0 * share))
-    result = compare_star(replace(stored, lightcurve=curve), true, 2.0, np.ones(size, bool))
+    result = compare_star(replace(stored, lightcurve=curve), always(true), 2.0)
     assert result["amplitude"] == pytest.approx(0.9, abs=2e-3)
     assert result["amplitude_error"] == pytest.approx(
         0.002 / np.sqrt(np.sum((true / true.mean() - 1) ** 2)), rel=0.01)
@@ -196,7 +244,7 @@ def test_what_no_star_tells_is_a_dash():
         CCD, 1800, [lost, shallow], (nothing,), float("nan"))))
     assert not any("nan" in line for line in text)
     first, = (line.split() for line in text if line.startswith("   9 all"))
-    assert first == ["9", "all", "1", "0.0", "inf", "inf", "inf", "inf", "inf", "inf", "-"]
+    assert first == ["9", "all", "1", "0.0", *["inf"] * 6, "-", "inf", "inf"]
     (transit,), (fainter,) = ([line.split() for line in text if line.startswith(name)]
                               for name in ("transit      ", "fainter"))
     assert transit[-3:] == fainter[-3:] == ["0", "-", "-"]
@@ -229,14 +277,16 @@ def test_error_bars_are_told_by_kind_and_method():
 
 
 def test_the_account_counts_what_is_missing():
-    good = StarResult(1, 10.0, "linpsf", scatter=1.0, contamination_error=-0.004, blended=True,
-                      told=True, ideal_snr=9.0, snr=8.0, varies=True, named=True)
+    good = StarResult(1, 10.0, "linpsf", "transit", scatter=1.0, contamination_error=-0.004,
+                      blended=True, told=True, ideal_snr=9.0, snr=8.0, varies=True, named=True)
     rest = [replace(good, told=False, snr=7.0, contamination_error=0.001, named=False),
             replace(good, blended=False, varies=False, ideal_snr=7.9,
                     contamination_error=float("nan")),
+            replace(good, kind="pulsation", starid=6, blended=False, varies=False, tmag=14.0,
+                    snr=0.0),
             StarResult(4, 13.5), StarResult(5, 15.5)]
     found = account(DATA, [good, *rest], 0.003)
-    assert (found.stars, found.delivered_13, found.delivered_15) == (5, 1.0, 0.75)
+    assert (found.stars, found.delivered_13, found.delivered_15) == (6, 1.0, 0.8)
     assert (found.blends, found.told, found.transits, found.found) == (2, 0.5, 2, 0.5)
     assert (found.varying, found.named) == (2, 0.5)
     assert np.isinf(found.contamination_90) and found.flagged == 0.003
@@ -258,7 +308,7 @@ def test_transits_are_found_as_far_as_the_noise_allows(quiet):
         "CROWDSAP"])
     curve = replace(stored.lightcurve, flux=seen,
                     flux_err=np.full(size, 10.0 * header["FLFRCSAP"]))
-    result = compare_star(replace(stored, lightcurve=curve), true, 2.0, np.ones(size, bool))
+    result = compare_star(replace(stored, lightcurve=curve), always(true), 2.0)
     ideal = np.sqrt(np.sum((true - true.mean()) ** 2)) / 10
     assert result["snr"] == pytest.approx(ideal, abs=3)
 
