@@ -125,6 +125,18 @@ def test_variations_of_the_star_are_kept(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("cycles", [1, 7.3])
+def test_amplitudes_are_right_to_one_percent(name, cycles):
+    wave = 1 + 0.02 * np.sin(2 * np.pi * cycles * np.arange(200) / 200 + 0.4)
+    stamp, truth = stamp_of(9.0, variation=tuple(wave), jitter=0.015, drift=(0.04, -0.03),
+                            common=0.02)
+    flux = measured(name, stamp).lightcurve.flux
+    true, found = (light / light.mean() - 1 for light in (truth.flux, flux))
+    # Noise makes 0.1 %.
+    assert np.sum(found * true) / np.sum(true**2) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_brightness_scales_the_flux(name):
     bright, faint = stamp_of(9.0)[0], stamp_of(11.5)[0]
     ratio = corrected(measured(name, bright)).mean() / corrected(measured(name, faint)).mean()
