@@ -247,7 +247,7 @@ def test_what_no_star_tells_is_a_dash():
     assert first == ["9", "all", "1", "0.0", *["inf"] * 6, "-", "inf", "inf"]
     (transit,), (fainter,) = ([line.split() for line in text if line.startswith(name)]
                               for name in ("transit      ", "fainter"))
-    assert transit[-3:] == fainter[-3:] == ["0", "-", "-"]
+    assert transit[-5:] == ["0", "-", "-", "0", "-"] and fainter[-3:] == ["0", "-", "-"]
     assert text[-1] == "background: rms - e-/s, varying part - e-/s, rms over quoted error -"
 
 
