@@ -14,6 +14,7 @@ from photometry.methods._held import Neighbors, find_neighbors, watched
 from photometry.methods._linear import Cadences, Estimate
 from photometry.methods._misfit import Leftover, motion_terms
 from photometry.methods._moving import (
+    BLUR,
     BLUR_PX,
     changes_of,
     coefficients,
@@ -189,10 +190,26 @@ class BlockFit:
         terms, others = self._expanded(center)
         values = _columns(stamp.pixels.flux[frames], self._pixels.index)
         values = values - moves @ others - self._model.offset
+        blurred = np.flatnonzero(moves[:, BLUR] > 1)
+        if len(blurred):
+            values[blurred] -= self._bent(moves[blurred, BLUR], terms, center)
         cadences = Cadences(values, terms, moves, 1 / self._typical)
         share = np.maximum(terms[0, 0], 0.0)
         cadences.lose(np.isfinite(values) @ share < (1 - LOST_SHARE) * share.sum())
         return cadences, terms
+
+    def _bent(self, blur: NDArray, terms: NDArray, center: NDArray) -> NDArray[np.float64]:
+        """Return the light (T, P) that images blurred by `blur` (T,) have beyond expansions.
+
+        As a parabola through the blurs that these are right at and the largest one: none, 1, most.
+        """
+        model, most = self._model, float(blur.max())
+        near = model.near.size
+        exact = self._near.images(self._stamp.prf, self._box, center + model.shift,
+                                  BLUR_PX * np.sqrt(max(most + model.blur, 0.0)))
+        beyond = exact[:, self._inside] - terms[0, :near] - most * terms[BLUR, :near]
+        part = blur * (blur - 1) / (most * (most - 1))
+        return part[:, None] * (model.flux[model.near] @ beyond)
 
     def fit(self, frames: NDArray, center: NDArray) -> tuple[Series, Leftover]:
         """Fit cadences with images expanded about the drift `center` (2,).

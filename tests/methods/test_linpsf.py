@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from photometry.core.flags import ApertureFlag, PixelFlag
+from photometry.core.flags import ApertureFlag, CadenceFlag, PixelFlag
 from photometry.core.outcome import BLEND, Decline, Grow, Measurement
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
@@ -149,6 +149,25 @@ def test_blur_that_is_not_quite_known_is_found_in_the_few_frames_that_have_it():
     pull = (found.flux - truth.flux) / found.flux_err
     assert abs(pull[shaken].mean()) < 3.0
     assert np.std(pull[~shaken]) == pytest.approx(1.0, abs=0.12)
+
+
+def test_a_momentum_dump_is_followed_beyond_what_expansions_reach():
+    """The core is flatter there than half its width's square tells."""
+    blur = np.zeros(60)
+    blur[[20, 21, 40]] = 0.5, 0.35, 0.6
+    stamp, truth = make_stamp(tmag=11.0, cadences=60, neighbours=((11.0, 2.0, 2.5),), seed=6,
+                              quality=dict.fromkeys((20, 21, 40), CadenceFlag.DESATURATION))
+    prf, stars, box = MixturePrf(), stamp.stars, stamp.pixels.box
+    flux = stamp.pixels.flux.copy()
+    for frame in np.flatnonzero(blur):
+        blurred = prf.series(box, stars.row, stars.column, blur[frame])
+        flux[frame] += np.tensordot(truth.star_flux, blurred, axes=1) - truth.light[frame]
+    stamp = dataclasses.replace(stamp, jitter=blur, pixels=dataclasses.replace(
+        stamp.pixels, flux=flux))
+    found = measured(stamp).lightcurve
+    off = (found.flux - truth.flux)[blur > 0]
+    assert np.all(np.abs(off) < 3 * found.flux_err[blur > 0])
+    assert np.all(np.abs(off) < 5 * np.median(found.flux_err))
 
 
 @pytest.mark.parametrize("method", [linpsf, psf])
