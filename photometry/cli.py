@@ -24,6 +24,7 @@ from photometry.console import (
     logger,
     mpi_size,
     new_parser,
+    number,
     progress_for,
     refuse_shipped,
     say,
@@ -57,9 +58,9 @@ def make_catalog(argv: Sequence[str] | None = None, beside: Path | None = None) 
     parser.add_argument("--targets", type=Path, metavar="FILE",
                         help="your targets, TIC numbers or ra, dec, tmag, name: add those that "
                              "the source lacks")
-    parser.add_argument("--near-targets", type=float, metavar="DEG",
+    parser.add_argument("--near-targets", type=number, metavar="DEG",
                         help="keep only stars this close to one of the targets")
-    parser.add_argument("--buffer", type=float, metavar="DEG",
+    parser.add_argument("--buffer", type=number, metavar="DEG",
                         help="stars this far outside the CCD are kept (default 0.2)")
     add_profile(parser)
     parser.add_argument("--footprint", choices=("ffi", "wcs"),
@@ -101,9 +102,9 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
     add_profile(parser)
     parser.add_argument("--workers", type=int, metavar="N",
                         help="processes (default: all CPUs that are allowed)")
-    parser.add_argument("--max-memory", type=float, default=4.0, metavar="GB",
+    parser.add_argument("--max-memory", type=number, default=4.0, metavar="GB",
                         help="of all processes together (default 4)")
-    parser.add_argument("--quantize", type=float, metavar="SIGMA",
+    parser.add_argument("--quantize", type=number, metavar="SIGMA",
                         help="store flux in steps of at most SIGMA errors: 0.25 makes the cube 3 "
                              "times smaller and adds up to 0.3 %% of noise (default 0 = exactly)")
     parser.add_argument("--ephemeris", type=Path, metavar="FILE",
@@ -133,6 +134,8 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
     from photometry.workers import each
     folder = input_folder(args, beside)
     refuse_shipped(folder, beside)
+    if args.max_memory <= 0:
+        raise UsageError(f"--max-memory {args.max_memory}: expected more than 0")
     choices = stage.Choices(**settings_of(args, "prepare", "background", "changes", "stars",
                                            "wings", "anomalies"))
     if args.quantize is not None:
@@ -187,7 +190,7 @@ def make_todo(argv: Sequence[str] | None = None, beside: Path | None = None) -> 
                         "pixel files in a folder.", "run_make_todo.py --faint-limit 14 data")
     add_folders(parser)
     add_selection(parser)
-    parser.add_argument("--faint-limit", type=float, metavar="TMAG",
+    parser.add_argument("--faint-limit", type=number, metavar="TMAG",
                         help="stars must be brighter than this (default 15)")
     parser.add_argument("--targets", type=Path, metavar="FILE",
                         help="only these: TIC numbers or ra, dec, name; of any magnitude")
@@ -234,7 +237,7 @@ def simulate(argv: Sequence[str] | None = None) -> int:
                        ("wcs-error-px", "how far off the headers' coordinates are"),
                        ("strap-stars", "share of light that stars gain over straps "
                         "(default 0.003)")):
-        parser.add_argument(f"--{name}", type=float, metavar="X", help=text)
+        parser.add_argument(f"--{name}", type=number, metavar="X", help=text)
     for name, text in (("crowded", "five times the stars, some in a cluster"),
                        ("scattered-light", "ramps, a moving patch and a corner glow"),
                        ("jitter", "pointing noise and differential velocity aberration"),
@@ -252,13 +255,19 @@ def simulate(argv: Sequence[str] | None = None) -> int:
 
 
 def _size(text: str) -> tuple[int, int]:
-    columns, _, rows = text.partition("x")
-    return int(columns), int(rows)
+    return _pair(text, "x", "COLUMNSxROWS, such as 256x200")
 
 
 def _place(text: str) -> tuple[int, int]:
-    row, _, column = text.partition(",")
-    return int(row), int(column)
+    return _pair(text, ",", "ROW,COLUMN, such as 1000,900")
+
+
+def _pair(text: str, between: str, expected: str) -> tuple[int, int]:
+    first, _, second = text.partition(between)
+    try:
+        return int(first), int(second)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}") from error
 
 
 def _simulate(args: argparse.Namespace) -> int:

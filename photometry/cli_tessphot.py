@@ -24,6 +24,7 @@ from photometry.console import (
     logger,
     mpi_size,
     new_parser,
+    number,
     output_folder,
     prf_folder,
     progress_for,
@@ -63,8 +64,8 @@ def _tessphot_parser() -> argparse.ArgumentParser:
     which.add_argument("-r", "--random", action="store_true", help="one that is not done yet")
     add_selection(parser)
     parser.add_argument("--datasource", choices=("ffi", "tpf"))
-    parser.add_argument("--tmag-min", "--tmag_min", type=float, metavar="TMAG")
-    parser.add_argument("--tmag-max", "--tmag_max", type=float, metavar="TMAG")
+    parser.add_argument("--tmag-min", "--tmag_min", type=number, metavar="TMAG")
+    parser.add_argument("--tmag-max", "--tmag_max", type=number, metavar="TMAG")
     parser.add_argument("-m", "--method", choices=methods.names(),
                         help="force one method for all")
     parser.add_argument("--aperture", type=Path, action="append", default=[], metavar="FILE",

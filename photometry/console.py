@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import os
 import signal
 import sys
@@ -168,6 +169,14 @@ def new_parser(name: str, description: str, example: str) -> argparse.ArgumentPa
     parser.add_argument("--settings", type=Path, metavar="FILE.toml",
                         help="values that differ from the defaults (see: tessphot settings)")
     return parser
+
+
+def number(text: str) -> float:
+    """Return a finite number that an option gives."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: expected a finite number")
+    return value
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:

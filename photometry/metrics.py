@@ -23,9 +23,9 @@ STAMP_COLUMNS = (159, 103, 69, 49, 37, 27, 21, 17, 17, 15)
 def default_box(row: float, column: float, tmag: float, within: Box) -> Box:
     """Return the first stamp of a star: odd sides about its pixel, cut to `within`."""
     half = [int(_side(tmag, sizes)) // 2 for sizes in (STAMP_ROWS, STAMP_COLUMNS)]
-    centre = [math.floor(value + 0.5) for value in (row, column)]
-    return Box(centre[0] - half[0], centre[0] + half[0] + 1,
-               centre[1] - half[1], centre[1] + half[1] + 1).intersection(within)
+    center = [math.floor(value + 0.5) for value in (row, column)]
+    return Box(center[0] - half[0], center[0] + half[0] + 1,
+               center[1] - half[1], center[1] + half[1] + 1).intersection(within)
 
 
 def stamp_area(tmag: float) -> float:

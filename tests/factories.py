@@ -57,9 +57,9 @@ class MixturePrf:
         return np.stack([here, (up - down) / (2 * step), (right - left) / (2 * step)])
 
 
-def _pixel_shares(start, stop, centres, sigma):
+def _pixel_shares(start, stop, centers, sigma):
     edges = np.arange(start, stop + 1) - 0.5
-    return np.diff(0.5 * erf((edges - centres[:, None]) / (sigma * np.sqrt(2.0))), axis=1)
+    return np.diff(0.5 * erf((edges - centers[:, None]) / (sigma * np.sqrt(2.0))), axis=1)
 
 
 @dataclass(frozen=True)

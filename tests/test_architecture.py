@@ -141,6 +141,7 @@ def tracked():
     ("a path of somebody's machine", r"(?<![\w.>])/(?:home|root|work|Users|tmp)/"),
     ("a task left in the code", r"#.*\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b"),
     ("a quarrel of two versions", r"^(?:<{7}|>{7}) "),
+    ("British spelling", r"(?i)\b(?:centre|catalogue|colour|behaviour|grey|artefact)s?\b"),
 ])
 def test_tracked_files_are_free_of(what, pattern):
     found = [f"{name}:{number}: {line.strip()}" for name, text in tracked()

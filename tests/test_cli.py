@@ -115,12 +115,32 @@ def test_settings_are_printed_and_read_back(tmp_path, capsys):
     ("[todo]\nfaint_limits = 14", "did you mean 'faint_limit'?"),
     ("[todoo]\nfaint_limit = 14", "did you mean 'todo'?"),
     ("[todo]\nfaint_limit = 'x'", "expected a float"),
+    ("[todo]\nfaint_limit = nan", "nan: expected a number"),
     ("[todo", "is not TOML")])
 def test_a_bad_settings_file_is_explained(tmp_path, text, message, capfd):
     path = tmp_path / "my.toml"
     path.write_text(text)
     assert cli.main(["settings", "--settings", str(path)]) == console.UNUSABLE
     assert message in told(capfd)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["prepare", "--max-memory", "nan"], "--max-memory: nan: expected a finite number"),
+    (["todo", "--faint-limit", "inf"], "--faint-limit: inf: expected a finite number"),
+    (["run", "--all", "--tmag-max", "x"], "invalid number value: 'x'"),
+    (["simulate", "out", "--size", "axb"], "'axb': expected COLUMNSxROWS, such as 256x200"),
+    (["simulate", "out", "--place", "7"], "'7': expected ROW,COLUMN, such as 1000,900")])
+def test_what_is_no_number_is_told_at_once(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_a_limit_of_memory_is_positive(limit, tmp_path, capfd):
+    assert cli.prepare_photometry([str(tmp_path), "--max-memory", limit, "--workers", "1"]
+                                  ) == console.UNUSABLE
+    assert f"--max-memory {float(limit)}: expected more than 0" in told(capfd)
 
 
 def test_a_missing_settings_file_is_named(tmp_path, capfd):

@@ -113,8 +113,8 @@ def to_sky(solution: Solution, pixels: NDArray) -> NDArray:
     """Return unit vectors (N, 3) of pixels (column, row)."""
     moved = distort(solution.a, solution.b, pixels - solution.origin) + solution.origin
     plane = np.radians((moved - solution.crpix) @ solution.cd.T)
-    centre, east, north = axes(solution.crval)
-    vectors = centre + plane[:, :1] * east + plane[:, 1:] * north
+    center, east, north = axes(solution.crval)
+    vectors = center + plane[:, :1] * east + plane[:, 1:] * north
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
@@ -128,8 +128,8 @@ def axes(crval: NDArray) -> tuple[NDArray, NDArray, NDArray]:
 
 def to_plane(crval: NDArray, vectors: NDArray) -> NDArray:
     """Return tangent-plane coordinates, deg."""
-    centre, east, north = axes(crval)
-    depth = vectors @ centre
+    center, east, north = axes(crval)
+    depth = vectors @ center
     return np.degrees(np.stack([vectors @ east / depth, vectors @ north / depth], axis=-1))
 
 
@@ -154,8 +154,8 @@ def fit(solution: Solution, a: NDArray, b: NDArray) -> tuple[Solution, NDArray]:
 
 def moved_by(crval: NDArray, plane: NDArray) -> NDArray:
     """Return the position at tangent-plane coordinates, deg."""
-    centre, east, north = axes(crval)
-    x, y, z = centre + np.radians(plane[0]) * east + np.radians(plane[1]) * north
+    center, east, north = axes(crval)
+    x, y, z = center + np.radians(plane[0]) * east + np.radians(plane[1]) * north
     return np.degrees([np.arctan2(y, x) % (2 * np.pi), np.arctan2(z, np.hypot(x, y))])
 
 

@@ -32,7 +32,7 @@ class FfiHeader:
     ccd: CcdId
     origin: str                   # instrument profile: "SPOC", "TICA" ...
     box: Box                      # the science pixels this file holds
-    time_start: float             # BTJD, barycentric for the CCD centre
+    time_start: float             # BTJD, barycentric for the CCD center
     time_stop: float
     timecorr: float               # days
     cadenceno: int

@@ -69,9 +69,9 @@ class Measurement:
     aperture: NDArray[np.int32]           # (R, C) ApertureFlag bits
     contamination: float = float("nan")   # share of light that is not the target's
     flux_fraction: float = float("nan")   # share of the target's light that is in the aperture
-    systematic: float = float("nan")      # relative error of the mean flux: PRF, neighbours
+    systematic: float = float("nan")      # relative error of the mean flux: PRF, neighbors
     fit_error: float = float("nan")       # e-/s, what an ideal fit of the PRF promises
-    neighbours: tuple[int, ...] = ()      # other stars whose centre lies in the aperture
+    neighbours: tuple[int, ...] = ()      # other stars whose center lies in the aperture
     notes: tuple[Note, ...] = ()          # reasons for a WARNING
     decisions: tuple[Note, ...] = ()      # what was decided and why, for `--debug` and `explain`
     extras: dict[str, Any] = field(default_factory=dict)   # header keyword -> value

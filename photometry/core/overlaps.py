@@ -1,8 +1,8 @@
 """Who keeps the light that two stars share: a pure function of all results.
 
-Two stars compete when the centre of one lies in the aperture of the other. Stars are settled
+Two stars compete when the center of one lies in the aperture of the other. Stars are settled
 brightest first (ties by `starid`): a star that competes with one already kept is skipped, and
-a skipped star skips nobody. A star whose method tells it from its neighbours is not skipped for
+a skipped star skips nobody. A star whose method tells it from its neighbors is not skipped for
 being in another's aperture, only for what its own method could not separate. Nothing depends
 on who was measured first.
 """
@@ -24,7 +24,7 @@ class Measured:
 
     task: Task
     status: Status
-    neighbours: tuple[int, ...] = ()      # other stars whose centre lies in the aperture
+    neighbours: tuple[int, ...] = ()      # other stars whose center lies in the aperture
     separated: bool = False               # the method tells it from all other stars
 
 
@@ -108,7 +108,7 @@ def _brightness(task: Task) -> tuple[float, int, int]:
 def _turn(row: Measured, by_star: dict[int, list[Measured]]) -> tuple:
     """Sort key of settling: brightness, but nobody takes a pixel file from its own target.
 
-    A secondary target whose aperture holds the centre of the file's target waits for it.
+    A secondary target whose aperture holds the center of the file's target waits for it.
     """
     own = _brightness(row.task)
     turn = (*own, 0, own)

@@ -1,6 +1,6 @@
 """Where a pixel is: boxes, and the only 1-based and 44-column arithmetic.
 
-Rows and columns are 0-based on the 2048 x 2048 science area, pixel centre = integer.
+Rows and columns are 0-based on the 2048 x 2048 science area, pixel center = integer.
 The mission counts from 1 on the 2078 x 2136 readout, whose first 44 columns are virtual.
 """
 

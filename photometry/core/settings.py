@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -36,6 +37,8 @@ def _checked(default: Any, value: Any, where: str) -> Any:
     if default is not None and type(value) is not type(default):
         raise SettingsError(f"{where} = {value!r}: expected a {type(default).__name__}, "
                             f"such as the default {default!r}")
+    if isinstance(value, float) and math.isnan(value):
+        raise SettingsError(f"{where} = nan: expected a number, such as the default {default!r}")
     return value
 
 

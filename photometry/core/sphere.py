@@ -58,10 +58,10 @@ def inside_polygon(ra: ArrayLike, dec: ArrayLike, corners: NDArray,
         Largest angular distance from the polygon.
     """
     vertices = unit_vectors(corners[:, 0], corners[:, 1])
-    poles, centre = _inward_poles(vertices)
+    poles, center = _inward_poles(vertices)
     points = unit_vectors(ra, dec)
     height = points @ poles.T          # sine of the distance from each side's great circle
-    here = points @ centre > 0         # not on the other side of the sky
+    here = points @ center > 0         # not on the other side of the sky
     inside = here & np.all(height >= 0, axis=-1)
     if buffer_deg <= 0:
         return inside
@@ -73,11 +73,11 @@ def inside_polygon(ra: ArrayLike, dec: ArrayLike, corners: NDArray,
 
 def _inward_poles(vertices: NDArray) -> tuple[NDArray, NDArray]:
     """Return the poles (K, 3) of a polygon's sides, on its side, and its middle (3,)."""
-    centre = vertices.sum(axis=0)
-    centre /= np.linalg.norm(centre)
+    center = vertices.sum(axis=0)
+    center /= np.linalg.norm(center)
     poles = np.cross(vertices, np.roll(vertices, -1, axis=0))
     poles /= np.linalg.norm(poles, axis=-1, keepdims=True)
-    return poles * np.sign(poles @ centre)[:, None], centre
+    return poles * np.sign(poles @ center)[:, None], center
 
 
 def _distance_to_sides(points: NDArray, vertices: NDArray) -> NDArray[np.float64]:

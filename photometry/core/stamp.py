@@ -13,7 +13,7 @@ from photometry.core.time import Cadences
 
 
 class CommonError(Protocol):
-    """Errors that neighbouring pixels share, such as the background model's."""
+    """Errors that neighboring pixels share, such as the background model's."""
 
     def variance(self, weights: NDArray) -> NDArray[np.float64]:
         """Return the variance (T,) of sum(weights * flux) from shared errors; weights (R, C)."""

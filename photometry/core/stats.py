@@ -43,8 +43,8 @@ def mad_sigma(values: ArrayLike, axis: int | tuple[int, ...] | None = None) -> N
     values = np.asarray(values, dtype=float)
     # Of few values nanmedian is a hundred times slower.
     median = np.nanmedian if np.isnan(values).any() else np.median
-    centre = median(values, axis=axis, keepdims=True)
-    return MAD_TO_SIGMA * median(np.abs(values - centre), axis=axis)
+    center = median(values, axis=axis, keepdims=True)
+    return MAD_TO_SIGMA * median(np.abs(values - center), axis=axis)
 
 
 def nan_mean(values: NDArray, axis: int = 0) -> NDArray[np.float64]:

@@ -35,7 +35,7 @@ def cbv_areas(ccd: CcdId, ra: ArrayLike, dec: ArrayLike,
     Parameters
     ----------
     boresight
-        RA and Dec of the camera's centre, deg.
+        RA and Dec of the camera's center, deg.
     """
     distance = angular_distance(ra, dec, *boresight)
     ring = np.clip((N_RINGS * distance / CAMERA_RADIUS_DEG).astype(int) + 1, 1, N_RINGS)

@@ -61,15 +61,24 @@ def _lists(path: Path) -> Iterator[tuple[int, NDArray[np.int_]]]:
                 raise InputError(path, f"lacks the column {missing[0]}, expected "
                                        + ",".join(COLUMNS))
             for row in rows:
-                starid, *place = (int(row[name]) for name in COLUMNS)
+                starid, *place = _pixel(path, row)
                 found.setdefault(starid, []).append(tuple(place))
-    except (ValueError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(path, f"is no list of pixels ({error}), expected whole numbers "
-                               + ",".join(COLUMNS)) from error
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"is no list of pixels: {error}") from error
     if not found:
         raise InputError(path, "has no pixels")
     for starid, pixels in found.items():
         yield starid, np.array(pixels)
+
+
+def _pixel(path: Path, row: dict[str, str | None]) -> list[int]:
+    """Return a line's star, row and column."""
+    values = [row[name] or "" for name in COLUMNS]
+    try:
+        return [int(value) for value in values]
+    except ValueError as error:
+        raise InputError(path, f"has the line {','.join(values)}, expected whole numbers "
+                               + ",".join(COLUMNS)) from error
 
 
 def _masks(path: Path) -> Iterator[tuple[int, NDArray[np.int_]]]:

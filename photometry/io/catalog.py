@@ -22,6 +22,7 @@ from photometry.core.errors import InputError, OutputError
 from photometry.core.settings import fingerprint
 from photometry.core.sphere import enclosing_cap, inside_polygon
 from photometry.io.atomic import abandoned, writing
+from photometry.io.layout import named_ccd
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +312,13 @@ class Catalog:
                                         f"{len(rows)} rows, expected 1")
         names = [row[1] for row in self._rows("PRAGMA table_info(settings)")]
         # Files of other programs do not tell where their stars are from.
-        return {"source": "", "digest": "", **dict(zip(names, rows[0], strict=True))}
+        settings = {"source": "", "digest": "", **dict(zip(names, rows[0], strict=True))}
+        of = tuple(settings.get(name) for name in ("sector", "camera", "ccd"))
+        named = named_ccd(self.path)
+        if named is not None and of != (named.sector, named.camera, named.ccd):
+            raise InputError(self.path, "holds stars of sector {}, camera {}, CCD {}: expected "
+                                        "those of {}, as its name tells".format(*of, named))
+        return settings
 
 
 def _ranges(ra: float, dec: float, radius: float) -> Iterator[tuple[int, float, float]]:

@@ -23,12 +23,13 @@ from photometry.core.pixels import LEADING_COLUMNS, OUTPUT_NAMES, Box
 from photometry.core.time import Cadences
 from photometry.io.cube_chunks import FILTER, PLANE_FILL, PLANES, chunk_shape
 from photometry.io.cube_read import read_box
+from photometry.io.layout import named_ccd
 
 FORMAT = "tess-photometry cube"
 FORMAT_VERSION = 5
 CHUNK_CACHE_BYTES = 64 * 2**20    # per dataset; chunks larger than the cache are read many times
 _CHUNK_CACHE_SLOTS = 10_007       # prime, some hundred times the number of cached chunks
-_TEXT_FRAMES = 16                 # WCS texts of neighbouring frames repeat each other
+_TEXT_FRAMES = 16                 # WCS texts of neighboring frames repeat each other
 
 Value = TypeVar("Value")
 
@@ -222,6 +223,10 @@ class Cube:
             raise InputError(self.path, f"has cube format {version} of an older program; expected "
                                         f"{FORMAT_VERSION}: build it again with --overwrite")
         self.observation = self._checked(self._observation)
+        named = named_ccd(self.path)
+        if named not in (None, self.ccd):
+            raise InputError(self.path, f"holds pixels of {self.ccd}: expected those of {named}, "
+                                        "as its name tells")
         self.provenance = self._checked(self._provenance)
         expected = (len(self.cadences), *self.box.shape)
         for name in PLANES:

@@ -1,6 +1,6 @@
 """Light travel time from the observer to the solar-system barycenter.
 
-Without a known place (see `photometry.io.orbit`) the observer is put at the Earth's centre,
+Without a known place (see `photometry.io.orbit`) the observer is put at the Earth's center,
 whose position comes from the analytic theory that
 ERFA carries in its code (`epv00`, what astropy calls its built-in ephemeris; right to 12 km or
 40 microseconds), so nothing is ever downloaded and no leap seconds or Earth orientation enter.
@@ -19,7 +19,7 @@ SPEED_OF_LIGHT_KM_S = 299792.458
 EARTH_RADIUS_KM = 6378.137
 ASTRONOMICAL_UNIT_S = 499.004783836     # light time for one au
 APOGEE_EARTH_RADII = 60.0               # of the spacecraft's orbit
-FIELD_ANGLE_DEG = 8.6                   # centre to corner of a CCD
+FIELD_ANGLE_DEG = 8.6                   # center to corner of a CCD
 
 # Neglected relativistic terms: Shapiro delay (below 0.12 ms) and the parts of the Einstein
 # delay (below 2 ms) that differ between TDB at the spacecraft and at the Earth.
@@ -83,7 +83,7 @@ def barycentric_correction(time_spacecraft: ArrayLike, ra: ArrayLike, dec: Array
     ra, dec : scalar or (N,)
         ICRS, degrees.
     position_km : (T, 3), optional
-        Barycentric, ICRS; the Earth's centre where not given.
+        Barycentric, ICRS; the Earth's center where not given.
 
     Returns
     -------

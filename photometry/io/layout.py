@@ -24,6 +24,7 @@ _TPF = re.compile(r"tess\d+-s(\d{4})-(\d{16,})-\d{4}-[a-z]_(?:fast-|a_fast-)?tp\
 _CUTOUT = re.compile(r"(?:tess|tica|hlsp_tica.*)[-_]s(\d{4})-(?:cam)?([1-4])-(?:ccd)?([1-4])[-_].+"
                      r"_astrocut\.fits(\.gz)?$")
 _CUBE = re.compile(r"sector(\d{3,})_camera([1-4])_ccd([1-4])\.hdf5$")
+_CATALOG = re.compile(r"catalog_sector(\d{3,})_camera([1-4])_ccd([1-4])\.sqlite$")
 _LIGHTCURVE = re.compile(
     r"tess(\d{11,})-s\d{3,}-[1-4]-[1-4]-c\d+-dr\d+-v\d+-tasoc_lc\.fits(\.gz)?$")
 _PLACE = re.compile(r"tess\d{11,}-s(\d{3,})-([1-4])-([1-4])-c\d+-.*-tasoc_lc\.fits(?:\.gz)?$")
@@ -100,14 +101,30 @@ def star_list_path(folder: Path, ccd: CcdId) -> Path:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder in order of name, symbolic links followed."""
+    """Yield the files below a folder in order of name, symbolic links followed.
+
+    A folder that links lead to several times, or in a circle, is visited once.
+    """
+    visited = set()
     for root, folders, names in os.walk(folder, followlinks=True):
+        status = Path(root).stat()
+        place = status.st_dev, status.st_ino
+        if place in visited:
+            folders.clear()
+            continue
+        visited.add(place)
         folders.sort()
         yield from (Path(root, name) for name in sorted(names))
 
 
 def _ccd(match: re.Match) -> CcdId:
     return CcdId(int(match[1]), int(match[2]), int(match[3]))
+
+
+def named_ccd(path: Path) -> CcdId | None:
+    """Return the CCD that the name of a cube or catalog tells; None if it has another name."""
+    match = _CUBE.match(path.name) or _CATALOG.match(path.name)
+    return _ccd(match) if match else None
 
 
 def find_ffis(folder: Path) -> list[tuple[CcdId, Path]]:

@@ -229,7 +229,7 @@ class PixelTable:
         if on_ccd and told.contains(*_pixel(text, ra, dec), _PLACE_MARGIN_PX):
             return told, text, ()
         # Early cutouts carry a physical row that is wrong and a WCS that does not belong to the
-        # stamp; but they are centred on the position that was asked for.
+        # stamp; but they are centered on the position that was asked for.
         text = self._usual_wcs(ccd, f"its header's place (row {told.row0}, column {told.column0}) "
                                     "is impossible")
         rows, columns = told.shape

@@ -241,7 +241,7 @@ class Todo:
         Parameters
         ----------
         separating
-            Methods that tell a star from its neighbours.
+            Methods that tell a star from its neighbors.
         touched
             CCD and cadence of what has changed, where anything may have to be settled anew;
             None settles everything.

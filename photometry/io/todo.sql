@@ -79,7 +79,7 @@ CREATE TABLE tiles (
     tile INTEGER NOT NULL
 );
 
--- name: create_overlaps: other stars whose centre lies in a row's aperture
+-- name: create_overlaps: other stars whose center lies in a row's aperture
 CREATE TABLE overlaps (
     priority INTEGER NOT NULL REFERENCES todolist(priority) ON DELETE CASCADE,
     starid INTEGER NOT NULL,

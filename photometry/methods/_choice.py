@@ -28,7 +28,7 @@ class Rules:
     min_pixels: int
     noise_margin: float               # more noise than the least allowed, to hold more light
     fraction_goal: float              # of the target's light within reach, worth that noise
-    neighbor_error: float            # relative error of the light of neighbors
+    neighbor_error: float             # relative error of the light of neighbors
     floor: float                      # relative noise that no aperture avoids
 
 

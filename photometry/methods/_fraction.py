@@ -82,7 +82,7 @@ def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, varianc
           others: NDArray, small: NDArray, allowed: NDArray, distance: NDArray, radii: NDArray,
           neighbor_error: float) -> tuple[float, float, float, float]:
     """Return the fields of `Fraction`; images (R, C) of the data and of what is expected."""
-    model, error = _modelled(share, broad, small)
+    model, error = _modeled(share, broad, small)
     part = _sum(light, small)
     best, best_error = model, np.inf
     for radius in radii:
@@ -92,7 +92,7 @@ def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, varianc
             continue
         lost = _light_error(left, variance, others, large & ~small, allowed & ~large,
                             neighbor_error)
-        held, held_error = _modelled(share, broad, large)
+        held, held_error = _modeled(share, broad, large)
         measured_error = np.hypot(held_error, held * lost / whole) * part / whole
         if measured_error < best_error:
             best, best_error = part / whole * held, measured_error
@@ -115,7 +115,7 @@ def _sum(image: NDArray, mask: NDArray) -> float:
 
 
 @compiled
-def _modelled(share: NDArray, broad: NDArray, mask: NDArray) -> tuple[float, float]:
+def _modeled(share: NDArray, broad: NDArray, mask: NDArray) -> tuple[float, float]:
     """Return the share in a mask and its error, from the width and from the wings outside."""
     inside = _sum(share, mask)
     return inside, abs(inside - _sum(broad, mask)) + WING_ERROR * max(1.0 - inside, 0.0)

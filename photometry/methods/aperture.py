@@ -62,7 +62,7 @@ class Settings:
     watershed: bool = True            # divide clusters among the stars in them
     noise_margin: float = 0.05        # more noise than the least allowed, to hold more light
     fraction_goal: float = 0.995      # of the target's light in free pixels, worth that noise
-    neighbor_error: float = 0.1      # relative error of the light of neighbors
+    neighbor_error: float = 0.1       # relative error of the light of neighbors
     floor_ppm: float = 20.0           # noise in an hour that no aperture avoids
     overflow: bool = True             # follow the columns into which saturated stars bleed
     saturation_tmag: float = 7.0      # stars in one basin together brighter than this overflow

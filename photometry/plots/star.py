@@ -33,7 +33,7 @@ from photometry.plots.style import (
 )
 
 _FRAME_SIGMAS = 6.0           # scatters shown beyond the central values
-_NEIGHBOURS_NAMED = 12
+_NEIGHBORS_NAMED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +245,7 @@ def _mark_stars(axes: Axes, star: StarData) -> None:
     axes.scatter(stars.column[inside], stars.row[inside], s=size, facecolor="none",
                  edgecolor="white", linewidth=1.3, path_effects=_halo(2.6, "black"),
                  label="neighbors")
-    for index in inside[np.argsort(stars.tmag[inside], kind="stable")][:_NEIGHBOURS_NAMED]:
+    for index in inside[np.argsort(stars.tmag[inside], kind="stable")][:_NEIGHBORS_NAMED]:
         axes.annotate(f"{stars.tmag[index]:.1f}", (stars.column[index], stars.row[index]),
                       xytext=(5, 4), textcoords="offset points", color="white", fontsize=8,
                       clip_on=True, annotation_clip=True, path_effects=_halo(2.0, "black"))

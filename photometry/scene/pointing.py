@@ -37,25 +37,25 @@ class Pointing:
 
     shift: NDArray[np.float64]        # (T, 2) row, column, pixels
     gradient: NDArray[np.float64]     # (T, 2, 2) change of displacement with row, column
-    centre: NDArray[np.float64]       # (2,) row, column where the gradient has no effect
+    center: NDArray[np.float64]       # (2,) row, column where the gradient has no effect
     broadening: NDArray[np.float64]   # (T,) rms image motion within the exposure, pixels
     in_dump: NDArray[np.bool_]        # (T,) whether wheels were being desaturated
 
     def move(self, index: int, row: NDArray, column: NDArray) -> tuple[NDArray, NDArray]:
         """Return where positions of the undisplaced frame are in frame `index`."""
-        up, right = row - self.centre[0], column - self.centre[1]
+        up, right = row - self.center[0], column - self.center[1]
         gradient = self.gradient[index]
         return (row + self.shift[index, 0] + gradient[0, 0] * up + gradient[0, 1] * right,
                 column + self.shift[index, 1] + gradient[1, 0] * up + gradient[1, 1] * right)
 
     def wcs_text(self, index: int, text: str) -> str:
         """Return the world coordinates of frame `index`, given those without displacement."""
-        return displaced_wcs(text, self.shift[index], self.gradient[index], self.centre)
+        return displaced_wcs(text, self.shift[index], self.gradient[index], self.center)
 
 
-def still(n_frames: int, centre: NDArray) -> Pointing:
+def still(n_frames: int, center: NDArray) -> Pointing:
     """Return a pointing that never changes."""
-    return Pointing(np.zeros((n_frames, 2)), np.zeros((n_frames, 2, 2)), centre,
+    return Pointing(np.zeros((n_frames, 2)), np.zeros((n_frames, 2, 2)), center,
                     np.zeros(n_frames), np.zeros(n_frames, dtype=bool))
 
 
@@ -77,7 +77,7 @@ def with_jitter(pointing: Pointing, time: NDArray, exposure_s: float,
     gradient[:, 0, 1] += ABERRATION_SHEAR * phase + ROLL_RAD * walk[:, 2]
     gradient[:, 1, 0] += ABERRATION_SHEAR * phase - ROLL_RAD * walk[:, 2]
     blur = MOTION_PX * (1 + 0.3 * np.abs(rng.normal(size=len(time))))
-    return Pointing(pointing.shift + size * walk[:, :2], gradient, pointing.centre,
+    return Pointing(pointing.shift + size * walk[:, :2], gradient, pointing.center,
                     np.hypot(pointing.broadening, blur), pointing.in_dump)
 
 
@@ -100,12 +100,12 @@ def with_dumps(pointing: Pointing, start: NDArray, stop: NDArray, begin: float) 
     decay = np.where(since > 0, np.exp(-since.clip(min=0) / DUMP_MEMORY_DAYS), 0.0)
     settling = SETTLING_SHARE * decay.sum(axis=1)
     offset = np.maximum(share, settling)[:, None] * np.array(DUMP_OFFSET_PX)
-    return Pointing(pointing.shift + offset, pointing.gradient, pointing.centre,
+    return Pointing(pointing.shift + offset, pointing.gradient, pointing.center,
                     np.hypot(pointing.broadening, DUMP_BROADENING_PX * np.sqrt(share)),
                     pointing.in_dump | (share > 0))
 
 
-def displaced_wcs(text: str, shift: NDArray, gradient: NDArray, centre: NDArray) -> str:
+def displaced_wcs(text: str, shift: NDArray, gradient: NDArray, center: NDArray) -> str:
     """Return world coordinates whose pixels are displaced by an affine map.
 
     With displaced pixels p' = M p (about the reference pixel) the sky stays the same when
@@ -116,7 +116,7 @@ def displaced_wcs(text: str, shift: NDArray, gradient: NDArray, centre: NDArray)
     reference = np.array([values["CRPIX1"], values["CRPIX2"]])
     matrix = np.eye(2) + gradient[::-1, ::-1]
     inverse = np.linalg.inv(matrix)
-    moved = reference + shift[::-1] + gradient[::-1, ::-1] @ (reference - 1 - centre[::-1])
+    moved = reference + shift[::-1] + gradient[::-1, ::-1] @ (reference - 1 - center[::-1])
     found = {"CRPIX1": moved[0], "CRPIX2": moved[1]}
     cd = np.array([[values["CD1_1"], values["CD1_2"]], [values["CD2_1"], values["CD2_2"]]])
     for (y, x), value in np.ndenumerate(cd @ inverse):

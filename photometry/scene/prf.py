@@ -56,9 +56,9 @@ class CircularPrf:
         Per pixel of motion along rows and along columns.
         """
         sigmas = np.array(self.sigmas)
-        in_rows, in_columns = (_integrated(pixels, centre, sigmas) for pixels, centre in
+        in_rows, in_columns = (_integrated(pixels, center, sigmas) for pixels, center in
                                ((box.rows, row), (box.columns, column)))
-        down, right = (_steepness(pixels, centre, sigmas) for pixels, centre in
+        down, right = (_steepness(pixels, center, sigmas) for pixels, center in
                        ((box.rows, row), (box.columns, column)))
         weights = flux[:, None] * self._normalized()
         return np.stack([np.einsum("nk,nkr,nkc->rc", weights, *pair, optimize=True)
@@ -69,20 +69,20 @@ class CircularPrf:
         return np.asarray(self.shares) / np.sum(self.shares)
 
 
-def _integrated(pixels: NDArray, centre: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:
+def _integrated(pixels: NDArray, center: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:
     """Return the integral of unit Gaussians over pixels, (..., K, P)."""
-    return 0.5 * np.diff(erf(_edges(pixels, centre, sigmas)), axis=-1)
+    return 0.5 * np.diff(erf(_edges(pixels, center, sigmas)), axis=-1)
 
 
-def _steepness(pixels: NDArray, centre: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:
-    """Return how these integrals change with the centre, (..., K, P)."""
-    heights = np.exp(-_edges(pixels, centre, sigmas) ** 2) / (
+def _steepness(pixels: NDArray, center: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:
+    """Return how these integrals change with the center, (..., K, P)."""
+    heights = np.exp(-_edges(pixels, center, sigmas) ** 2) / (
         np.sqrt(2 * np.pi) * sigmas[:, None])
     return -np.diff(heights, axis=-1)
 
 
-def _edges(pixels: NDArray, centre: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:
+def _edges(pixels: NDArray, center: ArrayLike, sigmas: NDArray) -> NDArray[np.float64]:
     """Return where the edges of pixels are, (..., K, P + 1), in units of sqrt(2) sigmas."""
     edges = np.append(pixels - 0.5, pixels[-1] + 0.5) if len(pixels) else np.zeros(1)
-    distance = edges - np.asarray(centre, dtype=float)[..., None]
+    distance = edges - np.asarray(center, dtype=float)[..., None]
     return distance[..., None, :] / (np.sqrt(2.0) * sigmas[:, None])

@@ -32,9 +32,9 @@ def tiles(box: Box) -> Iterator[Box]:
                       column, min(column + TILE_PX, box.column1))
 
 
-def shares(edges: NDArray, centre: NDArray, sigma: NDArray) -> NDArray[np.float64]:
+def shares(edges: NDArray, center: NDArray, sigma: NDArray) -> NDArray[np.float64]:
     """Return the share of a Gaussian between consecutive edges, along the last axis."""
-    scaled = (edges - centre[..., None]) / (np.sqrt(2.0) * sigma[..., None])
+    scaled = (edges - center[..., None]) / (np.sqrt(2.0) * sigma[..., None])
     return 0.5 * np.diff(erf(scaled), axis=-1)
 
 
@@ -54,7 +54,7 @@ def render_stamps(box: Box, stars: Components, row: NDArray, column: NDArray,
     Parameters
     ----------
     row, column : (N,)
-        Centres of the stamps.
+        Centers of the stamps.
     """
     first_row = np.rint(row).astype(int) - reach
     first_column = np.rint(column).astype(int) - reach

@@ -73,7 +73,7 @@ def resampled(pointing: Pointing, time: NDArray, finer: NDArray) -> Pointing:
         return np.stack([np.interp(finer, time, column) for column in flat.T],
                         axis=1).reshape(len(finer), *values.shape[1:])
 
-    return Pointing(at(pointing.shift), at(pointing.gradient), pointing.centre,
+    return Pointing(at(pointing.shift), at(pointing.gradient), pointing.center,
                     at(pointing.broadening), np.zeros(len(finer), dtype=bool))
 
 

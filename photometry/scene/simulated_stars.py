@@ -106,10 +106,10 @@ def _positions(box: Box, total: int, crowded: bool,
     if crowded:
         clustered = rng.random(total) < CLUSTERED_SHARE
         away = rng.normal(size=(2, total)) * CLUSTER_SIZE * np.array(box.shape)[:, None]
-        centre = rng.uniform(0.25, 0.75, 2) * box.shape + box.offset
-        inside = box.contains(centre[0] + away[0], centre[1] + away[1], MARGIN_PX)
-        row = np.where(clustered & inside, centre[0] + away[0], row)
-        column = np.where(clustered & inside, centre[1] + away[1], column)
+        center = rng.uniform(0.25, 0.75, 2) * box.shape + box.offset
+        inside = box.contains(center[0] + away[0], center[1] + away[1], MARGIN_PX)
+        row = np.where(clustered & inside, center[0] + away[0], row)
+        column = np.where(clustered & inside, center[1] + away[1], column)
     return row, column
 
 

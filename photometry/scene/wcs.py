@@ -148,8 +148,8 @@ def outline(text: str, box: Box, per_side: int = 16) -> NDArray[np.float64]:
                      box.column0 - 0.5 + column * box.shape[1])
     # Great circles are straight lines in the gnomonic projection.
     vectors = unit_vectors(ra, dec)
-    centre = vectors.sum(axis=0)
-    east, north = np.linalg.svd(centre[None])[2][1:]       # any two axes across the direction
-    plane = np.stack([vectors @ east, vectors @ north], axis=-1) / (vectors @ centre)[:, None]
+    center = vectors.sum(axis=0)
+    east, north = np.linalg.svd(center[None])[2][1:]       # any two axes across the direction
+    plane = np.stack([vectors @ east, vectors @ north], axis=-1) / (vectors @ center)[:, None]
     hull = ConvexHull(plane / np.ptp(plane)).vertices
     return np.column_stack([ra, dec])[hull]

@@ -34,7 +34,7 @@ class Region:
     footprint: str
     corners: NDArray[np.float64]      # (K, 2) RA and Dec, deg
     time: float                       # BTJD that positions are for
-    centre: tuple[float, float]       # RA and Dec of the camera's middle, deg
+    center: tuple[float, float]       # RA and Dec of the camera's middle, deg
 
     def area(self, buffer_deg: float) -> SkyArea:
         """Return the part of the sky from which stars can have come here."""
@@ -85,11 +85,11 @@ def region(ccd: CcdId, images: list[ImageFile] | None, folder: Path) -> Region:
     from_middle = sorted(range(len(images)), key=lambda index: abs(index - half))
     middle = _first_readable(ccd, [images[index] for index in from_middle])
     first, last = _first_readable(ccd, images), _first_readable(ccd, images[::-1], -1)
-    centre = (_camera_centre(ccd, middle) if images[0].profile is None
-              else _image_centre(middle))
+    center = (_camera_center(ccd, middle) if images[0].profile is None
+              else _image_center(middle))
     kind = f"{len(images)} image{'s' * (len(images) > 1)}"
     return Region(ccd, path, kind, wcs.outline(middle.wcs_text, middle.box),
-                   0.5 * (first.time_start + last.time_stop), centre)
+                   0.5 * (first.time_start + last.time_stop), center)
 
 
 def _first_readable(ccd: CcdId, images: list[ImageFile], place: int = 0) -> FfiHeader:
@@ -113,7 +113,7 @@ def _first_readable(ccd: CcdId, images: list[ImageFile], place: int = 0) -> FfiH
     raise problem
 
 
-def _camera_centre(ccd: CcdId, header: FfiHeader) -> tuple[float, float]:
+def _camera_center(ccd: CcdId, header: FfiHeader) -> tuple[float, float]:
     """Return RA and Dec of the camera's middle, which is at one pixel in all sectors."""
     known = CcdId(pointings.sectors()[0], ccd.camera, ccd.ccd)
     pixel = wcs.to_pixels(pointings.wcs_text(known), *pointings.boresight(known)[:2])
@@ -121,7 +121,7 @@ def _camera_centre(ccd: CcdId, header: FfiHeader) -> tuple[float, float]:
     return float(ra[0]), float(dec[0])
 
 
-def _image_centre(header: FfiHeader) -> tuple[float, float]:
+def _image_center(header: FfiHeader) -> tuple[float, float]:
     """Return RA and Dec of the middle of an image of another instrument."""
     box = header.box
     ra, dec = wcs.to_sky(header.wcs_text, 0.5 * (box.row0 + box.row1 - 1),

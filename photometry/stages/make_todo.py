@@ -154,7 +154,7 @@ class _Data:
     cadence_s: int
     datasource: str
     data_rel: int
-    middle: tuple[float, float]   # RA and Dec of the camera's centre, deg
+    middle: tuple[float, float]   # RA and Dec of the camera's center, deg
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +366,7 @@ class _Maker:
 
 
 def _middle(ccd: CcdId, catalog: Catalog | None) -> tuple[float, float]:
-    """Return RA and Dec of a camera's centre: as the catalog tells, else from the pointings."""
+    """Return RA and Dec of a camera's center: as the catalog tells, else from the pointings."""
     settings = {} if catalog is None else catalog.settings
     keys = ("camera_centre_ra", "camera_centre_dec")
     if all(settings.get(key) is not None for key in keys):

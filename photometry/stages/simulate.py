@@ -190,12 +190,12 @@ def _header(plan: Plan, scene: Scene, index: int, quality: int,
 def _write_tpfs(out: Path, plan: Plan, images: Plan, scene: Scene, stars: StarList,
                 variables: list[Variable]) -> None:
     """Write target pixel files of the brightest unsaturated stars; `plan` is the short one."""
-    steady = simulated_stamp.resampled(steady_pointing(images, scene.pointing.centre),
+    steady = simulated_stamp.resampled(steady_pointing(images, scene.pointing.center),
                                        images.timeline.middle, plan.timeline.middle)
     fine = replace(
         scene, readout=detector.readout(plan.settings.tpf_cadence_s),
         pointing=with_dumps(plan, steady),
-        sky=make_sky(plan, scene.pointing.centre),
+        sky=make_sky(plan, scene.pointing.center),
         variation=make_variation(plan, stars, scene.variable_index, variables))
     configuration = _configuration(plan)
     extras = Extras(simulated=True, scconfig=configuration)

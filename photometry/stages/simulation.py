@@ -114,6 +114,13 @@ def make_plan(settings: Settings) -> Plan:
     if settings.frames < 0:
         raise UsageError(f"number of frames is {settings.frames}, expected 1 or more, or 0 for "
                          "all of the sector")
+    for name, number in (("stars", settings.stars), ("seed", settings.seed),
+                         ("density", settings.density)):
+        if number < 0:
+            raise UsageError(f"{name} is {number}, expected 0 or more")
+    for name, share in (("tmag_error", settings.tmag_error), ("missing", settings.missing)):
+        if not 0 <= share <= 1:
+            raise UsageError(f"{name} is {share}, expected a share from 0 to 1")
     try:
         ccd = CcdId(settings.sector, settings.camera, settings.ccd)
     except ValueError as error:

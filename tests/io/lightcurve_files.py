@@ -51,7 +51,7 @@ def make_lightcurve(cadences=7, shape=(5, 8), *, corner=(100, 50), starid=182092
         "target": Target(starid, tmag, 80.5, -66.1, row, column, 80.49, -66.11, 3.0, -4.0, 5777.0),
         "source": Source(CcdId(1, 1, 4), 1800, READOUT, wcs_text() if text is None else text,
                          data_rel=2, version=3, time_accuracy_s=1.28,
-                         time_observer="Earth centre"),
+                         time_observer="Earth center"),
         "method": method, "cadences": time,
         "measurement": Measurement(
             curve, aperture, contamination=0.07, flux_fraction=0.91,

@@ -56,7 +56,7 @@ def test_the_aperture_of_a_light_curve_is_one(tmp_path):
     ("starid,row\n1,2\n", "lacks the column column"),
     ("starid,row,column\n", "has no pixels"),
     ("starid,row,column\n1,2,x\n", "whole numbers"),
-    ("starid,row,column\n1,2\n", "whole numbers"),
+    ("starid,row,column\n1,2\n", "has the line 1,2,, expected whole numbers"),
     ("starid,row,column\n1,2,2048\n", "row 2, column 2048, expected 0 to 2047"),
     ("starid,row,column\n1,-1,7\n", "row -1"),
 ])

@@ -238,6 +238,12 @@ def test_a_catalog_without_settings_is_refused(small):
         Catalog(small[0])
 
 
+def test_a_catalog_under_the_name_of_another_is_refused(small):
+    renamed = small[0].rename(small[0].with_name("catalog_sector009_camera1_ccd4.sqlite"))
+    with pytest.raises(InputError, match="expected those of s0009-c1-ccd4, as its name tells"):
+        Catalog(renamed)
+
+
 def test_a_truncated_catalog_is_refused_when_used(tmp_path):
     rng = np.random.default_rng(2)
     path = write(tmp_path / "c.sqlite", make_table(rng.uniform(0, 360, 5000),

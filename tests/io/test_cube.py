@@ -149,6 +149,12 @@ def test_newer_and_damaged_cubes_are_refused(made):
         cube.Cube(made)
 
 
+def test_a_cube_under_the_name_of_another_is_refused(made):
+    renamed = made.rename(made.with_name("sector009_camera1_ccd4.hdf5"))
+    with pytest.raises(InputError, match="expected those of s0009-c1-ccd4, as its name tells"):
+        cube.Cube(renamed)
+
+
 def test_equal_content_gives_equal_bytes(tmp_path):
     def make(path):
         frames = cube.Frames(("a",) * FRAMES, np.zeros(FRAMES, np.uint32), np.arange(FRAMES),

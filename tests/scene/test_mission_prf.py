@@ -63,8 +63,8 @@ def test_real_models_keep_their_profile_and_gain_a_halo(realdata):
     model = prf.models[1, 2][4::9, 4::9]
     core = at_node[512 - 432 - 6:512 - 432 + 7, 1024 - 944 - 6:1024 - 944 + 7]
     assert 0.02 < 1 - core.sum() < 0.03
-    centre = core[3:10, 3:10] / core.sum() - model[3:10, 3:10] / model.sum()
-    assert np.abs(centre).max() < 0.02 * model.max() / model.sum() + 0.012
+    center = core[3:10, 3:10] / core.sum() - model[3:10, 3:10] / model.sum()
+    assert np.abs(center).max() < 0.02 * model.max() / model.sum() + 0.012
 
 
 @pytest.mark.parametrize("axis", [0, 1])

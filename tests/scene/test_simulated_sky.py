@@ -55,8 +55,8 @@ def test_patch_moves_over_the_target():
     sky = scattered(60)
     middle = sky.patch_position[[29, 30]].mean(axis=0)
     assert middle == pytest.approx([1100, 1028], abs=1)
-    travelled = np.hypot(*(sky.patch_position[-1] - sky.patch_position[0]))
-    assert travelled > 300
+    moved = np.hypot(*(sky.patch_position[-1] - sky.patch_position[0]))
+    assert moved > 300
 
 
 def test_glow_grows_towards_the_far_corner():

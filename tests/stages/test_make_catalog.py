@@ -263,9 +263,9 @@ def test_images_place_the_camera_of_an_unknown_sector(tmp_path):
     report, = make_catalogs(900, tmp_path, write_stars(tmp_path / "a.csv", ra, dec), Select())
     with Catalog(report.path) as catalog:
         made = catalog.settings
-    centre = pointings.boresight(CcdId(5, 1, 4))
+    center = pointings.boresight(CcdId(5, 1, 4))
     assert angular_distance(made["camera_centre_ra"], made["camera_centre_dec"],
-                            *centre[:2]) < 0.02
+                            *center[:2]) < 0.02
 
 
 @pytest.mark.parametrize(("arguments", "problem"), [

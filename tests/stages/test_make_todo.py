@@ -16,7 +16,7 @@ from photometry.scene import wcs
 from photometry.stages import make_todo as stage
 from photometry.stages.make_todo import Settings, make_todo
 from tests.io.tpf_files import COLUMNS, ROWS, write_tpf
-from tests.stages.todo_files import BOX, CCD, CENTRE, WCS_TEXT, tpf_path, write_catalog, write_cube
+from tests.stages.todo_files import BOX, CCD, CENTER, WCS_TEXT, tpf_path, write_catalog, write_cube
 
 EVERYTHING, DEFAULTS = Select(), Settings()
 
@@ -82,7 +82,7 @@ def test_rows(tmp_path):
 
 def test_area_is_measured_from_the_middle_that_the_catalog_tells(tmp_path):
     write_cube(tmp_path)
-    write_catalog(tmp_path, CCD, stars((31, 9.5, 400, 1600)), centre=(63.0, -64.0))
+    write_catalog(tmp_path, CCD, stars((31, 9.5, 400, 1600)), center=(63.0, -64.0))
     make_todo(tmp_path, EVERYTHING, DEFAULTS)
     with Todo(tmp_path, readonly=True) as todo:
         assert [task.cbv_area for task in todo.tasks()] == [412]
@@ -335,6 +335,6 @@ def test_report_adds_up(tmp_path):
 
 
 def test_centre_of_the_builders_agrees_with_their_world_coordinates():
-    row, column = wcs.to_pixels(WCS_TEXT, *CENTRE)
+    row, column = wcs.to_pixels(WCS_TEXT, *CENTER)
     assert (row[0], column[0]) == (pytest.approx(390), pytest.approx(1579))
     assert BOX.contains(row, column).all()

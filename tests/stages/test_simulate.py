@@ -219,6 +219,9 @@ def test_header_positions_may_be_wrong_on_purpose(tmp_path):
     ({"size": (300, 0)}, "window of 300 x 0 pixels"),
     ({"origin": (2000, 900)}, "rows 2000 to 2199 .* expected 0 to 2047"),
     ({"origin": (-1, 900)}, "origin of 0 or more"),
+    ({"stars": -1}, "stars is -1, expected 0 or more"),
+    ({"seed": -1}, "seed is -1, expected 0 or more"),
+    ({"missing": 2.0}, "missing is 2.0, expected a share from 0 to 1"),
 ])
 def test_senseless_settings_are_refused(tmp_path, change, message):
     with pytest.raises(UsageError, match=message):

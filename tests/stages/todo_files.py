@@ -11,12 +11,12 @@ from photometry.io import catalog, cube, layout
 CCD = CcdId(1, 4, 1)
 BOX = Box(370, 430, 1560, 1640)           # holds the pixel files of `tests.io.tpf_files`
 FRAMES = 3
-CENTRE = (63.0, -69.0)                    # sky position of science pixel (390, 1579)
+CENTER = (63.0, -69.0)                    # sky position of science pixel (390, 1579)
 
 # The same plane of the sky as the pixel files'.
 WCS_TEXT = "".join(f"{key:<8}= {value:>20}".ljust(80) for key, value in {
     "CTYPE1": "'RA---TAN'", "CTYPE2": "'DEC--TAN'", "CRPIX1": 1580.0, "CRPIX2": 391.0,
-    "CRVAL1": CENTRE[0], "CRVAL2": CENTRE[1], "CUNIT1": "'deg     '", "CUNIT2": "'deg     '",
+    "CRVAL1": CENTER[0], "CRVAL2": CENTER[1], "CUNIT1": "'deg     '", "CUNIT2": "'deg     '",
     "CDELT1": -0.0056, "CDELT2": 0.0056,
     "PC1_1": -0.33, "PC1_2": -0.93, "PC2_1": -0.96, "PC2_2": 0.34}.items())
 
@@ -47,13 +47,13 @@ def tpf_path(folder, starid, sector=1, fast=False):
                                             ).removesuffix(".gz")
 
 
-def write_catalog(folder, ccd, rows, centre=(90.0, -66.56)):
+def write_catalog(folder, ccd, rows, center=(90.0, -66.56)):
     """Write a catalog of (starid, tmag, ra, dec); camera 4 looks at the ecliptic pole."""
     starid, tmag, ra, dec = (np.array(values) for values in zip(*rows, strict=True))
     nothing = np.full(len(rows), np.nan)
     settings = {
         "sector": ccd.sector, "camera": ccd.camera, "ccd": ccd.ccd, "ticver": "8",
         "reference_time": 2458339.0, "epoch": 2018.6, "coord_buffer": 0.2,
-        "camera_centre_ra": centre[0], "camera_centre_dec": centre[1], "footprint": ""}
+        "camera_centre_ra": center[0], "camera_centre_dec": center[1], "footprint": ""}
     catalog.write_catalog(layout.catalog_path(folder, ccd), settings, catalog.StarTable(
         starid, ra, dec, tmag, ra, dec, nothing, nothing, nothing), {})
