@@ -51,6 +51,12 @@ def _slopes(image: NDArray) -> NDArray[np.float64]:
                      else np.zeros(image.shape) for axis in (0, 1)])
 
 
+def slope_sizes(terms: NDArray) -> NDArray[np.float64]:
+    """Return how large slopes may be, as `_steady` has them, for summed terms (6,)."""
+    row, column, rows, columns, mixed, blur = np.hypot(terms, TERM_ERROR * np.linalg.norm(terms))
+    return np.array([row, column, rows / 2, mixed, columns / 2, blur / BLUR_PX**2])
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """The motion, its products and the blur, without their means over good cadences."""

@@ -44,39 +44,33 @@ class Answer:
         return self.terms**2 @ known + self.beyond**2 @ unseen + more**2
 
 
-@dataclass(frozen=True, slots=True)
-class Steadied:
-    """What makes a sum of pixels free of motion and blur."""
-
-    change: NDArray[np.float64]       # (T,) to be added
-    variance: NDArray[np.float64]     # (T,) that is left
-    untold: NDArray[np.float64]       # (T,) variance by slopes of which steps tell too little
-
-
 def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
-             variance: NDArray) -> Steadied | None:
-    """Return how a sum of pixels is to be corrected; None if there are few steps or no motion.
+             variance: NDArray, sizes: NDArray | None = None) -> tuple[NDArray, NDArray] | None:
+    """Return what to add to a sum of pixels, and the variance that is left (T,).
+
+    None if there are few steps, or no motion.
 
     Parameters
     ----------
     flux, variance : (T,)
     drift, blur, good
         As in `find_answer`.
+    sizes : (6,)
+        How large slopes may be; None = not known.
     """
     known = np.isfinite(variance) & (variance > 0) & good
     typical = float(np.median(variance[known])) if known.any() else np.inf
-    answer = find_answer(flux[:, None], drift, blur, good, np.array([typical]), SEEN)
+    answer = find_answer(flux[:, None], drift, blur, good, np.array([typical]), SEEN, sizes)
     if not answer.terms.size:
         return None
-    unseen = answer.terms**2 * np.where(answer.slopes == 0, answer.error, 0.0)[:, 0] ** 2
-    told = answer.told[:, 0]
-    return Steadied(-answer.change[:, 0],
-                    answer.variance(np.ones(1)) + unseen[:, told].sum(axis=1),
-                    unseen[:, ~told].sum(axis=1))
+    unseen = np.where(answer.told & (answer.slopes == 0), answer.error, 0.0)
+    return -answer.change[:, 0], (answer.variance(np.ones(1))
+                                  + answer.terms**2 @ unseen[:, 0] ** 2)
 
 
 def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
-                variance: NDArray, seen: float = SIGNIFICANT) -> Answer:
+                variance: NDArray, seen: float = SIGNIFICANT,
+                sizes: NDArray | None = None) -> Answer:
     """Return how series (T, P) answer to motion and its square, and to the blur of frames.
 
     It is measured on steps from one cadence to the next, in which what the star does by itself
@@ -91,10 +85,14 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
         Pixels, rms within exposures; None = not known.
     good : (T,)
     variance : (P,)
-        Of the series' own noise.
+        Of the series' own noise; more of it in the steps counts, too.
     seen
         Errors of a slope, below which it counts as nothing; where errors make as much as the
         noise, always `SIGNIFICANT`.
+    sizes : (6,)
+        How large slopes with rows, columns, their squares and products in this order (row^2,
+        row column, column^2) and the squared blur may be, in all series: they are drawn to zero
+        by as much, and none counts as nothing.
     """
     count, size = series.shape
     used = np.flatnonzero(good & np.isfinite(series).all(axis=1) & np.isfinite(drift).all(axis=1))
@@ -121,8 +119,14 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     moves, steps = moves[calm], steps[calm]
     normal = moves.T @ moves + RIDGE * len(moves) * np.eye(kept.sum())
     slopes = np.linalg.solve(normal, moves.T @ steps)
-    error = np.sqrt(2 * variance * np.diag(np.linalg.inv(normal))[:, None])
+    rest = mad_sigma(steps - moves @ slopes, axis=0)
+    noise = np.maximum(variance, rest**2 / 2)
+    error = np.sqrt(2 * noise * np.diag(np.linalg.inv(normal))[:, None])
     beyond = terms - np.clip(terms, terms[used].min(axis=0), terms[used].max(axis=0))
+    if sizes is not None:
+        size = (sizes[:len(kept)][kept] * size_of[kept])[:, None]
+        part = size**2 / np.maximum(size**2 + error**2, np.finfo(float).tiny)
+        return Answer(part * slopes, np.sqrt(part) * error, terms, beyond, part > 0)
     told = error**2 * np.mean(terms[used] ** 2, axis=0)[:, None] < TOLD**2 * variance
     least = np.where(told, seen, SIGNIFICANT) * error
     return Answer(np.where(np.abs(slopes) > least, slopes, 0.0), error, terms, beyond, told)

@@ -25,7 +25,7 @@ from photometry.methods._choice import (
     sample_noise,
 )
 from photometry.methods._clusters import connected_to, fill_holes
-from photometry.methods._drifting import change_terms, find_changes
+from photometry.methods._drifting import change_terms, find_changes, slope_sizes
 from photometry.methods._fraction import Fraction, find_fraction
 from photometry.methods._overflow import PLATEAU
 from photometry.methods._remarks import (
@@ -104,8 +104,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if not np.isfinite(curve.flux[good]).any():
         return Decline(INCOMPLETE, instead="linpsf")
     notes = (*notes, *remarks_on_sum(curve, good))
-    moving = changes.error(terms[:, mask].sum(axis=1))
-    curve, moving = _steadied(stamp, curve, good, moving)
+    moved = terms[:, mask].sum(axis=1)
+    curve, moving = _steadied(stamp, curve, good, moved, changes.error(moved))
     moving = np.hypot(curve.flux_err, moving)
     foreign, told = restless_error(stamp, scene, changes, mask, segment.all_trails, curve.flux,
                                    moving)
@@ -131,22 +131,28 @@ def _choose(scene: Scene, noise: PixelNoise, terms: NDArray, segment: Segment,
     return both if both.cost[both.chosen] < own.cost[own.chosen] else own
 
 
-def _steadied(stamp: Stamp, curve: LightCurve, good: NDArray[np.bool_],
+def _steadied(stamp: Stamp, curve: LightCurve, good: NDArray[np.bool_], moved: NDArray,
               moving: NDArray) -> tuple[LightCurve, NDArray]:
     """Return the sum without what motion does, and the error (T,) that is left by it.
 
     Nothing is done to sums in which motion makes less than noise; of stars that saturate or are
     beside brighter ones it makes far more. How the sum answers to steps of the motion tells it.
-    What they do not tell is of the size that the PRF tells: `moving` (T,), e-/s.
+
+    Parameters
+    ----------
+    moved : (6,)
+        How the sum answers by the PRF, which is how large the answer may be.
+    moving : (T,)
+        Size of what that makes, e-/s.
     """
     used = good & np.isfinite(curve.flux_err) & np.isfinite(moving)
     if not used.any() or np.mean(moving[used] ** 2) < np.median(curve.flux_err[used]) ** 2:
         return curve, moving
-    found = steadied(curve.flux, stamp.drift, stamp.jitter, good, curve.flux_err**2)
+    found = steadied(curve.flux, stamp.drift, stamp.jitter, good, curve.flux_err**2,
+                     slope_sizes(moved))
     if found is None:
         return curve, moving
-    return (replace(curve, flux=curve.flux + found.change),
-            np.sqrt(found.variance + np.minimum(found.untold, moving**2)))
+    return replace(curve, flux=curve.flux + found[0]), np.sqrt(found[1])
 
 
 def _finder(settings: Settings) -> Finder:

@@ -251,7 +251,7 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
         impure += (1.0 - light / (weights @ field.mean)) * len(seen) / len(field.flux)
     answer = steadied(sums[0], stamp.drift, stamp.jitter, good, sums[1] ** 2)
     if answer is not None:
-        sums[0], sums[1] = sums[0] + answer.change, np.sqrt(sums[1] ** 2 + answer.variance)
+        sums[0], sums[1] = sums[0] + answer[0], np.sqrt(sums[1] ** 2 + answer[1])
     known = np.where(np.isfinite(sums[3]), 0.0, np.nan)
     drift = Motion.of(stamp).drift
     return LightCurve(sums[0], sums[1], sums[2], target.row + drift[:, 0] + known,

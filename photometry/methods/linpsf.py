@@ -87,9 +87,8 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     variance = series.variance + stamp.pixels.common.variance(weights)
     if pixels.target_saturated and is_full(model, settings.saturation):
         # Light that moves into and out of the pixels that are left, a PRF tells badly.
-        found = steadied(series.flux, stamp.drift, stamp.jitter, motion.good, variance)
-        if found is not None:
-            change, uncertain = found.change, found.variance
+        change, uncertain = steadied(series.flux, stamp.drift, stamp.jitter, motion.good,
+                                     variance) or (change, uncertain)
     variance += uncertain
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             target.row + motion.drift[:, 0] + series.away[:, 0],

@@ -82,9 +82,8 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     variance = series.variance + stamp.pixels.common.variance(weights)
     if pixels.target_saturated and is_full(placed.model, settings.saturation):
         # Light that moves into and out of the pixels that are left, a PRF tells badly.
-        found = steadied(series.flux, stamp.drift, stamp.jitter, motion.good, variance)
-        if found is not None:
-            change, uncertain = found.change, found.variance
+        change, uncertain = steadied(series.flux, stamp.drift, stamp.jitter, motion.good,
+                                     variance) or (change, uncertain)
     variance += uncertain
     position = np.array([target.row, target.column]) + placed.away + motion.drift + series.away
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,

@@ -83,12 +83,12 @@ def test_what_no_pixel_shows_is_taken_off_their_sum_with_an_honest_error():
     found = find_answer(pixels, drift, blur, good, np.full(100, noise**2))
     assert np.count_nonzero(found.slopes) < 40
     total, variance = (pixels - found.change).sum(axis=1), np.full(400, 100 * noise**2)
-    answer = steadied(total, drift, blur, good, variance)
+    change, uncertain = steadied(total, drift, blur, good, variance)
     before = np.std(total) / np.sqrt(100 * noise**2)
-    after = np.std(total + answer.change) / np.sqrt(100 * noise**2)
+    after = np.std(total + change) / np.sqrt(100 * noise**2)
     assert before > 1.15
     assert after < 1.06
-    assert np.all(answer.variance < 0.1 * variance)
+    assert np.all(uncertain < 0.1 * variance)
 
 
 def test_the_error_knows_of_slopes_that_are_not_seen_but_where_steps_tell_nothing():
@@ -96,14 +96,32 @@ def test_the_error_knows_of_slopes_that_are_not_seen_but_where_steps_tell_nothin
     good, variance = np.ones(400, dtype=bool), np.ones(400)
     flux = rng.normal(0, 1, 400)
     blur = rng.uniform(0.0, 0.1, 400)
-    answer = steadied(flux, np.zeros((400, 2)), blur, good, variance)
-    assert np.mean(answer.variance) == pytest.approx(1 / 400, rel=0.7)
-    assert not answer.untold.any()
+    _, uncertain = steadied(flux, np.zeros((400, 2)), blur, good, variance)
+    assert np.mean(uncertain) == pytest.approx(1 / 400, rel=0.7)
     rng = np.random.default_rng(6)
     slow = np.linspace(-0.5, 0.5, 400)[:, None] + rng.normal(0, 1e-3, (400, 2))
-    answer = steadied(flux, slow, None, good, variance)
-    assert np.all(answer.variance < 0.2)
-    assert np.max(answer.untold) > 100
+    _, uncertain = steadied(flux, slow, None, good, variance)
+    assert np.all(uncertain < 0.2)
+
+
+def test_slopes_are_no_larger_than_may_be_where_steps_tell_less():
+    """A star that varies fast tells nothing of slopes by its steps."""
+    rng = np.random.default_rng(9)
+    drift, good, variance = rng.normal(0, 0.01, (400, 2)), np.ones(400, dtype=bool), np.ones(400)
+    flux = 50 * np.sin(1.3 * np.arange(400))
+    change, uncertain = steadied(flux, drift, None, good, variance, np.full(6, 50.0))
+    assert np.std(change) < 0.2
+    assert np.mean(uncertain) == pytest.approx(2 * (50 * 0.01) ** 2, rel=0.2)
+
+
+def test_slopes_that_may_be_large_are_found():
+    pixels, still, drift, variance = moving()
+    good = np.ones(400, dtype=bool)
+    change, uncertain = steadied(pixels[:, 0], drift, None, good, np.full(400, variance[0]),
+                                 np.full(6, 2000.0))
+    left = pixels[:, 0] + change - still[:, 0]
+    assert np.std(left) < 0.03
+    assert np.std(left) < 2 * np.sqrt(np.mean(uncertain))
 
 
 def test_nothing_is_said_of_a_sum_that_stands_still():
