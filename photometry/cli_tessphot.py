@@ -173,7 +173,7 @@ def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
         fingerprint=fingerprint(sections["tessphot"].attempts, sections["choice"],
                                 *method_settings.values(), args.method, *given),
         date=_date(), log_dir=args.log_dir, prf=prf_folder(args), apertures=apertures,
-        rules=sections["choice"])
+        rules=sections["choice"], explain=args.debug)
 
 
 def _date() -> str:

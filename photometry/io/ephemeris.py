@@ -101,7 +101,7 @@ def barycentric_correction(time_spacecraft: ArrayLike, ra: ArrayLike, dec: Array
 
 
 def star_correction(time_spacecraft: NDArray, timecorr: NDArray, observer: str,
-                    position_km: NDArray, reference: tuple[float, float], ra: float,
+                    position_km: NDArray | None, reference: tuple[float, float], ra: float,
                     dec: float) -> NDArray[np.float64]:
     """Return the best correction (T,) there is for a star, days.
 
@@ -110,16 +110,16 @@ def star_correction(time_spacecraft: NDArray, timecorr: NDArray, observer: str,
     timecorr : (T,)
         Known for `reference`, made as `observer` says (see `photometry.core.ffi.OBSERVERS`).
     position_km : (T, 3)
-        The spacecraft's, barycentric; NaN where it is not known.
+        The spacecraft's, barycentric; NaN where it is not known, None where it never is.
     """
-    known = np.isfinite(position_km).all(axis=1)
-    if known.all():
+    known = None if position_km is None else np.isfinite(position_km).all(axis=1)
+    if known is not None and known.all():
         return barycentric_correction(time_spacecraft, ra, dec, position_km)
     if observer == "mission":
         found = carried_correction(time_spacecraft, timecorr, reference, ra, dec)
     else:
         found = barycentric_correction(time_spacecraft, ra, dec)
-    if not known.any():
+    if known is None:
         return found
     exact = barycentric_correction(time_spacecraft, ra, dec, position_km)
     return np.where(known, exact, found)
@@ -146,4 +146,11 @@ def carried_correction(time_spacecraft: ArrayLike, timecorr: ArrayLike,
     """
     return (np.asarray(timecorr, dtype=float)
             + barycentric_correction(time_spacecraft, ra, dec)
-            - barycentric_correction(time_spacecraft, *reference))
+            - _of_reference(np.ascontiguousarray(time_spacecraft, dtype=float).tobytes(),
+                            *reference))
+
+
+@lru_cache(maxsize=4)
+def _of_reference(time: bytes, ra: float, dec: float) -> NDArray[np.float64]:
+    """Return the correction of a CCD's middle, which its stars have in common."""
+    return barycentric_correction(np.frombuffer(time), ra, dec)

@@ -45,10 +45,20 @@ def change_terms(stamp: Stamp, scene: Scene,
         0.5 * BLUR_PX**2 * (rows + columns)])
 
 
+@compiled
 def _slopes(image: NDArray) -> NDArray[np.float64]:
     """Return by how much an image (R, C) changes as it moves along rows and columns (2, R, C)."""
-    return np.stack([-np.gradient(image, axis=axis) if image.shape[axis] > 1
-                     else np.zeros(image.shape) for axis in (0, 1)])
+    n_rows, n_columns = image.shape
+    slopes = np.zeros((2, n_rows, n_columns))
+    for row in range(n_rows):
+        for column in range(n_columns):
+            low, high = max(row - 1, 0), min(row + 1, n_rows - 1)
+            if high > low:
+                slopes[0, row, column] = (image[low, column] - image[high, column]) / (high - low)
+            low, high = max(column - 1, 0), min(column + 1, n_columns - 1)
+            if high > low:
+                slopes[1, row, column] = (image[row, low] - image[row, high]) / (high - low)
+    return slopes
 
 
 def slope_sizes(terms: NDArray) -> NDArray[np.float64]:
@@ -66,8 +76,21 @@ class Changes:
 
     def error(self, terms: NDArray) -> NDArray[np.float64]:
         """Return by how much (T,) the light of some pixels may change, for summed terms (6,)."""
-        change = self.coefficients * terms
-        return np.hypot(change.sum(axis=1), TERM_ERROR * np.linalg.norm(change, axis=1))
+        return _error(self.coefficients, terms)
+
+
+@compiled
+def _error(coefficients: NDArray, terms: NDArray) -> NDArray[np.float64]:
+    """Return the sums (T,) of products with terms (6,), with the errors of each."""
+    error = np.empty(len(coefficients))
+    for frame in range(len(coefficients)):
+        total = power = 0.0
+        for i in range(len(terms)):
+            change = coefficients[frame, i] * terms[i]
+            total += change
+            power += change**2
+        error[frame] = np.hypot(total, TERM_ERROR * np.sqrt(power))
+    return error
 
 
 def find_changes(stamp: Stamp) -> Changes:

@@ -182,6 +182,19 @@ def _numbered(parent: NDArray, rows: NDArray, columns: NDArray,
 
 
 @compiled
+def raise_to_frames(image: NDArray, frames: NDArray, columns: NDArray, good: NDArray) -> None:
+    """Raise pixels (R, C) in some columns, in place, to the brightest of the frames `good`."""
+    for row in range(image.shape[0]):
+        for column in columns:
+            highest = image[row, column]
+            for frame in range(len(good)):
+                value = np.float64(frames[frame, row, column])
+                if good[frame] and not value <= highest and not np.isnan(value):
+                    highest = value
+            image[row, column] = highest
+
+
+@compiled
 def part_nearest(mask: NDArray, row: float, column: float) -> NDArray[np.bool_]:
     """Return the connected part of a mask that comes nearest to a position."""
     labels = label(mask)

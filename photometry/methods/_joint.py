@@ -108,7 +108,10 @@ def typical_variance(stamp: Stamp, pixels: FitPixels, frames: NDArray) -> NDArra
 
 def _known(drift: NDArray) -> NDArray[np.float64]:
     """Fill motions that are not known."""
-    known = np.isfinite(drift).all(axis=1)
+    finite = np.isfinite(drift)
+    if finite.all():
+        return drift
+    known = finite.all(axis=1)
     if known.all() or not known.any():
         return np.nan_to_num(drift)
     index = np.arange(len(drift))

@@ -7,6 +7,7 @@ from photometry.core.outcome import BLEND, LightCurve, Note
 from photometry.core.stamp import Stamp
 from photometry.methods._fit_pixels import FitPixels
 from photometry.methods._sources import Sources
+from photometry.scatters import median
 
 OUTSIDE = "target outside the stamp"
 NO_CADENCES = "no good cadences"
@@ -31,7 +32,7 @@ def remarks_on_sum(lightcurve: LightCurve, good: NDArray[np.bool_]) -> tuple[Not
     notes = []
     if not np.any(lightcurve.flux_err > 0):
         notes.append(Note(NO_ERRORS, "some pixel of the aperture never has an uncertainty"))
-    if not np.nanmedian(lightcurve.flux[good]) > 0:
+    if not median(lightcurve.flux[good]) > 0:
         notes.append(Note(NO_LIGHT, "the aperture is no brighter than the sky: no centroid"))
     return tuple(notes)
 

@@ -21,6 +21,8 @@ from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 from photometry.methods._drifting import Changes
 from photometry.methods._scene import Scene
+from photometry.methods._sums import sum_series
+from photometry.scatters import median
 
 MOST_STARS = 4                    # the neighbors with most light at the target
 MATTERS = 0.1                     # of the sum's error, that all of a neighbor's light must exceed
@@ -51,7 +53,7 @@ def restless_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[n
     used = (is_good(stamp.pixels.cadences.quality) & np.isfinite(flux) & np.isfinite(flux_err))
     if used.sum() < LEAST_CADENCES or not len(scene.relevant):
         return error, ()
-    noise, own = float(np.median(flux_err[used])), float(scene.share[mask].sum())
+    noise, own = median(flux_err[used]), float(scene.share[mask].sum())
     stars = stamp.stars
     index, light = _brightest(stamp, scene.relevant, mask, MATTERS * noise)
     if not len(index):
@@ -67,13 +69,15 @@ def restless_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[n
         part, foreign = float(share[telling].sum()), float(scene.share[telling].sum())
         if not part * own > inside * foreign:
             continue
-        seen = stamp.pixels.flux[:, telling].sum(axis=1, dtype=float)
-        variance = np.sum(stamp.pixels.flux_err[:, telling].astype(float) ** 2, axis=1)
-        found = (seen * own - flux * foreign) / (part * own - inside * foreign)
+        seen, variance = sum_series(stamp.pixels.flux, stamp.pixels.flux_err,
+                                    *np.nonzero(telling))
         # A PRF that errs by so much makes as much of the motion.
         unsure = PRF_ERROR * (mean + scene.target_flux * foreign / part)
-        found = _varying(found, np.hypot(np.sqrt(variance) / part, unsure),
-                         changes.coefficients, used)
+        weight = 1 / (part * own - inside * foreign)
+        found = _varying(seen, own * weight, flux, foreign * weight, variance / part**2,
+                         unsure, changes.coefficients, used)
+        if not found.any():
+            continue
         error = np.hypot(error, inside * found)
         change = inside * float(np.sqrt(np.mean(found[used] ** 2)))
         if change > noise:
@@ -112,15 +116,29 @@ def _telling(scene: Scene, light: NDArray, quiet: NDArray[np.bool_]) -> NDArray[
 
 
 @compiled
-def _varying(flux: NDArray, error: NDArray, motion: NDArray,
-             used: NDArray) -> NDArray[np.float64]:
-    """Return how far a flux (T,) is from its mean, without what goes with the motion (T, 6).
+def _varying(seen: NDArray, in_seen: float, flux: NDArray, in_flux: float, variance: NDArray,
+             unsure: float, motion: NDArray, used: NDArray) -> NDArray[np.float64]:
+    """Return how far a neighbor's flux (T,) is from its mean, without what goes with the motion.
 
-    Nothing if that is no more than its error.
+    It is in_seen * seen - in_flux * flux. Nothing if it varies no more than its error.
+
+    Parameters
+    ----------
+    variance : (T,)
+        By noise.
+    unsure
+        Error that goes with the PRF.
+    motion : (T, 6)
     """
-    rows = np.flatnonzero(used & np.isfinite(flux) & np.isfinite(error))
+    found = in_seen * seen - in_flux * flux
+    rows = np.flatnonzero(used & np.isfinite(found) & np.isfinite(variance))
     result = np.zeros(len(flux))
     if len(rows) == 0:
+        return result
+    left = found[rows] - found[rows].mean()
+    expected = np.sum(variance[rows]) + len(rows) * unsure**2
+    most = expected * (1 + SIGNIFICANT * np.sqrt(2 / len(rows)))
+    if np.sum(left**2) <= most:       # without the motion it varies even less
         return result
     terms = motion[rows]
     for i in range(terms.shape[1]):
@@ -128,9 +146,7 @@ def _varying(flux: NDArray, error: NDArray, motion: NDArray,
     normal = terms.T @ terms
     for i in range(len(normal)):
         normal[i, i] = normal[i, i] * (1 + RIDGE) + 1e-12
-    left = flux[rows] - flux[rows].mean()
     left = left - terms @ np.linalg.solve(normal, terms.T @ left)
-    expected = np.sum(error[rows] ** 2)
-    if np.sum(left**2) > expected * (1 + SIGNIFICANT * np.sqrt(2 / len(rows))):
+    if np.sum(left**2) > most:
         result[rows] = left
     return result

@@ -45,8 +45,20 @@ def build_scene(stamp: Stamp) -> Scene:
 
 def mean_drift(stamp: Stamp) -> NDArray[np.float64]:
     """Return the mean (2,) of what is known of the motion in good cadences."""
-    known = is_good(stamp.pixels.cadences.quality) & np.isfinite(stamp.drift).all(axis=1)
-    return stamp.drift[known].mean(axis=0) if known.any() else np.zeros(2)
+    return _mean_known(stamp.drift, is_good(stamp.pixels.cadences.quality))
+
+
+@compiled
+def _mean_known(drift: NDArray, good: NDArray) -> NDArray[np.float64]:
+    """Return the mean (2,) of finite drifts (T, 2) in good cadences, 0 for none."""
+    row = column = 0.0
+    count = 0
+    for frame in range(len(drift)):
+        if good[frame] and np.isfinite(drift[frame, 0]) and np.isfinite(drift[frame, 1]):
+            row += drift[frame, 0]
+            column += drift[frame, 1]
+            count += 1
+    return np.array([row, column]) / max(count, 1)
 
 
 def target_flux(stamp: Stamp, share: NDArray) -> float:

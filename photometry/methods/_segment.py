@@ -11,6 +11,7 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp, Stars
 from photometry.core.stats import flux_from_tmag, tmag_from_flux
 from photometry.methods import _clusters
+from photometry.methods._flood import raise_to_frames
 from photometry.methods._overflow import TRAIL, find_full, find_trails, label_patches
 from photometry.methods._scene import Scene
 
@@ -118,8 +119,8 @@ def _reached(stamp: Stamp, image: NDArray, full: NDArray[np.bool_]) -> NDArray[n
     if not len(columns):
         return image
     reached = image.copy()
-    frames = stamp.pixels.flux[is_good(stamp.pixels.cadences.quality)][:, :, columns]
-    reached[:, columns] = np.fmax(image[:, columns], np.fmax.reduce(frames))
+    raise_to_frames(reached, stamp.pixels.flux, columns,
+                    is_good(stamp.pixels.cadences.quality))
     return reached
 
 

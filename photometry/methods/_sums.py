@@ -51,6 +51,20 @@ def _sums(flux: NDArray, flux_err: NDArray, background: NDArray, rows: NDArray,
     return sums[:5]
 
 
+@compiled
+def sum_series(flux: NDArray, flux_err: NDArray, rows: NDArray,
+               columns: NDArray) -> NDArray[np.float64]:
+    """Return sums of flux and variance (2, T) of some pixels."""
+    sums = np.zeros((2, len(flux)))
+    total, variance = sums
+    for place in range(len(rows)):
+        row, column = rows[place], columns[place]
+        for frame in range(len(flux)):
+            total[frame] += np.float64(flux[frame, row, column])
+            variance[frame] += np.float64(flux_err[frame, row, column]) ** 2
+    return sums
+
+
 def aperture_bits(collected: NDArray[np.bool_], mask: NDArray[np.bool_],
                   core: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
     """Return the bit image of an aperture whose `core` (None = all of it) gives the centroid."""

@@ -110,10 +110,9 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     foreign, told = restless_error(stamp, scene, changes, mask, segment.all_trails, curve.flux,
                                    moving)
     curve = replace(curve, flux_err=np.hypot(moving, foreign))
-    found = _measurement(stamp, scene, curve, mask, core, fraction, settings, (*notes, *told),
-                         decisions)
     fit_error = float(np.sum(scene.share[usable] ** 2 / noise.variance[usable]) ** -0.5)
-    return replace(found, fit_error=fit_error)
+    return _measurement(stamp, scene, curve, mask, core, fraction, fit_error, settings,
+                        (*notes, *told), decisions)
 
 
 def _choose(scene: Scene, noise: PixelNoise, terms: NDArray, segment: Segment,
@@ -244,8 +243,9 @@ def find_core(stamp: Stamp, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _measurement(stamp: Stamp, scene: Scene, curve: LightCurve, mask: NDArray[np.bool_],
-                 core: NDArray[np.bool_], fraction: Fraction, settings: Settings,
-                 notes: tuple[Note, ...], decisions: tuple[Note, ...]) -> Measurement:
+                 core: NDArray[np.bool_], fraction: Fraction, fit_error: float,
+                 settings: Settings, notes: tuple[Note, ...],
+                 decisions: tuple[Note, ...]) -> Measurement:
     own, others = scene.target_flux * fraction.value, float(scene.others[mask].sum())
     contamination = others / (own + others)
     inside = stamp.stars.starid[stars_in(stamp.stars, stamp.pixels.box, mask)]
@@ -259,6 +259,7 @@ def _measurement(stamp: Stamp, scene: Scene, curve: LightCurve, mask: NDArray[np
         contamination=contamination, flux_fraction=fraction.value,
         systematic=float(np.hypot(fraction.error / fraction.value,
                                   fraction.foreign * others / own)),
+        fit_error=fit_error,
         neighbours=tuple(inside[inside != stamp.target.starid].tolist()),
         notes=notes, decisions=(*decisions, *notes, share, impure),
         extras=_cards(settings, contamination))

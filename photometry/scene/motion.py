@@ -51,7 +51,8 @@ class Motion:
         """Return row and column offsets of positions: (T, 2), or (T, N, 2) for arrays."""
         terms = quadratic_terms((np.asarray(row, dtype=float) - self.center[0]) / self.scale,
                                 (np.asarray(column, dtype=float) - self.center[1]) / self.scale)
-        return np.moveaxis(self.coefficients @ terms, 1, -1)
+        flat = self.coefficients.reshape(-1, len(terms)) @ terms
+        return np.moveaxis(flat.reshape(*self.coefficients.shape[:2], *terms.shape[1:]), 1, -1)
 
     def arrays(self) -> dict[str, NDArray]:
         """Return the fields by name, as a file keeps them."""

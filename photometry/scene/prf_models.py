@@ -27,6 +27,7 @@ _RINGS_PX = (4.5, 6.5)            # distances at which the wings are matched to 
 _TAPER_PX = 1.5                   # width of the border in which the model yields to the wings
 _TILE_PX = 64                     # boxes up to this size have one model
 CELL_PX = 16                      # over which a model serves
+NONE = np.zeros(0, dtype=bool)
 _KEPT_MODELS = 256                # splines in memory: of the cells of a region, sharp and blurred
 
 
@@ -91,13 +92,17 @@ class SampledPrf:
         (R, C) or (N, R, C)
             Sums to 1 over an infinite grid, but for what columns over straps gain.
         """
-        row, column = np.broadcast_arrays(np.asarray(row, dtype=float),
-                                          np.asarray(column, dtype=float))
-        image = np.zeros((row.size, *box.shape))
-        for line in _tiles(box):
-            for tile in line:
-                image[:, *tile.slices(box.offset)] = self._render(
-                    tile, row.ravel(), column.ravel(), float(broadening))
+        row, column = np.asarray(row, dtype=float), np.asarray(column, dtype=float)
+        if row.shape != column.shape:
+            row, column = np.broadcast_arrays(row, column)
+        if max(box.shape) <= _TILE_PX:
+            image = self._render(box, row.ravel(), column.ravel(), float(broadening))
+        else:
+            image = np.zeros((row.size, *box.shape))
+            for line in _tiles(box):
+                for tile in line:
+                    image[:, *tile.slices(box.offset)] = self._render(
+                        tile, row.ravel(), column.ravel(), float(broadening))
         return self._gained(image, box).reshape(*row.shape, *box.shape)
 
     def inner(self, box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
@@ -124,7 +129,8 @@ class SampledPrf:
         return self._gained(image, box)
 
     def _gained(self, image: NDArray, box: Box) -> NDArray[np.float64]:
-        return image * self.straps.factor(box.columns) if self.straps.response else image
+        behind = self.straps.behind(box.columns) if self.straps.response else NONE
+        return image * self.straps.factor(box.columns) if behind.any() else image
 
     def _render(self, box: Box, row: NDArray, column: NDArray, broadening: float,
                 winged: bool = True) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.compiled import compiled
 from photometry.scene.psf_equations import Design, Unknown
 
 USUAL_ERROR = 0.02                # of a response of zero, before stars have told
@@ -29,7 +30,16 @@ class Straps:
 
     def behind(self, columns: NDArray) -> NDArray[np.bool_]:
         """Tell behind which science columns there is a strap."""
-        return (columns[:, None] == self.columns).any(axis=1)
+        return _is_among(columns, self.columns)
+
+
+@compiled
+def _is_among(columns: NDArray, others: NDArray) -> NDArray[np.bool_]:
+    found = np.zeros(len(columns), np.bool_)
+    for place in range(len(columns)):
+        for other in others:
+            found[place] |= columns[place] == other
+    return found
 
 
 NO_STRAPS = Straps(np.zeros(0, dtype=int))

@@ -34,6 +34,7 @@ from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag, tmag_from_flux
+from photometry.scatters import median
 
 FIRST_METHOD = "aperture"
 BRIGHT_METHOD = "halo"
@@ -186,7 +187,7 @@ def _noise(trial: Trial, found: Measurement) -> float:
 def _own_flux(trial: Trial, found: Measurement) -> float:
     """Return the star's whole flux, e-/s; NaN for none."""
     flux = found.lightcurve.flux[_used(trial, found)]
-    own = float(np.median(flux)) * (1.0 - found.contamination) if len(flux) else 0.0
+    own = median(flux) * (1.0 - found.contamination) if len(flux) else 0.0
     return own / found.flux_fraction if own > 0 else float("nan")
 
 

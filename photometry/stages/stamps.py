@@ -106,7 +106,7 @@ class CubeStamps:
         self._middle = (float(ra[0]), float(dec[0]))
         self._observer = cube.observation.observer
         places = cube.observation.spacecraft_km
-        self._places = np.full((len(cube.cadences), 3), np.nan) if places is None else places
+        self._places = None if places is None or np.isnan(places).all() else places
         self._targets: dict[int, Target] = {}
         self._last_boxes: tuple[Target, tuple[Box, Box]] | None = None
         self._together: tuple[int, ...] = ()
@@ -208,9 +208,9 @@ def frame_flags(motion: Motion, background: BackgroundModel) -> NDArray[np.int32
     return flags
 
 
-def _time_knowledge(observer: str, places: NDArray) -> tuple[float, str]:
+def _time_knowledge(observer: str, places: NDArray | None) -> tuple[float, str]:
     """Return how accurate the times of a cube's stars are, s, and whose place they use."""
-    if np.isfinite(places).all():
+    if places is not None and np.isfinite(places).all():
         return ACCURACY_SPACECRAFT_S, SPACECRAFT_OBSERVER
     if observer == "mission":
         return ACCURACY_REFERENCED_S, OBSERVER

@@ -100,6 +100,7 @@ class Run:
     traces: Path | None = None        # and where it crashed there
     apertures: Apertures = field(default_factory=dict)     # that the user gave, by star
     rules: method_choice.Settings = method_choice.DEFAULTS
+    explain: bool = True              # tell what was shown to the methods
 
 
 def measure_batch(run: Run, batch: Batch) -> list[Result]:
@@ -168,8 +169,9 @@ def measure_task(run: Run, source: StampSource, task: Task, products: Products) 
                  else measure_pixels(bench, given))
         method, stamp, resizes = trial.method, trial.stamp, trial.resizes
         result = _finish(run, source, task, products, trial)
+        shown = describe(stamp, resizes) if run.explain else ()
         result = replace(result, stamp_shape=stamp.pixels.box.shape, stamp_resizes=resizes,
-                         decisions=(*describe(stamp, resizes), *result.decisions))
+                         decisions=(*shown, *result.decisions))
     except OutputError:
         raise       # no star can be written: the run must stop, not fail a million times
     except PhotometryError as problem:
