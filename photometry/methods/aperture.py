@@ -145,7 +145,7 @@ def _steadied(stamp: Stamp, curve: LightCurve, good: NDArray[np.bool_], moved: N
         Size of what that makes, e-/s.
     """
     used = good & np.isfinite(curve.flux_err) & np.isfinite(moving)
-    if not used.any() or np.mean(moving[used] ** 2) < np.median(curve.flux_err[used]) ** 2:
+    if not used.any() or np.mean(moving[used] ** 2) < median(curve.flux_err[used]) ** 2:
         return curve, moving
     found = steadied(curve.flux, stamp.drift, stamp.jitter, good, curve.flux_err**2,
                      slope_sizes(moved))

@@ -28,6 +28,7 @@ BULK_BYTES, BULK_FRAME_BYTES = 4e3, 45.0
 # CPU time of a star with 1,300 frames where none was measured yet, s.
 USUAL_FRAMES = 1300
 USUAL_S = {None: 0.015, "aperture": 0.010, "linpsf": 0.04, "psf": 0.4, "halo": 0.1}
+FIXED_SHARE = 0.4                 # of that, however few frames there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def plan(todo: Todo, run: Run, select: Select, workers: int,
         ccd, cadence_s, datasource = key
         seconds, known = measured.get((cadence_s, datasource), (None, 0))
         if seconds is None:
-            seconds = USUAL_S.get(run.method, USUAL_S[None]) * data[key].n_frames / USUAL_FRAMES
+            seconds = USUAL_S.get(run.method, USUAL_S[None]) * (
+                FIXED_SHARE + (1 - FIXED_SHARE) * data[key].n_frames / USUAL_FRAMES)
         n_measured += known
         work_s += n_stars * seconds
         disk_bytes += n_stars * _file_bytes(run, data[key].n_frames)
