@@ -27,6 +27,12 @@ class FitPixels:
         """Flat indices of the fitted pixels."""
         return np.flatnonzero(self.fitted)
 
+    def image(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values (P,) of the fitted pixels on the stamp (R, C); 0 = none."""
+        image = np.zeros(self.fitted.shape)
+        image[self.fitted] = np.nan_to_num(values)
+        return image
+
     @property
     def holds_target(self) -> bool:
         """Whether a fitted pixel is at the target."""

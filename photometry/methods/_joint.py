@@ -174,6 +174,9 @@ class BlockFit:
         self._likely = excess(found.values[:, -3:], found.error, motion.drift[frames])
         blur = BLUR_TRUST * (motion.jitter / BLUR_PX) ** 2
         self._usual_blur = float(np.sqrt(np.mean(blur[frames] ** 2)))
+        # Weights (P,) of fits in which neighbors are free, which set their mean fluxes and with
+        # these the target's; None where all are free in every cadence.
+        self.level_weights: NDArray[np.float64] | None = None
         self._neighbors = self._watch(cadences)
 
     def _watch(self, cadences: Cadences) -> Neighbors:
@@ -185,7 +188,9 @@ class BlockFit:
         neighbors = find_neighbors(self._free, cadences.covariance(precision)[:size, :size])
         if not neighbors.held.any():
             return neighbors
-        return watched(neighbors, self._solve(cadences, change, self._free).values[:, 1:size])
+        found = self._solve(cadences, change, self._free, wanted=(0,))
+        self.level_weights = nan_mean(cadences.weights(found.mixing))
+        return watched(neighbors, found.values[:, 1:size])
 
     def _cadences(self, frames: NDArray, center: NDArray) -> tuple[Cadences, NDArray]:
         """Return the equations of cadences, and the terms of what is free."""

@@ -187,10 +187,12 @@ def systematic_error(sources: Sources, model: Model, weights: NDArray, pixels: F
                      settings: Tolerances) -> float:
     """Return the constant error of the flux, e-/s, from positions, PRF and steady stars.
 
+    `weights` (R, C) are those that set its level.
+
     The level of a saturated star is that of the PRF's wings, which few stars tell: it may be as
     wrong as it is far from the catalog's.
     """
-    flux, near = model.flux, model.near
+    flux, near, weights = model.flux, model.near, weights.ravel()
     moved = flux[near] * (model.slopes @ weights) * settings.position_error
     # What the PRF misplaces counts by the light that is left in the pixels.
     share = float(np.sum(model.images[0][weights != 0]))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.stamp import Stamp
-from photometry.core.stats import nan_median
+from photometry.core.stats import nan_mean, nan_median
 from photometry.methods._batch_fit import (
     CLOSE,
     Fit,
@@ -52,11 +52,18 @@ class Known:
 
 
 def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
-               known: Known, block: int) -> tuple[Series, Leftover]:
+               known: Known, block: int) -> tuple[Series, Leftover, NDArray]:
     """Fit all cadences, in groups near in pointing.
 
     All have the weights and the likely motion of a sample: where the PRF errs, others would make
     a step between groups.
+
+    Returns
+    -------
+    Series
+    Leftover
+    weights : (P,)
+        That the level of the light curve has: neighbors are free in fits that set it.
     """
     count, layout = len(motion.drift), placed.layout
     series = Series(*(np.full((count, *shape), np.nan) for shape in
@@ -65,7 +72,7 @@ def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
     typical = typical_variance(stamp, pixels, sample)
     groups = [(frames, _frames(stamp, placed, pixels, motion, frames, center, 1 / typical))
               for center, frames in motion.group(block)]
-    likely, neighbors = _known_beforehand(groups, placed, motion, known, sample)
+    likely, neighbors, level = _known_beforehand(groups, placed, motion, known, sample)
     left = []
     for frames, seen in groups:
         found, held, steady = _fit_group(seen, placed, motion.good[frames], known, likely,
@@ -82,12 +89,13 @@ def fit_series(stamp: Stamp, placed: Placed, pixels: FitPixels, motion: Motion,
         whole = motion.good[frames] & np.isfinite(rest + errors.sum(axis=1)) & ~held
         left.append(Leftover(motion.moves[frames][whole], rest[whole],
                              errors[whole].sum(axis=1)))
-    return series, joined(left)
+    return series, joined(left), level if neighbors.held.any() else nan_mean(series.weights)
 
 
 def _known_beforehand(groups: list[tuple[NDArray, Frames]], placed: Placed, motion: Motion,
-                      known: Known, sample: NDArray[np.int_]) -> tuple[NDArray, Neighbors]:
-    """Return how far (3,) motion and blur are off, and what is seen of the neighbors.
+                      known: Known, sample: NDArray[np.int_]
+                      ) -> tuple[NDArray, Neighbors, NDArray]:
+    """Return how far (3,) motion and blur are off, what is seen of neighbors, weights (P,).
 
     From a sample: with loose priors first, then, if there are neighbors, with likely ones.
     """
@@ -101,14 +109,15 @@ def _known_beforehand(groups: list[tuple[NDArray, Frames]], placed: Placed, moti
                             for (frames, _), fit in zip(parts, loose, strict=True)])
     likely = excess(found.values[:, wanted], found.error[:, wanted], drift, from_zero=True)
     if not len(free):
-        return likely, find_neighbors(free, np.ones((1, 1)))
+        return likely, find_neighbors(free, np.ones((1, 1))), nan_mean(found.weights)
     found = joined_fits([
         _fit_alike(seen.part(fit.settled), placed, known, likely, fit.values[fit.settled])
         for (_, seen), fit in zip(parts, loose, strict=True)])
     covariance = np.diag(nan_median(found.error[:, :layout.stars]) ** 2)
     covariance[0, 1:] = nan_median(found.mixed[:, 1:])
-    return likely, watched(find_neighbors(free, covariance),
-                           (found.values - start)[:, 1:layout.stars])
+    neighbors = watched(find_neighbors(free, covariance),
+                        (found.values - start)[:, 1:layout.stars])
+    return likely, neighbors, nan_mean(found.weights)
 
 
 def _fit_alike(seen: Frames, placed: Placed, known: Known, change: NDArray,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photometry.core.outcome import Decline, LightCurve, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
@@ -56,15 +57,24 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     motion = Motion.of(stamp)
     sources = find_sources(stamp, settings.separation)
     model = fit_mean_image(stamp, sources, pixels, motion, settings)
-    series, left = _fit_cadences(stamp, sources, model, pixels, motion, settings)
+    series, left, level = _fit_cadences(stamp, sources, model, pixels, motion, settings)
     if not np.isfinite(series.flux[motion.good]).any():
         return Decline(INCOMPLETE)
-    return _measurement(stamp, sources, model, pixels, series, left, motion, settings)
+    systematic = systematic_error(sources, model, level, pixels, settings) / own_flux(model)
+    return _measurement(stamp, sources, model, pixels, series, left, motion, systematic, settings)
 
 
 def _fit_cadences(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels,
-                  motion: Motion, settings: Settings) -> tuple[Series, Leftover]:
-    """Fit the target and what may vary to every cadence."""
+                  motion: Motion, settings: Settings) -> tuple[Series, Leftover, NDArray]:
+    """Fit the target and what may vary to every cadence.
+
+    Returns
+    -------
+    Series
+    Leftover
+    weights : (R, C)
+        That the level of the light curve has.
+    """
     free = settings.variability * np.maximum(model.flux[model.near], 1e-3)
     free = np.maximum(free, 0.1 * settings.variability * sources.total[model.near])
     common = common_error(stamp, pixels) if settings.offset else 0.0
@@ -72,17 +82,19 @@ def _fit_cadences(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixel
     groups = motion.group(settings.block)
     parts = [fit.fit(frames, center) for center, frames in groups]
     order = np.argsort(np.concatenate([frames for _, frames in groups]))
-    return Series(*(np.concatenate([getattr(part, name) for part, _ in parts])[order]
-                    for name in Series.__slots__)), joined([left for _, left in parts])
+    series = Series(*(np.concatenate([getattr(part, name) for part, _ in parts])[order]
+                      for name in Series.__slots__))
+    level = fit.level_weights
+    weights = pixels.image(nan_mean(series.weights) if level is None else level)
+    return series, joined([left for _, left in parts]), weights
 
 
 def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels,
-                 series: Series, left: Leftover, motion: Motion,
+                 series: Series, left: Leftover, motion: Motion, systematic: float,
                  settings: Settings) -> Measurement:
-    box, target = stamp.pixels.box, stamp.target
+    target = stamp.target
     share = float(model.images[0][pixels.index].sum())
-    weights = np.zeros(box.shape)
-    weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
+    weights = pixels.image(nan_mean(series.weights))
     change, uncertain = correct(stamp, left, model, weights, pixels, settings).of(motion.moves)
     variance = series.variance + stamp.pixels.common.variance(weights)
     if pixels.target_saturated and is_full(model, settings.saturation):
@@ -93,8 +105,6 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             target.row + motion.drift[:, 0] + series.away[:, 0],
                             target.column + motion.drift[:, 1] + series.away[:, 1])
-    systematic = systematic_error(sources, model, weights.ravel(), pixels, settings)
-    systematic /= own_flux(model)
     notes = remarks_on_fit(stamp, sources, pixels, share, model.flux[0])
     told = (
         Note("fit", f"{len(model.near)} sources free in each cadence, {len(model.steady)} "

@@ -66,17 +66,19 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     model = placed.model
     free = settings.variability * np.maximum(model.flux, 0.1 * placed.sources.total)[model.near]
     known = Known(np.maximum(free, 1e-3), common_error(stamp, pixels), settings.own_motion)
-    series, left = fit_series(stamp, placed, pixels, motion, known, settings.block)
+    series, left, level = fit_series(stamp, placed, pixels, motion, known, settings.block)
     if not np.isfinite(series.flux[motion.good]).any():
         return Decline(INCOMPLETE)
-    return _measurement(stamp, placed, pixels, series, left, motion, settings)
+    systematic = systematic_error(placed.sources, model, pixels.image(level), pixels, settings)
+    return _measurement(stamp, placed, pixels, series, left, motion,
+                        systematic / own_flux(model), settings)
 
 
 def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series,
-                 left: Leftover, motion: Motion, settings: Settings) -> Measurement:
-    box, target, sources = stamp.pixels.box, stamp.target, placed.sources
-    weights = np.zeros(box.shape)
-    weights[pixels.fitted] = np.nan_to_num(nan_mean(series.weights))
+                 left: Leftover, motion: Motion, systematic: float,
+                 settings: Settings) -> Measurement:
+    target, sources = stamp.target, placed.sources
+    weights = pixels.image(nan_mean(series.weights))
     slopes = correct(stamp, left, placed.model, weights, pixels, settings)
     change, uncertain = slopes.of(motion.moves)
     variance = series.variance + stamp.pixels.common.variance(weights)
@@ -89,8 +91,6 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             *position.T.copy(), *series.error.T.copy())
     share = float(placed.model.images[0][pixels.index].sum())
-    systematic = systematic_error(sources, placed.model, weights.ravel(), pixels, settings)
-    systematic /= own_flux(placed.model)
     notes = (*remarks_on_fit(stamp, sources, pixels, share, placed.model.flux[0]),
              *_held(placed, series.held))
     return Measurement(

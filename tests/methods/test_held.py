@@ -1,11 +1,13 @@
 """Neighbors of a fitted star, held to what their cadences show."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from photometry.methods import linpsf, psf
+from photometry.methods import _held, linpsf, psf
 from photometry.methods._held import SURE, find_neighbors, surely_away, watched
-from tests.factories import make_stamp, seen_from
+from tests.factories import MixturePrf, make_stamp, seen_from
 
 CADENCES = 400
 
@@ -116,3 +118,14 @@ def test_a_neighbor_that_varies_less_than_is_seen_is_no_signal_of_the_target():
     change = other - other.mean()
     found = (linpsf.measure(stamp).lightcurve.flux - true) @ change / np.linalg.norm(change)
     assert abs(found) < 4 * floor_of(stamp)
+
+
+def test_the_level_is_as_uncertain_as_where_the_neighbors_mean_is_found(monkeypatch):
+    stamp, _, _ = pair(0.9, 1.0)
+    stamp = replace(stamp, prf=MixturePrf(width=1.03))
+    held = linpsf.measure(stamp)
+    monkeypatch.setattr(_held, "WORTH", 1.0)
+    free = linpsf.measure(stamp)
+    assert np.median(held.lightcurve.flux_err) < 0.9 * np.median(free.lightcurve.flux_err)
+    assert held.systematic == pytest.approx(free.systematic, rel=0.02)
+    assert held.lightcurve.flux.mean() == pytest.approx(free.lightcurve.flux.mean(), rel=1e-3)
