@@ -2,16 +2,15 @@
 
 The correction to the assumed PRF is a spline in the distance of a pixel from the star's catalog
 position (the idea of effective PSFs: Anderson & King 2000, PASP 112, 1360), held near zero where
-stars say little. It is linear in the position on the detector; on an image larger than
-`NODE_PX` it is then found anew at the nodes of a grid, from the stars around each. The light
-beyond comes from the surroundings of bright stars (`prf_wings`), there as well. Both are found in
-turn, each with the other known and both together holding 1. With few stars it is the assumed PRF
-that remains. What stars gain over straps (`strap_response`) is found with the corrections, and
-taken from the image before the next round.
+stars say little. It is linear in the position on the detector, quadratic on an image larger than
+`NODE_PX`; there, what is left over is found at the nodes of a grid, from the stars around each.
+The light beyond comes from the surroundings of bright stars (`prf_wings`), there as well. Both
+are found in turn, each with the other known and both together holding 1. With few stars it is
+the assumed PRF that remains. What stars gain over straps (`strap_response`) is found with the
+corrections, and taken from the image before the next round.
 """
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 from photometry.core.pixels import Box
 from photometry.core.stamp import Prf
 from photometry.scene import prf_splines
+from photometry.scene.prf_grid import SAMPLES_PER_PIXEL, PrfGrid
 from photometry.scene.prf_models import SampledPrf
 from photometry.scene.prf_wings import (
     Rings,
@@ -30,10 +30,11 @@ from photometry.scene.prf_wings import (
     usual_error,
     usual_wings,
 )
-from photometry.scene.psf_equations import Design, Unknown
+from photometry.scene.psf_equations import Design, Equations, Unknown
 from photometry.scene.psf_stars import (
     HALF_PX,
     Field,
+    Neighbors,
     Settings,
     choose_stars,
     choose_wing_stars,
@@ -43,22 +44,19 @@ from photometry.scene.psf_stars import (
 )
 from photometry.scene.strap_response import NO_STRAPS, Straps, fit_response
 
-__all__ = ["Field", "Settings", "choose_stars", "fit_effective_psf"]
+__all__ = ["SAMPLES_PER_PIXEL", "Field", "Settings", "choose_stars", "fit_effective_psf"]
 
-SAMPLES_PER_PIXEL = 6             # enough for knots at every third of a pixel
 POSITION_PX = 1024.0              # over which the correction may change by its own size
-NODE_PX = 450.0                   # between nodes, at most
 NEAR_NODE_PX = 230.0              # 1 sigma, of the weights of stars around a node
 LOCAL_SHARE = 1.0                 # of the errors allowed to the whole image, for a node's own
 ROUNDS = 4                        # each with the pixels trusted that the one before fitted
 ROUGH = 0.1                       # of the allowed error: how far knots may differ from neighbors
 SKY_ERROR = 0.3                   # e-/s, of a pixel of the mean image
-BLEND_PX = (4.7, 5.9)             # distances between which the assumed PRF yields to the wings
 MODEL_ERROR = 0.01                # relative, of a share of light
 LEAST_SHARE_ERROR = 1e-5
 SUM_ERROR = 1e-4                  # of the light, by which its sum may depend on the pixel phase
 LEAST_TRUST = 0.05                # of stars that count at a node
-_CHUNK_STARS = 256
+_LINEAR = 3                       # terms of a correction that is linear in the position
 
 
 def fit_effective_psf(field: Field, assumed: Prf, settings: Settings | None = None,
@@ -73,218 +71,143 @@ def fit_effective_psf(field: Field, assumed: Prf, settings: Settings | None = No
         return None
     fit = _Fit(field, assumed, chosen, settings, straps)
     wings, rings = usual_wings(), []
-    found = fit.sampled(fit.everywhere(fit.prior), fit.winged(wings, rings))
+    near = fit.winged(wings, rings)
     for number in range(ROUNDS):
         even = replace(field, image=field.image / fit.straps.factor(field.box.columns))
+        found = fit.sampled(fit.everywhere(), near)
         light = lit_alone(even, found, chosen, fit.flux)
         if number > 0:
             rings = fit.rings(even, found)
             wings = fit_wings(rings, usual_wings(), usual_error())
-        whole = fit.whole(light, wings)
-        near = fit.winged(wings, rings)
-        found = fit.sampled(fit.everywhere(whole), near)
-    return replace(fit.sampled(fit.local(light, whole, near), near), straps=fit.straps)
+            near = fit.winged(wings, rings)
+        fit.fit_whole(light, wings)
+    return replace(fit.sampled(fit.local(light, near), near), straps=fit.straps)
 
 
 class _Fit:
     """The stars of one image and what they say of the correction's parts (terms, K).
 
     The first part is the correction in the middle of the image, the others its change along
-    rows and columns.
+    rows and columns, and how that changes.
     """
 
     def __init__(self, field: Field, assumed: Prf, chosen: NDArray[np.int_],
                  settings: Settings, straps: Straps) -> None:
         self.flux, self.straps = field.flux[chosen].copy(), straps
-        self._field, self._assumed, self._chosen = field, assumed, chosen
-        self._settings, self._stamps = settings, cut_stamps(field, assumed, chosen)
-        box, varies = field.box, len(chosen) >= settings.stars_varying
-        self._rows = _nodes(box.row0, box.row1)
-        self._columns = _nodes(box.column0, box.column1)
-        self._middle = float(box.rows.mean()), float(box.columns.mean())
-        self._place = _places(box, field.row[chosen], field.column[chosen])[
-            :, :3 if varies else 1]
-        knots = _share_at(assumed, self._middle, prf_splines.mesh())
-        self._free = settings.shape_error * knots + settings.least_error
-        self._bound = prf_splines.sums().T @ prf_splines.sums() / SUM_ERROR**2
+        self._field, self._chosen, self._settings = field, chosen, settings
+        self._origin = f"{assumed}, corrected by {len(chosen)} stars"
+        self._stamps = cut_stamps(field, assumed, chosen)
+        self._grid = PrfGrid(field.box, assumed, HALF_PX)
+        terms = 1 if len(chosen) < settings.stars_varying else (
+            None if self._grid.is_large else _LINEAR)
+        self._place = _places(field.box, field.row[chosen], field.column[chosen])[:, :terms]
+        self._free = settings.shape_error * self._grid.knots + settings.least_error
         rough = prf_splines.bends() / (ROUGH * self._free)[:, None]
-        self._bound += rough.T @ rough
+        sums = prf_splines.sums() / SUM_ERROR
+        self._bound = sums.T @ sums + rough.T @ rough
         self._winged = choose_wing_stars(field, chosen, settings)
         self._model = self._stamps.share
         self._strange = np.zeros_like(self._model)
         self._over_strap = np.isin(self._stamps.columns, straps.columns)
-        self.prior = np.zeros((self._place.shape[1], len(knots)))
+        self.parts = np.zeros((self._place.shape[1], len(self._free)))
 
-    def everywhere(self, parts: NDArray) -> NDArray[np.float64]:
-        """Return the corrections (Y, X, K) at all nodes from their parts (terms, K)."""
-        return np.array([[self._at(row, column) @ parts for column in self._columns]
-                         for row in self._rows])
+    def everywhere(self) -> NDArray[np.float64]:
+        """Return the corrections (Y, X, K) at all nodes, from what suits the whole image."""
+        return np.array([[self._at(y, x) @ self.parts for x in range(self._grid.shape[1])]
+                         for y in range(self._grid.shape[0])])
 
     def sampled(self, corrections: NDArray, wings: WingGrid) -> SampledPrf:
         """Return the PRF from the corrections (Y, X, K) at all nodes."""
-        at, away = _offsets()
-        basis, distance = prf_splines.basis(away), np.hypot(*away.T)
-        models = np.empty((*corrections.shape[:2], len(at), len(at)))
-        for y, x in np.ndindex(corrections.shape[:2]):
-            near = wings.at(y, x)
-            share = self._scale(near) * _share_at(self._assumed,
-                                                  (self._rows[y], self._columns[x]), away)
-            models[y, x] = (_blended(share, near(at, at).ravel(), distance)
-                            + basis @ corrections[y, x]).reshape(len(at), -1)
-        return SampledPrf(self._rows, self._columns, models, SAMPLES_PER_PIXEL,
-                          f"{self._assumed}, corrected by {len(self._chosen)} stars", wings)
+        return self._grid.sampled(corrections, wings, self._origin)
 
     def rings(self, field: Field, prf: SampledPrf) -> list[Rings]:
         """Return the rings around bright stars of an image without the gain over straps."""
-        return [find_rings(surroundings(field, prf, int(self._chosen[star]),
+        near = Neighbors(field)
+        return [find_rings(surroundings(field, near, prf, int(self._chosen[star]),
                                         float(self.flux[star]))) for star in self._winged]
 
     def winged(self, wings: Wings, rings: list[Rings]) -> WingGrid:
         """Return the wings at all nodes, where there are many from the stars around each."""
-        shape = len(self._rows), len(self._columns)
-        found = np.tile(wings.shares, (*shape, 1))
-        for y, x in np.ndindex(shape if max(shape) > 2 and rings else (0, 0)):
-            _, trust = self._around(y, x, self._place[self._winged])
-            found[y, x] = fit_wings(rings, wings, LOCAL_SHARE * usual_error(), trust).shares
+        found = np.tile(wings.shares, (*self._grid.shape, 1))
+        if self._grid.is_large and rings:
+            for y, x in np.ndindex(self._grid.shape):
+                trust = self._trust(y, x)[self._winged]
+                found[y, x] = fit_wings(rings, wings, LOCAL_SHARE * usual_error(), trust).shares
         return WingGrid(found, wings.sigmas)
 
-    def whole(self, light: NDArray, wings: Wings) -> NDArray[np.float64]:
-        """Return the parts of the correction that suit the whole image."""
-        return self._solve(light, self._begun(wings), np.arange(len(light)), self._place,
-                           np.ones(len(light)), self.prior, self._free)
+    def fit_whole(self, light: NDArray, wings: Wings) -> None:
+        """Find what suits the whole image: parts, fluxes, pixels to distrust, straps."""
+        design = Design(self._stamps.basis, self._place)
+        start = self._begun(wings)
+        weight, unknown, left = self._known(start, light, self.flux, self._strange)
+        equations = Equations(design, unknown, weight, np.diag(self._free**-2.0) + self._bound)
+        change = equations.solve(equations.right(left), self.parts.ravel())
+        gain = np.zeros_like(left)
+        if self._over_strap.any():
+            before = self.straps.response
+            lit = np.where(self._over_strap, self._model, 0.0) / (1 + before)
+            self.straps, change = fit_response(self.straps, lit, left, unknown, design,
+                                               equations.solve, change)
+            gain = (self.straps.response - before) * lit
+        self.parts = change.reshape(self.parts.shape)
+        model = start + design.image(self.parts)
+        strange = left + start - model - gain
+        off, level = unknown.found(strange).T
+        self._strange = strange - off[:, None] * model - level[:, None]
+        self.flux, self._model = unknown.flux * (1 + off), model
 
-    def local(self, light: NDArray, whole: NDArray, wings: WingGrid) -> NDArray[np.float64]:
+    def local(self, light: NDArray, wings: WingGrid) -> NDArray[np.float64]:
         """Return the corrections at all nodes, from the stars around where there are many."""
-        found = self.everywhere(whole)
-        if max(found.shape[:2]) <= 2:
-            return found
-        for y, x in np.ndindex(found.shape[:2]):
-            away, trust = self._around(y, x, self._place)
+        found = self.everywhere()
+        whole = Design(self._stamps.basis, self._place).image(self.parts)
+        for y, x in np.ndindex(self._grid.shape if self._grid.is_large else (0, 0)):
+            trust = self._trust(y, x)
             near = np.flatnonzero(trust > LEAST_TRUST)
             if len(near) >= self._settings.stars_least:
-                away[:, 0] = 1.0
-                found[y, x] = self._solve(light, self._begun(wings.at(y, x)), near, away[near],
-                                          trust[near], np.vstack([found[y, x], whole[1:]]),
-                                          LOCAL_SHARE * self._free, free_terms=1)[0]
+                start = self._begun(wings.at(y, x))[near] + whole[near]
+                found[y, x] += self._beyond(start, light[near], near, trust[near])
         return found
 
-    def _around(self, y: int, x: int, place: NDArray) -> tuple[NDArray, NDArray]:
-        """Return how far places (N, 3) are from a node, and the trust (N,) in stars there."""
-        away = place - self._at(self._rows[y], self._columns[x])
-        return away, np.exp(-0.5 * np.sum((away * POSITION_PX / NEAR_NODE_PX) ** 2, axis=1))
+    def _beyond(self, start: NDArray, light: NDArray, near: NDArray[np.int_],
+                trust: NDArray) -> NDArray[np.float64]:
+        """Return what is left over (K,) of what suits the whole image, from some stars."""
+        weight, unknown, left = self._known(start, light, self.flux[near], self._strange[near],
+                                            trust)
+        design = Design(self._stamps.rows(near), np.ones((len(near), 1)))
+        normal = design.normal(weight) - unknown.taken(design) + self._bound
+        normal += np.diag((LOCAL_SHARE * self._free) ** -2.0)
+        return cho_solve(cho_factor(normal), design.project(unknown.alone(left)))
+
+    def _known(self, start: NDArray, light: NDArray, flux: NDArray, strange: NDArray,
+               trust: NDArray | float = 1.0) -> tuple[NDArray, Unknown, NDArray]:
+        """Return weights of pixels, what stars have of their own, and what a model leaves over."""
+        flux = Unknown(start, 1 / (_variance(start, flux) + strange**2 / 4), flux).bettered(light)
+        weight = 1 / (_variance(start, flux) + strange**2 / 4) * np.reshape(trust, (-1, 1))
+        return weight, Unknown(start, weight, flux), light / flux[:, None] - start
+
+    def _trust(self, y: int, x: int) -> NDArray[np.float64]:
+        """Return the trust (S,) in stars around a node."""
+        away = (self._place - self._at(y, x))[:, 1:_LINEAR] * POSITION_PX / NEAR_NODE_PX
+        return np.exp(-0.5 * np.sum(away**2, axis=1))
 
     def _begun(self, wings: Wings) -> NDArray[np.float64]:
         """Return the shares (S, P) of the stars' light that are corrected."""
-        return _blended(self._scale(wings) * self._stamps.share,
-                        wings.at(self._stamps.distance), self._stamps.distance)
+        return self._grid.begun(self._stamps.share, self._stamps.distance, wings)
 
-    def _scale(self, wings: Wings) -> float:
-        """Return by what the assumed PRF is multiplied so that with wings it holds 1."""
-        at, away = _offsets()
-        kept = _kept(np.hypot(*away.T))
-        inner = kept @ _share_at(self._assumed, self._middle, away)
-        outer = wings.total * SAMPLES_PER_PIXEL**2 - kept @ wings(at, at).ravel()
-        return float((SAMPLES_PER_PIXEL**2 - outer) / inner)
-
-    def _at(self, row: float, column: float) -> NDArray[np.float64]:
-        return _places(self._field.box, np.array([row]), np.array([column]))[
+    def _at(self, y: int, x: int) -> NDArray[np.float64]:
+        return _places(self._field.box, self._grid.rows[y, None], self._grid.columns[x, None])[
             0, :self._place.shape[1]]
-
-    def _solve(self, light: NDArray, begun: NDArray, which: NDArray[np.int_], place: NDArray,
-               trust: NDArray, prior: NDArray, free: NDArray,
-               free_terms: int = 3) -> NDArray[np.float64]:
-        """Fit the first parts of the correction to some stars; the others are as before.
-
-        Parameters
-        ----------
-        begun : (all stars, P)
-            What is corrected.
-        place : (S, terms)
-            What multiplies the parts.
-        trust : (S,)
-            Weight of each star.
-        prior : (terms, K)
-        free : (K,)
-            1 sigma of the difference.
-        """
-        basis = self._stamps.rows(which)
-        start, light = (begun[which] + Design(basis, place).image(prior)), light[which]
-        design = Design(basis, place[:, :free_terms])
-        known = np.kron(np.eye(min(free_terms, len(prior))),
-                        np.diag(free ** -2.0) + self._bound)
-        strange, flux = self._strange[which], self.flux[which]
-        weight = 1 / (_variance(start, flux) + strange**2 / 4)
-        flux = flux * (1 + Unknown(start, weight, flux).found(
-            light / flux[:, None] - start)[:, 0])
-        weight = trust[:, None] / (_variance(start, flux) + strange**2 / 4)
-        unknown, left = Unknown(start, weight, flux), light / flux[:, None] - start
-        normal, right = design.normal(weight), design.project(weight * left)
-        unknown.remove(normal, right, design, left)
-        factor, gain = cho_factor(normal + known), np.zeros_like(left)
-        change = cho_solve(factor, right)
-        if free_terms > 1 and self._over_strap.any():
-            change, gain = self._respond(left, unknown, design, factor, change)
-        change = change.reshape(-1, len(free))
-        if free_terms > 1:
-            model = start + design.image(change)
-            strange = light / flux[:, None] - model - gain
-            off, level = unknown.found(strange).T
-            strange -= off[:, None] * model + level[:, None]
-            flux = flux * (1 + off)
-            self.flux[which], self._strange[which], self._model = flux, strange, model
-        found = prior.copy()
-        found[:free_terms] += change
-        return found
-
-    def _respond(self, left: NDArray, unknown: Unknown, design: Design, factor: tuple,
-                 change: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Better the response to straps; return the corrections then, and its gain (S, P)."""
-        before = self.straps.response
-        lit = np.where(self._over_strap, self._model, 0.0) / (1 + before)
-        self.straps, change = fit_response(self.straps, lit, left, unknown, design,
-                                           partial(cho_solve, factor), change)
-        return change, (self.straps.response - before) * lit
 
 
 def _places(box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
-    """Return what multiplies the constant and the two linear parts of the correction (N, 3)."""
-    return np.stack([np.ones(len(row)), (row - box.rows.mean()) / POSITION_PX,
-                     (column - box.columns.mean()) / POSITION_PX], axis=1)
-
-
-def _nodes(start: int, stop: int) -> NDArray[np.float64]:
-    """Return places of models along an axis of an image."""
-    return np.linspace(start, stop - 1, max(2, int(np.ceil((stop - start) / NODE_PX)) + 1))
+    """Return what multiplies the constant, linear and quadratic parts of the correction (N, 6)."""
+    down = (row - box.rows.mean()) / POSITION_PX
+    right = (column - box.columns.mean()) / POSITION_PX
+    usual = (np.array(box.shape) / POSITION_PX) ** 2 / 12
+    return np.stack([np.ones(len(row)), down, right, down**2 - usual[0], down * right,
+                     right**2 - usual[1]], axis=1)
 
 
 def _variance(model: NDArray, flux: NDArray) -> NDArray[np.float64]:
     """Return the variance of shares of light (S, P), from errors of sky and model."""
     return (SKY_ERROR / flux[:, None])**2 + (MODEL_ERROR * model)**2 + LEAST_SHARE_ERROR**2
-
-
-def _share_at(prf: Prf, place: tuple[float, float], away: NDArray) -> NDArray[np.float64]:
-    """Return the share (P,) of pixels at offsets (P, 2) from a star near a place."""
-    row, column = (round(position) for position in place)
-    pixel = Box(row, row + 1, column, column + 1)
-    parts = np.array_split(away, max(1, len(away) // _CHUNK_STARS))
-    return np.concatenate([prf(pixel, row - part[:, 0], column - part[:, 1])[:, 0, 0]
-                           for part in parts])
-
-
-def _blended(share: NDArray, outer: NDArray, distance: NDArray) -> NDArray[np.float64]:
-    """Return the assumed PRF near the star and its wings farther away."""
-    return outer + _kept(distance) * (share - outer)
-
-
-def _kept(distance: NDArray) -> NDArray[np.float64]:
-    """Return how much of the assumed PRF is left at distances from the star."""
-    first, last = BLEND_PX
-    kept = np.clip((last - distance) / (last - first), 0.0, 1.0)
-    return kept**2 * (3 - 2 * kept)
-
-
-def _offsets() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where the samples of a model lie along an axis (S,), and all of them (S S, 2)."""
-    reach = HALF_PX * SAMPLES_PER_PIXEL + SAMPLES_PER_PIXEL // 2
-    at = np.arange(-reach, reach + 1) / SAMPLES_PER_PIXEL
-    return at, np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1).reshape(-1, 2)

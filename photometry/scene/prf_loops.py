@@ -160,3 +160,41 @@ def add_gaussian_light(image: NDArray, flux: NDArray, shares: NDArray, sigmas: N
                     image[0, row, column] += light
                     image[1, row, column] += light * down
                     image[2, row, column] += light * (from_column[star, column] / sigmas[k] ** 2)
+
+
+@compiled
+def mean_rings(image: NDArray, ring: NDArray, others: NDArray,
+               rings: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Return means over rings of pixels, without those far from the median of their ring.
+
+    Parameters
+    ----------
+    image : (P,)
+    ring : (P,)
+        In which ring each pixel is.
+    others : (P, K)
+        What else is averaged over the same pixels.
+
+    Returns
+    -------
+    means : (rings, 1 + K)
+    scatter : (rings,)
+    count : (rings,)
+        All pixels of each ring.
+    """
+    means, scatter = np.zeros((rings, 1 + others.shape[1])), np.zeros(rings)
+    count = np.zeros(rings, np.int64)
+    for number in range(rings):
+        inside = np.flatnonzero(ring == number)
+        count[number] = len(inside)
+        if len(inside) == 0:
+            continue
+        values = image[inside]
+        away = np.abs(values - np.median(values))
+        scatter[number] = 1.4826 * np.median(away)
+        kept = inside[away <= 2.5 * scatter[number]]
+        for pixel in kept:
+            means[number, 0] += image[pixel]
+            means[number, 1:] += others[pixel]
+        means[number] /= len(kept)
+    return means, scatter, count

@@ -11,6 +11,7 @@ the 13 x 13 pixels of the mission's models.
 """
 
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,6 +61,10 @@ class PowerLaw:
         """Return wings with another amplitude."""
         return PowerLaw(self.amplitude * factor)
 
+    def plus(self, other: "PowerLaw") -> "PowerLaw":
+        """Return the light of both."""
+        return PowerLaw(self.amplitude + other.amplitude)
+
 
 @dataclass(frozen=True, slots=True)
 class SampledPrf:
@@ -73,6 +78,7 @@ class SampledPrf:
     wings: WingGrid | None = None     # in the unit of the models; None = the power law
     straps: Straps = NO_STRAPS        # whose columns gain light
     _splines: dict = field(default_factory=dict, repr=False, compare=False)
+    _nodes: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.origin}, at {len(self.rows)} x {len(self.columns)} positions"
@@ -105,11 +111,16 @@ class SampledPrf:
                         tile, row.ravel(), column.ravel(), float(broadening))
         return self._gained(image, box).reshape(*row.shape, *box.shape)
 
-    def inner(self, box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
-        """Return the light shares (N, R, C) without the wings."""
-        return self._gained(np.concatenate([np.concatenate([
-            self._render(tile, row, column, 0.0, winged=False) for tile in line], axis=2)
-            for line in _tiles(box)], axis=1), box)
+    def core_light(self, box: Box, row: NDArray[np.float64], column: NDArray[np.float64],
+                   flux: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the light (R, C) of stars (N,) together, without their wings.
+
+        The model of the middle of the box serves for all of it.
+        """
+        image = np.zeros((3, *box.shape))
+        add_light(image, flux, self._spline_at(box, 0.0)[0], self.samples_per_pixel,
+                  box.row0 - row, box.column0 - column)
+        return self._gained(image[0], box)
 
     def light(self, box: Box, row: NDArray[np.float64], column: NDArray[np.float64],
               flux: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,11 +143,11 @@ class SampledPrf:
         behind = self.straps.behind(box.columns) if self.straps.response else NONE
         return image * self.straps.factor(box.columns) if behind.any() else image
 
-    def _render(self, box: Box, row: NDArray, column: NDArray, broadening: float,
-                winged: bool = True) -> NDArray[np.float64]:
+    def _render(self, box: Box, row: NDArray, column: NDArray,
+                broadening: float) -> NDArray[np.float64]:
         spline, wings = self._spline_at(box, broadening)
         from_row, from_column = box.rows - row[:, None], box.columns - column[:, None]
-        image = wings(from_row, from_column) if winged else np.zeros((len(row), *box.shape))
+        image = wings(from_row, from_column)
         add_samples(image, spline, self.samples_per_pixel, from_row[:, 0], from_column[:, 0])
         return image
 
@@ -150,14 +161,26 @@ class SampledPrf:
             if len(self._splines) >= _KEPT_MODELS:
                 self._splines.clear()
             in_rows, in_columns = _linear(self.rows, row), _linear(self.columns, column)
-            model = np.einsum("y,x,yxij->ij", in_rows, in_columns, self.models, optimize=True)
-            wings = None if self.wings is None else self.wings.between(in_rows, in_columns)
-            core, wings = _split(model, self.samples_per_pixel, wings)
+            near = [(in_rows[y] * in_columns[x], *self._spline_of(y, x, broadening))
+                    for y in np.flatnonzero(in_rows) for x in np.flatnonzero(in_columns)]
+            wings = reduce(type(near[0][2]).plus, (part.scaled(share) for share, _, part in near))
+            self._splines[key] = sum(share * spline for share, spline, _ in near), wings
+        return self._splines[key]
+
+    def _spline_of(self, y: int, x: int,
+                   broadening: float) -> tuple[NDArray[np.float64], "Wings | PowerLaw"]:
+        """Return spline coefficients and the wings of a node, kept."""
+        key = (y, x, round(broadening, 4))
+        if key not in self._nodes:
+            if len(self._nodes) >= _KEPT_MODELS:
+                self._nodes.clear()
+            wings = None if self.wings is None else self.wings.at(y, x)
+            core, wings = _split(self.models[y, x], self.samples_per_pixel, wings)
             if broadening > 0:
                 core = gaussian_filter(core, broadening * self.samples_per_pixel,
                                        mode="constant", truncate=6.0)
-            self._splines[key] = (spline_filter(core, order=3, mode="mirror"), wings)
-        return self._splines[key]
+            self._nodes[key] = (spline_filter(core, order=3, mode="mirror"), wings)
+        return self._nodes[key]
 
 
 def _tiles(box: Box) -> list[list[Box]]:

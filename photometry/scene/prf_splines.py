@@ -87,5 +87,7 @@ def sums() -> NDArray[np.float64]:
     reach = int(max(one.farthest + 2 * one.step for one in MESHES)) + 1
     pixels = np.stack(np.meshgrid(*(np.arange(-reach, reach + 1),) * 2, indexing="ij"),
                       axis=-1).reshape(-1, 2)
-    return np.array([basis(pixels - np.array([row, column])).sum(axis=0)
-                     for row in phases for column in phases])
+    places = np.stack(np.meshgrid(phases, phases, indexing="ij"), axis=-1).reshape(-1, 2)
+    light = basis((pixels - places[:, None]).reshape(-1, 2))
+    return np.array([light[first:first + len(pixels)].sum(axis=0)
+                     for first in range(0, light.shape[0], len(pixels))])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from photometry.core.pixels import Box
-from photometry.scene.prf_loops import add_gaussian_light, add_gaussians
+from photometry.scene.prf_loops import add_gaussian_light, add_gaussians, mean_rings
 
 SIGMAS_PX = (3.0, 4.5, 7.0, 10.0, 15.0, 22.0)
 # The usual wings, near the power law r^-3.5 of `prf_models`: 2.3 % lie beyond 13 x 13 pixels.
@@ -62,6 +62,10 @@ class Wings:
         """Return wings with other shares."""
         return Wings(self.shares * factor, self.sigmas)
 
+    def plus(self, other: "Wings") -> "Wings":
+        """Return the light of both."""
+        return Wings(self.shares + other.shares, self.sigmas)
+
 
 def usual_wings() -> Wings:
     """Return the wings to assume where none can be measured."""
@@ -78,10 +82,6 @@ class WingGrid:
     def at(self, y: int, x: int) -> Wings:
         """Return the wings at a node."""
         return Wings(self.shares[y, x], self.sigmas)
-
-    def between(self, in_rows: NDArray, in_columns: NDArray) -> Wings:
-        """Return the wings at a place, for weights (Y,) and (X,) of the nodes."""
-        return Wings(np.einsum("y,x,yxk->k", in_rows, in_columns, self.shares), self.sigmas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,9 @@ def fit_wings(rings: Sequence[Rings], known: Wings, error: NDArray,
         factor, rings, strict=True)), np.diag(1 / error)])
     light = np.concatenate([*(each * ring.light for each, ring in zip(
         factor, rings, strict=True)), known.shares / error])
-    return Wings(lsq_linear(design, light, bounds=(0.0, 1.0)).x, known.sigmas)
+    few = np.linalg.qr(np.column_stack([design, light]), mode="r")
+    few = few[:len(error)]
+    return Wings(lsq_linear(few[:, :-1], few[:, -1], bounds=(0.0, 1.0)).x, known.sigmas)
 
 
 def usual_error() -> NDArray[np.float64]:
@@ -141,35 +143,24 @@ def find_rings(star: Surroundings) -> Rings:
         / (2 * np.pi * sigma**2) for sigma in sigmas], axis=-1)
     edges = np.arange(_INNER_PX, _OUTER_PX + _STEP_PX / 2, _STEP_PX)
     ring = np.where(np.isfinite(star.image), np.digitize(distance, edges) - 1, -1)
-    rows, light, error, away = [], [], [], []
-    for number in range(len(edges) - 1):
-        inside = ring == number
-        count = inside.sum()
-        if count < _LEAST_PIXELS:
-            continue
-        pixels = star.image[inside]
-        middle = np.median(pixels)
-        scatter = 1.4826 * np.median(np.abs(pixels - middle))
-        keep = np.abs(pixels - middle) <= 2.5 * scatter
-        rows.append(shining[inside][keep].mean(axis=0))
-        light.append(pixels[keep].mean())
-        away.append(distance[inside].mean())
-        error.append(_ring_error(scatter, int(count), float(light[-1])))
-    if len(rows) < _LEAST_RINGS:
+    others = np.concatenate([shining, distance[..., None]], axis=2)
+    means, scatter, count = mean_rings(star.image.ravel(), ring.ravel(),
+                                       others.reshape(ring.size, -1), len(edges) - 1)
+    there = count >= _LEAST_PIXELS
+    if there.sum() < _LEAST_RINGS:
         return Rings(np.zeros(0), np.zeros((0, len(sigmas))))
-    error = np.array(error)
-    nuisance = np.stack([np.ones(len(away)), np.exp(-0.5 * (np.array(away) / _ABSORBED_PX) ** 2)],
+    light, rows, away = means[there, 0], means[there, 1:-1], means[there, -1]
+    error = np.linalg.norm([1.3 * scatter[there] / np.sqrt(count[there]),
+                            np.full(len(light), _RING_ERROR),
+                            _SHAPE_ERROR * np.maximum(light, 0.0)], axis=0)
+    nuisance = np.stack([np.ones(len(away)), np.exp(-0.5 * (away / _ABSORBED_PX) ** 2)],
                         axis=1) / error[:, None]
     basis, _ = np.linalg.qr(nuisance)
     free = np.eye(len(away)) - basis @ basis.T
-    return Rings(free @ (np.array(light) / error), free @ (np.array(rows) / error[:, None]))
+    return Rings(free @ (light / error), free @ (rows / error[:, None]))
 
 
 def _bell(away: NDArray) -> NDArray[np.float64]:
     """Return exp(-away^2 / 2), nowhere so small that products become denormal, which is slow."""
     return np.exp(-np.minimum(0.5 * away**2, _NEGLIGIBLE))
 
-
-def _ring_error(scatter: float, count: int, light: float) -> float:
-    return float(np.linalg.norm([1.3 * scatter / np.sqrt(count), _RING_ERROR,
-                                 _SHAPE_ERROR * max(light, 0.0)]))

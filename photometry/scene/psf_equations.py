@@ -3,11 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve
 
 from photometry.compiled import compiled
 
 FLUX_ERROR = 0.3                  # relative
 LEVEL_ERROR = 0.3                 # e-/s, of the background around a star
+_NEAR, _MOST_STEPS = 0.03, 200     # of its error each coefficient is found; steps to that
 
 
 class Design:
@@ -43,28 +45,31 @@ class Design:
         return np.einsum("sik,st->sitk", flat, self._place).reshape(stars, kinds, -1)
 
     def normal(self, weight: NDArray) -> NDArray[np.float64]:
-        """Return the normal matrix for weights (S, P) of pixels."""
-        terms, size = self._place.shape[1], self._basis.shape[1]
-        found = np.empty((terms, size, terms, size))
-        for i, j in np.ndindex(terms, terms):
-            if i > j:
-                found[i, :, j] = found[j, :, i]
-                continue
-            found[i, :, j] = 0.0
-            factor = (weight * (self._place[:, i] * self._place[:, j])[:, None]).ravel()
-            _add_products(found[i, :, j], self._basis.indptr, self._basis.indices,
-                          self._basis.data, factor)
-        return found.reshape(self.size, self.size)
+        """Return the normal matrix (K, K) of the first term, for weights (S, P) of pixels."""
+        size, factor = self._basis.shape[1], weight * self._place[:, :1] ** 2
+        half = np.zeros((size, size))
+        _add_products(half, self._basis.indptr, self._basis.indices, self._basis.data,
+                      factor.ravel())
+        return half + np.tril(half, -1).T
+
+    def sizes(self, weight: NDArray) -> NDArray[np.float64]:
+        """Return the mean squares (terms,) of the factors, for weights (S, P) of pixels."""
+        of_star = weight.sum(axis=1)
+        return of_star @ self._place**2 / of_star.sum()
+
+    def first(self) -> "Design":
+        """Return the design of the first term."""
+        return Design(self._basis, self._place[:, :1])
 
 
 @compiled
 def _add_products(total: NDArray, start: NDArray, index: NDArray, value: NDArray,
                   weight: NDArray) -> None:
-    """Add the products (K, K) of the rows of a sparse matrix with themselves."""
+    """Add the products (K, K) of the rows of a sparse matrix with themselves, the lower half."""
     for row in range(len(weight)):
         for i in range(start[row], start[row + 1]):
             scaled = weight[row] * value[i]
-            for j in range(start[row], start[row + 1]):
+            for j in range(start[row], i + 1):
                 total[index[i], index[j]] += scaled * value[j]
 
 
@@ -72,6 +77,7 @@ class Unknown:
     """What each star has of its own: an error of its flux, and a background in all pixels."""
 
     def __init__(self, model: NDArray, weight: NDArray, flux: NDArray) -> None:
+        self.flux, self._model = flux, model
         self._columns = np.stack([model, np.ones_like(model)], axis=1) * weight[:, None]
         normal = np.einsum("sip,sjp->sij", self._columns,
                            np.stack([model, np.ones_like(model)], axis=1))
@@ -83,20 +89,66 @@ class Unknown:
         """Return both (S, 2), relative to the flux, for what the model leaves over (S, P)."""
         return np.einsum("sij,sjp,sp->si", self._covariance, self._columns, left)
 
+    def bettered(self, light: NDArray) -> NDArray[np.float64]:
+        """Return better fluxes (S,) for light (S, P) in pixels."""
+        left = light / self.flux[:, None] - self._model
+        return self.flux * (1 + self.found(left)[:, 0])
+
     def alone(self, values: NDArray) -> NDArray[np.float64]:
         """Return values (S, P), weighted, without what both may explain."""
         weight = self._columns[:, 1]      # since a level is 1 in all pixels
         return weight * values - np.einsum("sip,si->sp", self._columns, self.found(values))
 
-    def remove(self, normal: NDArray, right: NDArray, design: Design, left: NDArray) -> None:
-        """Take from normal equations, in place, what both may explain (Woodbury).
-
-        Parameters
-        ----------
-        left : (S, P)
-            What the design is fitted to.
-        """
+    def taken(self, design: Design) -> NDArray[np.float64]:
+        """Return what both take of the normal matrix of a design (Woodbury)."""
         flat = design.columns(self._columns)
-        shrunk = self._covariance @ flat
-        normal -= np.tensordot(flat, shrunk, axes=((0, 1), (0, 1)))
-        right -= np.tensordot(np.einsum("sjp,sp->sj", self._columns, left), shrunk, axes=2)
+        shrunk = (self._covariance @ flat).reshape(-1, design.size)
+        return flat.reshape(-1, design.size).T @ shrunk
+
+
+class Equations:
+    """Normal equations of corrections that stars share, each star with both unknowns of its own.
+
+    The matrix of many terms is large and never made; conjugate gradients need what it makes of a
+    vector. The blocks of the terms, as if the factors of stars had nothing to do with their
+    pixels, tell the way.
+    """
+
+    def __init__(self, design: Design, unknown: Unknown, weight: NDArray,
+                 known: NDArray) -> None:
+        """Keep the design, the weights (S, P), and the prior's matrix (K, K) of each term."""
+        self._design, self._unknown, self._known = design, unknown, known
+        one = design.first()
+        block = one.normal(weight) - unknown.taken(one)
+        sizes = design.sizes(weight)
+        self._blocks = [cho_factor(size / sizes[0] * block + known) for size in sizes]
+
+    def right(self, left: NDArray) -> NDArray[np.float64]:
+        """Return the right side (terms K,) for what is to be fitted (S, P)."""
+        return self._design.project(self._unknown.alone(left))
+
+    def solve(self, right: NDArray, start: NDArray | None = None) -> NDArray[np.float64]:
+        """Return the solution (terms K,), begun at another one."""
+        found = np.zeros_like(right) if start is None else start.copy()
+        left = right if start is None else right - self._times(found)
+        step = eased = self._eased(left)
+        size, enough = left @ eased, _NEAR**2 * len(right)
+        for _ in range(_MOST_STEPS):
+            if not size > enough:
+                break
+            times = self._times(step)
+            length = size / (step @ times)
+            found, left = found + length * step, left - length * times
+            eased = self._eased(left)
+            before, size = size, left @ eased
+            step = eased + size / before * step
+        return found
+
+    def _times(self, values: NDArray) -> NDArray[np.float64]:
+        parts = values.reshape(len(self._blocks), -1)
+        return self.right(self._design.image(parts)) + (parts @ self._known).ravel()
+
+    def _eased(self, values: NDArray) -> NDArray[np.float64]:
+        parts = values.reshape(len(self._blocks), -1)
+        return np.concatenate([cho_solve(block, part, check_finite=False)
+                               for block, part in zip(self._blocks, parts, strict=True)])

@@ -88,7 +88,7 @@ def choose_stars(field: Field, settings: Settings) -> NDArray[np.int_]:
     candidates = candidates[np.argsort(-field.flux[candidates], kind="stable")]
     cell, cells = _cells(field, candidates)
     limit, count = max(settings.stars_cell, settings.stars // cells), np.zeros(cells, dtype=int)
-    near = _Neighbors(field)
+    near = Neighbors(field)
     chosen: list[int] = []
     for star, place in zip(candidates.tolist(), cell.tolist(), strict=True):
         if count[place] < limit and near.lonely(star, settings) and np.isfinite(
@@ -116,7 +116,7 @@ def _cells(field: Field, stars: NDArray[np.int_]) -> tuple[NDArray[np.int_], int
     return np.maximum(cell, 0), shape[0] * shape[1]
 
 
-class _Neighbors:
+class Neighbors:
     """The stars of a field in order of rows, to find neighbors fast."""
 
     def __init__(self, field: Field) -> None:
@@ -177,7 +177,7 @@ def lit_alone(field: Field, prf: Prf, chosen: NDArray[np.int_],
     flux : (S,)
         e-/s of the chosen stars.
     """
-    near = _Neighbors(field)
+    near = Neighbors(field)
     return np.array([_alone(field, prf, near.within(_box(field, star), SHINE_PX), star, light)
                      for star, light in zip(chosen.tolist(), flux.tolist(), strict=True)])
 
@@ -202,17 +202,15 @@ def _alone(field: Field, prf: Prf, near: NDArray[np.int_], star: int,
     return image - steady - found[1:] @ design[1:]
 
 
-def surroundings(field: Field, prf: SampledPrf, star: int, flux: float) -> Surroundings:
+def surroundings(field: Field, neighbors: Neighbors, prf: SampledPrf, star: int,
+                 flux: float) -> Surroundings:
     """Return a star's wide surroundings without other stars' inner light."""
     box = _box(field, star, WING_HALF_PX).intersection(field.box)
     image = _cut(field, box).copy()
-    near = _Neighbors(field).within(box, WING_HALF_PX)
+    near = neighbors.within(box, WING_HALF_PX)
     near = near[(near != star) & (field.flux[near] > WING_LIGHT * flux)]
     inside = near[box.contains(field.row[near], field.column[near], HALF_PX)]
-    for other in inside.tolist():
-        lit = _box(field, other, HALF_PX + 1).intersection(box)
-        image[lit.slices(box.offset)] -= field.flux[other] * prf.inner(
-            lit, field.row[other, None], field.column[other, None])[0]
+    image -= prf.core_light(box, field.row[inside], field.column[inside], field.flux[inside])
     spilled = binary_dilation(_cut(field, box) > SATURATION, iterations=SPILL_PX)
     image[spilled] = np.nan
     index = np.append(star, near)

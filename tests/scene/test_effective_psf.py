@@ -111,12 +111,14 @@ def test_a_large_image_is_followed_from_place_to_place():
         near = Box(round(y) - 20, round(y) + 21, round(x) - 20, round(x) + 21).intersection(box)
         image[near.slices()] += light * true(y)(near, y, x)
     found = fit_effective_psf(Field(image, box, row, column, flux), CircularPrf())
-    for at in (20.3, 500.0, 960.4):
+    for at in (20.3, 250.0, 500.0, 750.0, 960.4):
         stamp = Box(round(at) - 6, round(at) + 7, 150, 163)
         measured, right = found(stamp, at, 156.3), true(at)(stamp, at, 156.3)
-        assert np.sum(right * measured) / np.sum(measured**2) == pytest.approx(1.0, abs=0.018)
         assert measured.sum() == pytest.approx(right.sum(), abs=0.012)
-        assert np.abs(right - measured).sum() < 0.06
+        assert np.abs(right - measured).sum() < 0.014
+        # Toward the ends the width changes faster than on average over the image.
+        flux = np.sum(right * measured) / np.sum(measured**2) * measured.sum() / right.sum()
+        assert flux == pytest.approx(1.0, abs=0.007)
 
 
 def test_with_too_few_stars_nothing_is_said():

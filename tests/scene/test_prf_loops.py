@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from photometry.scene.prf_loops import add_gaussians, add_samples
+from photometry.scene.prf_loops import add_gaussians, add_samples, mean_rings
 
 
 def test_samples_are_interpolated_by_cubic_splines_and_end_where_the_model_does():
@@ -29,3 +29,23 @@ def test_gaussians_are_densities_that_add_up():
     away2 = from_row[:, :, None, None] ** 2 + from_column[:, None, :, None] ** 2
     expected = shares / (2 * np.pi * sigmas**2) * np.exp(-away2 / (2 * sigmas**2))
     np.testing.assert_allclose(image, expected.sum(axis=-1), rtol=1e-12)
+
+
+def test_rings_are_averaged_without_outliers():
+    rng = np.random.default_rng(3)
+    ring = rng.integers(-1, 3, 400)
+    ring[ring == 1] = 4
+    image, others = ring + rng.normal(0, 0.1, 400), rng.normal(size=(400, 2))
+    wrong = np.flatnonzero(ring == 2)[:7]
+    image[wrong] += 50.0
+    means, scatter, count = mean_rings(image, ring, others, 3)
+    np.testing.assert_array_equal(count, [(ring == number).sum() for number in range(3)])
+    for number in (0, 2):
+        values = image[ring == number]
+        away = np.abs(values - np.median(values))
+        assert scatter[number] == 1.4826 * np.median(away)
+        kept = np.flatnonzero(ring == number)[away <= 2.5 * scatter[number]]
+        assert not np.isin(wrong, kept).any()
+        np.testing.assert_allclose(means[number], np.append(image[kept].mean(),
+                                                            others[kept].mean(axis=0)))
+    assert not means[1].any()

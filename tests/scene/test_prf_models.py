@@ -61,6 +61,17 @@ def test_all_light_is_in_a_large_image(mission):
         assert mission(LARGE, row, column).sum() == pytest.approx(1, abs=2e-3)
 
 
+def test_light_without_wings_is_what_wings_leave_of_it(mission):
+    box, place = Box(1000, 1030, 595, 620), (np.array([1013.2, 1003.0]), np.array([607.4, 622.0]))
+    flux = np.array([30.0, 5.0])
+    whole = np.tensordot(flux, mission(box, *place), axes=1)
+    core = mission.core_light(box, *place, flux)
+    far = (np.hypot(box.rows[:, None] - 1013.2, box.columns - 607.4) > 9.5) & (
+        np.hypot(box.rows[:, None] - 1003, box.columns - 622) > 9.5)
+    assert np.all(core[far] == 0) and far.any() and np.all(whole[far] > 0)
+    assert 0.85 < core[4:23, 3:22].sum() / flux[0] < whole[4:23, 3:22].sum() / flux[0] < 1.0
+
+
 def test_columns_over_straps_gain_light():
     straps, box = Straps(np.array([607, 608]), 0.03), Box(1000, 1030, 595, 620)
     plain = gaussian_prf()
@@ -68,8 +79,9 @@ def test_columns_over_straps_gain_light():
     factor = np.where(np.isin(box.columns, [607, 608]), 1.03, 1.0)
     place = np.array([1013.2, 1015.0]), np.array([607.4, 601.0])
     np.testing.assert_allclose(over(box, *place), factor * plain(box, *place), rtol=1e-12)
-    np.testing.assert_allclose(over.inner(box, *place), factor * plain.inner(box, *place),
-                               rtol=1e-12)
+    flux = np.array([30.0, 2.0])
+    np.testing.assert_allclose(over.core_light(box, *place, flux),
+                               factor * plain.core_light(box, *place, flux), rtol=1e-12)
     np.testing.assert_allclose(over(box, 1013.2, 607.4, broadening=0.4),
                                factor * plain(box, 1013.2, 607.4, broadening=0.4), rtol=1e-12)
 

@@ -5,7 +5,6 @@ from photometry.core.pixels import Box
 from photometry.scene.prf_wings import (
     SIGMAS_PX,
     Surroundings,
-    WingGrid,
     Wings,
     find_rings,
     fit_wings,
@@ -51,12 +50,6 @@ def test_stars_count_as_they_are_trusted():
     assert totals[0] + 0.01 < totals[1] < totals[2] - 0.01
 
 
-def test_between_nodes_wings_are_mixed():
-    shares = np.stack([TRUE.shares, 3 * TRUE.shares])[None]
-    mixed = WingGrid(shares, TRUE.sigmas).between(np.array([1.0]), np.array([0.25, 0.75]))
-    np.testing.assert_allclose(mixed.shares, 2.5 * TRUE.shares)
-
-
 def test_their_light_adds_up():
     box = Box(-150, 151, -150, 151)
     wings = usual_wings()
@@ -64,3 +57,5 @@ def test_their_light_adds_up():
     assert wings.scaled(2.0).total == pytest.approx(2 * wings.total)
     np.testing.assert_allclose(wings.at(np.array([5.0])),
                                wings(np.array([3.0]), np.array([4.0])).ravel())
+    np.testing.assert_allclose(wings.plus(TRUE.scaled(0.5)).at(np.array([5.0])),
+                               wings.at(np.array([5.0])) + 0.5 * TRUE.at(np.array([5.0])))

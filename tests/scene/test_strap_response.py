@@ -75,8 +75,8 @@ def test_the_response_is_that_of_a_fit_of_everything_together():
     model, weight = rng.uniform(0.1, 1, (2, stars, pixels))
     lit, left = np.where(rng.random(model.shape) < 0.4, model, 0.0), rng.normal(size=model.shape)
     unknown = Unknown(model, 1e3 * weight, np.full(stars, 50.0))
-    normal, right = design.normal(1e3 * weight), design.project(1e3 * weight * left)
-    unknown.remove(normal, right, design, left)
+    normal = design.normal(1e3 * weight) - unknown.taken(design)
+    right = design.project(unknown.alone(left))
     normal += np.eye(5)
     straps, change = fit_response(Straps(COLUMNS, 0.01), lit, left, unknown, design,
                                   partial(np.linalg.solve, normal), np.linalg.solve(normal, right))
