@@ -174,7 +174,7 @@ def test_a_cutout_is_a_small_window(mission, images, tmp_path):
         assert cube.image_names[3] == f"{path.name}[3]"
     ours, theirs = read_all(output), read_all(mission / "lightcurves")
     assert len(ours) > 7
-    # With few stars on it the small window has the average PRF, and may choose other methods.
+    # With few stars on it the small window has another PRF, and may choose other methods.
     both = ours.keys() & theirs.keys()
     away = {star: own_flux(ours[star]) / own_flux(theirs[star]) - 1 for star in both}
     assert len(away) > 7

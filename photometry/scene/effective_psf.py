@@ -5,8 +5,8 @@ position (the idea of effective PSFs: Anderson & King 2000, PASP 112, 1360), hel
 stars say little. It is linear in the position on the detector, quadratic on an image larger than
 `NODE_PX`; there, what is left over is found at the nodes of a grid, from the stars around each.
 The light beyond comes from the surroundings of bright stars (`prf_wings`), there as well. Both
-are found in turn, each with the other known and both together holding 1. With few stars it is
-the assumed PRF that remains. What stars gain over straps (`strap_response`) is found with the
+are found in turn, each with the other known and both together holding 1. Where stars are few,
+most of the assumed PRF remains. What stars gain over straps (`strap_response`) is found with the
 corrections, and taken from the image before the next round.
 """
 
@@ -50,6 +50,7 @@ POSITION_PX = 1024.0              # over which the correction may change by its 
 NEAR_NODE_PX = 230.0              # 1 sigma, of the weights of stars around a node
 LOCAL_SHARE = 1.0                 # of the errors allowed to the whole image, for a node's own
 ROUNDS = 4                        # each with the pixels trusted that the one before fitted
+FEW_STARS, ROUNDS_FEW = 10, 6     # whose fluxes take longer to settle
 ROUGH = 0.1                       # of the allowed error: how far knots may differ from neighbors
 SKY_ERROR = 0.3                   # e-/s, of a pixel of the mean image
 MODEL_ERROR = 0.01                # relative, of a share of light
@@ -61,18 +62,18 @@ _LINEAR = 3                       # terms of a correction that is linear in the 
 
 def fit_effective_psf(field: Field, assumed: Prf, settings: Settings | None = None,
                       straps: Straps = NO_STRAPS) -> SampledPrf | None:
-    """Return the PRF of the data, or None where too few stars are fit to tell.
+    """Return the PRF of the data, or None where no star is fit to tell.
 
     `straps` have the response to begin with.
     """
     settings = Settings() if settings is None else settings
     chosen = choose_stars(field, settings)
-    if len(chosen) < settings.stars_least:
+    if not len(chosen):
         return None
     fit = _Fit(field, assumed, chosen, settings, straps)
     wings, rings = usual_wings(), []
     near = fit.winged(wings, rings)
-    for number in range(ROUNDS):
+    for number in range(ROUNDS if len(chosen) >= FEW_STARS else ROUNDS_FEW):
         even = replace(field, image=field.image / fit.straps.factor(field.box.columns))
         found = fit.sampled(fit.everywhere(), near)
         light = lit_alone(even, found, chosen, fit.flux)
@@ -139,7 +140,7 @@ class _Fit:
         """Find what suits the whole image: parts, fluxes, pixels to distrust, straps."""
         design = Design(self._stamps.basis, self._place)
         start = self._begun(wings)
-        weight, unknown, left = self._known(start, light, self.flux, self._strange)
+        weight, unknown, left = self._known(start, light, slice(None), np.ones(len(light)))
         equations = Equations(design, unknown, weight, np.diag(self._free**-2.0) + self._bound)
         change = equations.solve(equations.right(left), self.parts.ravel())
         gain = np.zeros_like(left)
@@ -154,7 +155,7 @@ class _Fit:
         strange = left + start - model - gain
         off, level = unknown.found(strange).T
         self._strange = strange - off[:, None] * model - level[:, None]
-        self.flux, self._model = unknown.flux * (1 + off), model
+        self.flux, self._model = unknown.stepped(off), model
 
     def local(self, light: NDArray, wings: WingGrid) -> NDArray[np.float64]:
         """Return the corrections at all nodes, from the stars around where there are many."""
@@ -163,7 +164,7 @@ class _Fit:
         for y, x in np.ndindex(self._grid.shape if self._grid.is_large else (0, 0)):
             trust = self._trust(y, x)
             near = np.flatnonzero(trust > LEAST_TRUST)
-            if len(near) >= self._settings.stars_least:
+            if len(near) >= self._settings.stars_few:
                 start = self._begun(wings.at(y, x))[near] + whole[near]
                 found[y, x] += self._beyond(start, light[near], near, trust[near])
         return found
@@ -171,18 +172,20 @@ class _Fit:
     def _beyond(self, start: NDArray, light: NDArray, near: NDArray[np.int_],
                 trust: NDArray) -> NDArray[np.float64]:
         """Return what is left over (K,) of what suits the whole image, from some stars."""
-        weight, unknown, left = self._known(start, light, self.flux[near], self._strange[near],
-                                            trust)
+        weight, unknown, left = self._known(start, light, near, trust)
         design = Design(self._stamps.rows(near), np.ones((len(near), 1)))
         normal = design.normal(weight) - unknown.taken(design) + self._bound
         normal += np.diag((LOCAL_SHARE * self._free) ** -2.0)
         return cho_solve(cho_factor(normal), design.project(unknown.alone(left)))
 
-    def _known(self, start: NDArray, light: NDArray, flux: NDArray, strange: NDArray,
-               trust: NDArray | float = 1.0) -> tuple[NDArray, Unknown, NDArray]:
+    def _known(self, start: NDArray, light: NDArray, which: NDArray[np.int_] | slice,
+               trust: NDArray) -> tuple[NDArray, Unknown, NDArray]:
         """Return weights of pixels, what stars have of their own, and what a model leaves over."""
-        flux = Unknown(start, 1 / (_variance(start, flux) + strange**2 / 4), flux).bettered(light)
-        weight = 1 / (_variance(start, flux) + strange**2 / 4) * np.reshape(trust, (-1, 1))
+        flux, used = self.flux[which], self._stamps.used[which]
+        strange = self._strange[which] ** 2 / 4
+        first = Unknown(start, used / (_variance(start, flux) + strange), flux)
+        flux = first.bettered(light)
+        weight = trust[:, None] * used / (_variance(start, flux) + strange)
         return weight, Unknown(start, weight, flux), light / flux[:, None] - start
 
     def _trust(self, y: int, x: int) -> NDArray[np.float64]:

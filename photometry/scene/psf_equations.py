@@ -8,6 +8,7 @@ from scipy.linalg import cho_factor, cho_solve
 from photometry.compiled import compiled
 
 FLUX_ERROR = 0.3                  # relative
+LARGEST_STEP = 0.5                # of a flux, relative: the first steps of few stars go too far
 LEVEL_ERROR = 0.3                 # e-/s, of the background around a star
 _NEAR, _MOST_STEPS = 0.03, 200     # of its error each coefficient is found; steps to that
 
@@ -91,8 +92,11 @@ class Unknown:
 
     def bettered(self, light: NDArray) -> NDArray[np.float64]:
         """Return better fluxes (S,) for light (S, P) in pixels."""
-        left = light / self.flux[:, None] - self._model
-        return self.flux * (1 + self.found(left)[:, 0])
+        return self.stepped(self.found(light / self.flux[:, None] - self._model)[:, 0])
+
+    def stepped(self, off: NDArray) -> NDArray[np.float64]:
+        """Return fluxes (S,) changed by relative errors (S,) of them, not by too much at once."""
+        return self.flux * (1 + np.clip(off, -LARGEST_STEP, LARGEST_STEP))
 
     def alone(self, values: NDArray) -> NDArray[np.float64]:
         """Return values (S, P), weighted, without what both may explain."""

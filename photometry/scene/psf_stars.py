@@ -31,10 +31,11 @@ class Settings:
     """Which stars make an effective PSF."""
 
     brightest: float = 1.2e5          # e-/s, that are not saturated
+    brightest_few: float = 4e6        # where few are unsaturated: the rest of their pixels serves
     faintest: float = 3.0e2           # e-/s
     stars: int = 160                  # at most, of a small image
     stars_cell: int = 12              # of each CELL_PX squared of a large one
-    stars_least: int = 5              # below which the assumed PRF is kept
+    stars_few: int = 5                # below which saturated ones are added
     stars_varying: int = 25           # from which it varies over the image
     wing_stars: int = 40              # the brightest of a small image
     wing_stars_cell: int = 6          # of each CELL_PX squared of a large one
@@ -68,6 +69,7 @@ class StarStamps:
     share: NDArray[np.float64]        # of their light, by the assumed PRF
     distance: NDArray[np.float64]     # pixels
     columns: NDArray[np.int_]         # of the CCD
+    used: NDArray[np.bool_]           # not reached by the charge of saturated pixels
     basis: sparse.csr_array           # (S P, K) splines of the correction
 
     @property
@@ -81,9 +83,19 @@ class StarStamps:
 
 
 def choose_stars(field: Field, settings: Settings) -> NDArray[np.int_]:
-    """Return the brightest stars that are unsaturated, lonely and well inside, by cells."""
+    """Return the brightest stars that are lonely and well inside, by cells.
+
+    Saturated ones only where there are few others.
+    """
+    chosen = _choose(field, settings, settings.brightest)
+    if len(chosen) < settings.stars_few:
+        return _choose(field, settings, settings.brightest_few)
+    return chosen
+
+
+def _choose(field: Field, settings: Settings, brightest: float) -> NDArray[np.int_]:
     inside = field.box.contains(field.row, field.column, -HALF_PX - 0.5)
-    fit = (field.flux < settings.brightest) & (field.flux > settings.faintest) & inside
+    fit = (field.flux < brightest) & (field.flux > settings.faintest) & inside
     candidates = np.flatnonzero(fit)
     candidates = candidates[np.argsort(-field.flux[candidates], kind="stable")]
     cell, cells = _cells(field, candidates)
@@ -151,9 +163,17 @@ def _cut(field: Field, box: Box) -> NDArray:
     return field.image[box.slices(field.box.offset)]
 
 
+def _spilled(field: Field, box: Box) -> NDArray[np.bool_]:
+    """Return the pixels (R, C) which charge of saturated ones may have reached: it bleeds."""
+    saturated = _cut(field, box) > SATURATION
+    if not saturated.any():
+        return saturated
+    return binary_dilation(saturated, np.ones((2 * SPILL_PX + 1, 1)))
+
+
 def cut_stamps(field: Field, assumed: Prf, chosen: NDArray[np.int_]) -> StarStamps:
     """Return what the assumed PRF and the splines say of the pixels around stars."""
-    share, offset, columns = [], [], []
+    share, offset, columns, used = [], [], [], []
     for star in chosen.tolist():
         box = _box(field, star)
         row, column = field.row[star], field.column[star]
@@ -162,10 +182,11 @@ def cut_stamps(field: Field, assumed: Prf, chosen: NDArray[np.int_]) -> StarStam
         away = np.meshgrid(box.rows - row, box.columns - column, indexing="ij")
         offset.append(np.stack(away, axis=-1).reshape(-1, 2))
         columns.append(np.tile(box.columns, len(box.rows)))
+        used.append(~_spilled(field, box).ravel())
     flat = np.concatenate(offset)
     basis = sum(prf_splines.basis(flat - move) for move in field.moves) / len(field.moves)
     return StarStamps(np.array(share), np.hypot(*np.array(offset).transpose(2, 0, 1)),
-                      np.array(columns), sparse.csr_array(basis))
+                      np.array(columns), np.array(used), sparse.csr_array(basis))
 
 
 def lit_alone(field: Field, prf: Prf, chosen: NDArray[np.int_],
@@ -194,7 +215,7 @@ def _alone(field: Field, prf: Prf, near: NDArray[np.int_], star: int,
     known = field.flux[others]
     fitted = np.flatnonzero(known * light[1:].sum(axis=1) > FITTED_LIGHT * flux)
     design = light[np.append(0, 1 + fitted)] * np.append(flux, known[fitted])[:, None]
-    weight = 1 / (1.0 + (0.02 * image) ** 2)
+    weight = ~_spilled(field, box).ravel() / (1.0 + (0.02 * image) ** 2)
     prior = np.append(0.0, np.full(len(fitted), CATALOG_ERROR**-2.0))
     steady = np.delete(known, fitted) @ np.delete(light[1:], fitted, axis=0)
     found = np.linalg.solve((design * weight) @ design.T + np.diag(prior + 1e-9),
@@ -211,8 +232,7 @@ def surroundings(field: Field, neighbors: Neighbors, prf: SampledPrf, star: int,
     near = near[(near != star) & (field.flux[near] > WING_LIGHT * flux)]
     inside = near[box.contains(field.row[near], field.column[near], HALF_PX)]
     image -= prf.core_light(box, field.row[inside], field.column[inside], field.flux[inside])
-    spilled = binary_dilation(_cut(field, box) > SATURATION, iterations=SPILL_PX)
-    image[spilled] = np.nan
+    image[_spilled(field, box)] = np.nan
     index = np.append(star, near)
     return Surroundings(image, box, field.row[index], field.column[index],
                         np.append(flux, field.flux[near]))

@@ -124,7 +124,7 @@ def _is_stored(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> bool
 def store_prf(prf: Path | None, folder: Path, output: Path, ccd: CcdId) -> str:
     """Measure the PRF of a CCD and keep it for the workers of a run; return it in words.
 
-    Where too few stars are fit to tell, that is kept, so that nobody tries again.
+    Where no star is fit to tell, that is kept, so that nobody tries again.
     """
     try:
         with Cube(layout.cube_path(folder, ccd)) as cube, \
@@ -143,7 +143,7 @@ def store_prf(prf: Path | None, folder: Path, output: Path, ccd: CcdId) -> str:
 
 
 def measure_prf(cube: Cube, catalog: Catalog, assumed: Prf) -> SampledPrf | None:
-    """Return the PRF of a cube's stars; None where too few are fit to tell."""
+    """Return the PRF of a cube's stars; None where none is fit to tell."""
     shape_error = MODEL_ERROR if isinstance(assumed, SampledPrf) else AVERAGE_ERROR
     return fit_effective_psf(_field(cube, catalog), assumed, Settings(shape_error=shape_error),
                              Straps(detector.strap_columns()))

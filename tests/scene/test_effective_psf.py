@@ -121,8 +121,32 @@ def test_a_large_image_is_followed_from_place_to_place():
         assert flux == pytest.approx(1.0, abs=0.007)
 
 
-def test_with_too_few_stars_nothing_is_said():
-    assert fit_effective_psf(field(count=4), CircularPrf()) is None
+def test_without_stars_nothing_is_said():
+    faint = field(count=7)
+    faint = dataclasses.replace(faint, flux=np.minimum(faint.flux, 200.0))
+    assert fit_effective_psf(faint, CircularPrf()) is None
+
+
+@pytest.mark.parametrize("full", [np.inf, 6e4])
+def test_one_bright_star_tells_how_far_it_shines(full):
+    true = MixturePrf(shares=(0.66, 0.22, 0.06, 0.06), sigmas=(0.65, 1.2, 3.3, 6.5),
+                      shifts=((0.0, 0.0),) * 4)
+    row, column, flux = np.array([480.3, 520.0]), np.array([800.2, 840.0]), np.array([2.5e5, 9e2])
+    image = np.random.default_rng(4).normal(0, 0.2, BOX.shape)
+    for light, y, x in zip(flux, row, column, strict=True):
+        image += light * true(BOX, y, x)
+    over = image > full                     # the charge bleeds along the columns
+    image[over] = full
+    image += 0.3 * full * (np.roll(over, 2, axis=0) & ~over) if np.isfinite(full) else 0.0
+    found = fit_effective_psf(Field(image, BOX, row, column, flux * [1.15, 1.0]), CircularPrf())
+    distance = np.hypot(BOX.rows[:, None] - 500.2, BOX.columns - 820.4)
+    right, measured, assumed = (prf(BOX, 500.2, 820.4) for prf in (true, found, CircularPrf()))
+    for inner, outer in ((4.0, 6.0), (6.0, 9.0), (9.0, 12.0)):
+        ring = (distance > inner) & (distance < outer)
+        assert measured[ring].sum() == pytest.approx(right[ring].sum(), rel=0.15)
+    ring = (distance > 6.0) & (distance < 9.0)
+    assert assumed[ring].sum() < 0.75 * right[ring].sum()
+    assert flux_error(found, 500.2, 820.4, true) < 0.03
 
 
 @pytest.mark.parametrize("place", [(470.3, 780.2), (520.1, 830.4)])
@@ -196,6 +220,9 @@ def test_crowded_saturated_and_damaged_stars_are_left_out():
     assert first not in choose_stars(beside, Settings())
     bright = dataclasses.replace(lonely, flux=np.where(np.arange(60) == first, 1e6, lonely.flux))
     assert first not in choose_stars(bright, Settings())
+    few = np.arange(60) != first                # of them it is one where there are few
+    only = dataclasses.replace(bright, flux=np.where(few, 100.0, bright.flux))
+    assert choose_stars(only, Settings()).tolist() == [first]
     image = lonely.image.copy()
     image[round(lonely.row[first]) - 400, round(lonely.column[first]) - 700] = np.nan
     assert first not in choose_stars(dataclasses.replace(lonely, image=image), Settings())
