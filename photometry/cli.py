@@ -123,7 +123,8 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
 
 def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
     from photometry.workers import crew
-    with crew(workers_of(args), mpi_size() > 1) as workers:
+    modules = ["photometry.stages.prepare"]
+    with crew(workers_of(args), mpi_size() > 1, modules=modules) as workers:
         return DONE if workers is None else _prepare_master(args, beside, workers)
 
 
