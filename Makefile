@@ -14,7 +14,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 
 # The tests in parts that take about as long as each other, or half of that.
 PARTS = test-runs test-programs test-stages test-modules
-RUNS = $(patsubst %, tests/test_%.py, run bulk_run mpi workers examples)
+RUNS = $(patsubst %, tests/test_%.py, run trouble mpi workers examples)
 STAGES = tests/methods/ tests/stages/
 
 .PHONY: help setup demo test $(PARTS) check format bench golden clean

@@ -9,7 +9,7 @@ import pytest
 import photometry.console  # noqa: F401 - keeps numerical libraries to one thread, as programs are
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
-from tests.pipeline import make_list, run_chain, run_photometry, simulate, write_grid
+from tests.pipeline import contents, make_list, run_chain, run_photometry, simulate, write_grid
 from tests.running import fresh, products
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,12 +30,20 @@ def realdata() -> Path:
 
 @pytest.fixture(scope="session")
 def sector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated window that has been through the whole chain; not to be changed."""
+    """A simulated window that has been through the whole chain on `DATE`; not to be changed."""
     folder = tmp_path_factory.mktemp("sector")
     simulate(folder, "--size", "128x96", "--frames", "30", "--stars", "110", "--camera", "2",
              "--ccd", "3", "--seed", "7", "--jitter", "--variables")
-    run_chain(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", DATE)
+        run_chain(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def serial(sector: Path) -> dict[str, bytes]:
+    """The light curves of `sector`, which one process made."""
+    return contents(sector / "lightcurves")
 
 
 @pytest.fixture(scope="session")

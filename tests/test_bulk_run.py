@@ -23,7 +23,6 @@ from tests.conftest import ROOT
 from tests.pipeline import contents, copy_without_results, run_photometry
 from tests.running import OPEN_MPI, Run
 from tests.test_docs import blocks
-from tests.test_pipeline import serial  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("fixed_date")
 
@@ -47,7 +46,7 @@ def expected(bulk):
     return file_of(bulk / "lightcurves").read_bytes()
 
 
-def test_a_star_gives_the_fits_file_that_it_would_have(bulk, serial):  # noqa: F811
+def test_a_star_gives_the_fits_file_that_it_would_have(bulk, serial):
     output = bulk / "lightcurves"
     with Bulk(file_of(output)) as found:
         stars = {starid: to_bytes(found.star(starid)) for starid in found.stars["starid"].tolist()}
@@ -69,7 +68,7 @@ def test_the_list_says_where_each_light_curve_is(bulk):
                for path in sorted(kept)[:2])
 
 
-def test_the_stars_of_an_area_are_one_slice_of_columns(bulk, serial):  # noqa: F811
+def test_the_stars_of_an_area_are_one_slice_of_columns(bulk, serial):
     with h5py.File(file_of(bulk / "lightcurves")) as file:
         assert set(file["columns"]) >= {"TIME", "FLUX_RAW", "FLUX_RAW_ERR", "FLUX_BKG", "QUALITY"}
         flux, areas = file["columns/FLUX_RAW"], file["stars/cbv_area"][:]
@@ -146,7 +145,7 @@ def test_reports_read_either_kind(bulk, sector, capsys):
     assert capsys.readouterr().out == told
 
 
-def test_the_documented_examples_run(bulk, tmp_path, monkeypatch, capsys, serial):  # noqa: F811
+def test_the_documented_examples_run(bulk, tmp_path, monkeypatch, capsys, serial):
     shown = [block for block in blocks(ROOT / "docs" / "data-model.md", "python")
              if "tasoc_lc.hdf5" in block]
     assert len(shown) == 2

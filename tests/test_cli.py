@@ -36,11 +36,18 @@ def told(capfd) -> str:
     return lines[0]
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """A few small images with their star list; not to be changed."""
+    folder = tmp_path_factory.mktemp("simulated")
+    simulate(folder, "--size", "64x56", "--frames", "5", "--stars", "30", "--seed", "3")
+    return folder
+
+
 @pytest.fixture
-def images(tmp_path):
-    """A few small images with their star list."""
-    simulate(tmp_path, "--size", "64x56", "--frames", "5", "--stars", "30", "--seed", "3")
-    return tmp_path
+def images(simulated, tmp_path):
+    """The same, to be spoiled."""
+    return shutil.copytree(simulated, tmp_path, dirs_exist_ok=True)
 
 
 def ffis(folder: Path) -> list[Path]:

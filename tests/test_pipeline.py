@@ -134,13 +134,6 @@ def test_an_excursion_of_the_pointing_is_told_in_every_light_curve(sector, tmp_p
         assert np.flatnonzero(told).tolist() == [4]
 
 
-@pytest.fixture(scope="module")
-def serial(sector, tmp_path_factory, fixed_date):
-    """The light curves of one process."""
-    folder = copy_without_results(sector, tmp_path_factory.mktemp("serial") / "data")
-    return contents(run_photometry(folder, folder / "lightcurves"))
-
-
 def test_processes_give_the_same_bytes(sector, serial, tmp_path, fixed_date):
     folder = copy_without_results(sector, tmp_path / "data")
     assert contents(run_photometry(folder, tmp_path / "out", "--workers", "2")) == serial

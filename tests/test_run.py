@@ -387,7 +387,7 @@ def test_absurd_settings_are_named(crowd, tmp_path, capfd, setting):
     assert cli.tessphot(["--all", str(crowd), "--settings", str(tmp_path / "my.toml")]
                         ) == console.UNUSABLE
     (line,) = capfd.readouterr().err.splitlines()
-    assert f"tessphot.{setting}: expected more than 0" in line
+    assert f"{setting}: expected" in line
 
 
 def test_a_size_that_is_no_number_is_no_mpi(monkeypatch):

@@ -15,12 +15,11 @@ import pytest
 from photometry import cli, console
 from photometry.io import layout
 from photometry.io.scratch import require_free
-from tests.conftest import NO_MOUNT, ROOT
-from tests.pipeline import run_photometry, simulate
+from tests.conftest import DATE, NO_MOUNT, ROOT
+from tests.pipeline import contents, run_photometry, simulate
 from tests.running import Run
 from tests.running import fresh as fresh_crowd
 
-DATE = "1600000000"               # SOURCE_DATE_EPOCH of files that must be equal
 MARGIN = 64 * 1024                # bytes that a file system needs for itself
 CUBE = "sector001_camera2_ccd3.hdf5"
 CATALOG = "catalog_sector001_camera2_ccd3.sqlite"
@@ -143,8 +142,8 @@ class TestFullDisk:
         assert not list(disk.folder.glob("todo*"))
 
     @pytest.mark.parametrize("workers", ["1", "2"])
-    def test_photometry_goes_on_when_there_is_room_again(self, sector, disk, workers, tmp_path,
-                                                         capfd, monkeypatch):
+    def test_photometry_goes_on_when_there_is_room_again(self, sector, serial, disk, workers,
+                                                         tmp_path, capfd, monkeypatch):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", DATE)
         folder, output = copy_products(sector, tmp_path / "data"), disk.folder / "out"
         disk.fill(leave=100_000)
@@ -153,7 +152,7 @@ class TestFullDisk:
         assert "cannot be written: the disk is full" in told(capfd)
         assert not parts(disk.folder)
         disk.filler.unlink()
-        assert contents(run_photometry(folder, output)) == fresh(sector, tmp_path / "fresh")
+        assert contents(run_photometry(folder, output)) == serial
 
     def test_full_disk_of_the_todo_list(self, sector, disk, tmp_path, capfd):
         copy_products(sector, disk.folder)
@@ -199,16 +198,6 @@ def test_a_read_only_disk_is_named(command, sector, disk, capfd):
     assert READ_ONLY[command](disk.folder) == console.UNUSABLE
     assert "cannot be written: Read-only file system" in told(capfd)
     assert before == {path: path.stat().st_mtime_ns for path in disk.folder.rglob("*")}
-
-
-def contents(output: Path) -> dict[str, bytes]:
-    """Return every light-curve file by name."""
-    return {path.name: path.read_bytes() for _, path in layout.find_lightcurves(output)}
-
-
-def fresh(sector: Path, folder: Path) -> dict[str, bytes]:
-    """Return the light curves of a run without trouble."""
-    return contents(run_photometry(copy_products(sector, folder), folder / "lightcurves"))
 
 
 def interrupted(script: str, *arguments: str | Path, when: Callable[[], bool]) -> str:
