@@ -62,5 +62,8 @@ def nan_median(values: NDArray) -> NDArray[np.float64]:
     """Return the median of finite values along the first axis; NaN, silently, where none."""
     if not len(values):
         return np.full(values.shape[1:], np.nan)
-    empty = ~np.isfinite(values).any(axis=0)
-    return np.where(empty, np.nan, np.nanmedian(np.where(empty, 0.0, values), axis=0))
+    ordered = np.sort(values, axis=0)         # NaN last
+    count = len(values) - np.isnan(values).sum(axis=0)
+    low, high = (np.take_along_axis(ordered, index[None], axis=0)[0] for index in (
+        np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(values) - 1)))
+    return np.where(np.isfinite(values).any(axis=0), 0.5 * (low + high), np.nan)

@@ -29,10 +29,13 @@ def compressed(name: str, values: NDArray, shape: tuple[int, int, int]) -> dict[
         dataset.flush()
         offsets = list(product(*(range(0, length, step) for length, step in
                                  zip(values.shape, dataset.chunks, strict=True))))
-        chunks = [dataset.id.read_direct_chunk(offset)[1] for offset in offsets]
-    return {name: np.frombuffer(b"".join(chunks), np.uint8),
-            f"{name}_sizes": np.array([len(chunk) for chunk in chunks]),
-            f"{name}_offsets": np.array(offsets)}
+        told: dict[tuple[int, ...], int] = {}
+        dataset.id.chunk_iter(lambda chunk: told.update({chunk.chunk_offset: chunk.size}))
+        sizes = np.array([told[offset] for offset in offsets])
+        ends, packed = np.cumsum(sizes), np.empty(sizes.sum(), np.uint8)
+        for offset, end, size in zip(offsets, ends.tolist(), sizes.tolist(), strict=True):
+            dataset.id.read_direct_chunk(offset, out=packed[end - size:end])
+    return {name: packed, f"{name}_sizes": sizes, f"{name}_offsets": np.array(offsets)}
 
 
 def chunk_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -28,8 +28,6 @@ from photometry.io.ffi_spoc import parse_spoc
 from photometry.io.ffi_tica import is_tica, parse_tica, star_table, tica_cards
 from photometry.io.fits_stream import (
     UNREADABLE,
-    crc32,
-    decompressed,
     next_cards,
     next_pixels,
     open_stream,
@@ -37,6 +35,7 @@ from photometry.io.fits_stream import (
 )
 from photometry.io.fits_template import card, hdu
 from photometry.io.header_cards import Cards
+from photometry.io.scratch import checksum
 
 
 def read_header(path: Path) -> FfiHeader:
@@ -74,8 +73,10 @@ def read_with_checksum(path: Path, known: FfiHeader | None = None) -> tuple[Ffi,
         What `read_header` has found in this file: not parsed again if the text is the same.
     """
     try:
-        content = path.read_bytes()
-        return _read(path, decompressed(content), known), crc32(content)
+        with open_stream(path) as stream:
+            image = _read(path, stream, known)
+            stream.read()         # what follows, so that damage is found
+        return image, checksum(path)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
 
@@ -105,8 +106,7 @@ def _header(found: tuple[Cards, bytes], known: FfiHeader | None = None) -> FfiHe
     return replace(header, digest=digest)
 
 
-def _read(path: Path, content: bytes, known: FfiHeader | None) -> Ffi:
-    stream = io.BytesIO(content)
+def _read(path: Path, stream: BinaryIO, known: FfiHeader | None) -> Ffi:
     found = _next_cards(path, stream)
     header, (cards, _) = _header(found, known), found
     pixels = header.box.slices(cards.origin())

@@ -7,7 +7,6 @@ files do, so that the work goes on where it stopped.
 import math
 import os
 import shutil
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from photometry.core.errors import OutputError
 from photometry.io.atomic import output_error
+from photometry.io.fits_stream import crc32
 
 SUFFIX = ".scratch"
 _FINGERPRINT = "fingerprint"
@@ -219,10 +219,10 @@ def _renamed(path: Path) -> Iterator[Path]:
 
 def checksum(path: Path) -> int:
     """Return the CRC-32 of a file's bytes."""
-    value = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            value = zlib.crc32(chunk, value)
+    value, room = 0, bytearray(_READ_BYTES)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(room):
+            value = crc32(memoryview(room)[:count], value)
     return value
 
 

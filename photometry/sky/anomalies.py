@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from photometry.core.flags import PixelFlag
 from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
-from photometry.core.stats import MAD_TO_SIGMA
+from photometry.core.stats import MAD_TO_SIGMA, nan_median
 from photometry.sky.level import blocks, expanded
 from photometry.sky.medians import clipped_medians
 from photometry.sky.passes import Behind, Place, Tables, examine, mark_trails
@@ -139,8 +139,8 @@ def background_jumps(cells: NDArray, good: NDArray[np.bool_],
 def jump_limits(cells: NDArray, good: NDArray[np.bool_],
                 settings: Settings) -> tuple[NDArray, NDArray]:
     """Return the usual residual (...) of cells (T, ...), and by how much they may differ."""
-    usual = _median(cells[good])
-    scatter = MAD_TO_SIGMA * _median(np.abs(cells[good] - usual))
+    usual = nan_median(cells[good])
+    scatter = MAD_TO_SIGMA * nan_median(np.abs(cells[good] - usual))
     return usual, np.maximum(settings.jump_sigma * scatter, settings.jump_noise)
 
 
@@ -148,18 +148,6 @@ def has_jumped(cells: NDArray, usual: NDArray, limit: NDArray) -> NDArray[np.boo
     """Tell where cells (T, ...) depart by more than a limit (...); NaN never do."""
     with np.errstate(invalid="ignore"):
         return np.abs(cells - usual) > limit
-
-
-def _median(values: NDArray) -> NDArray:
-    """Return the median along the first axis, NaN ignored; NaN where there is none."""
-    ordered = np.sort(values, axis=0)
-    count = np.isfinite(ordered).sum(axis=0)
-    if len(ordered) == 0:
-        return np.full(values.shape[1:], np.nan)
-    low = np.maximum(count - 1, 0) // 2
-    high = np.maximum(count // 2, low)
-    pair = [np.take_along_axis(ordered, index[None], axis=0)[0] for index in (low, high)]
-    return np.where(count > 0, 0.5 * (pair[0] + pair[1]), np.nan)
 
 
 def jump_pixels(cells: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
