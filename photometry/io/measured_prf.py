@@ -1,8 +1,9 @@
 """The PRF measured on the stars of a cube, kept so that all processes use the same numbers.
 
 HDF5: `rows`, `columns` of the nodes, `models` (Y, X, S, S), `wing_shares` (Y, X, K),
-`wing_sigmas`, `strap_response` and its error; attributes `origin` (for people) and `key` (what it
-was made from). Where too few stars could tell, the file has no nodes.
+`wing_sigmas`, `strap_response` and its error, `strap_apart` of each column and its error;
+attributes `origin` (for people) and `key` (what it was made from). Where too few stars could
+tell, the file has no nodes.
 """
 
 from dataclasses import dataclass, fields
@@ -30,6 +31,8 @@ class MeasuredPrf:
     wing_sigmas: NDArray[np.float64]
     strap_response: float             # of stars, relative
     strap_response_err: float
+    strap_apart: NDArray[np.float64] | float            # beyond that, of each column over a strap
+    strap_apart_err: NDArray[np.float64] | float
 
     @property
     def is_measured(self) -> bool:
@@ -40,7 +43,7 @@ class MeasuredPrf:
 def none_measured(key: str, assumed: str) -> MeasuredPrf:
     """Return what says that too few stars were fit to correct what is assumed."""
     none = np.zeros(0)
-    return MeasuredPrf(key, assumed, none, none, none, none, none, 0.0, 0.0)
+    return MeasuredPrf(key, assumed, none, none, none, none, none, 0.0, 0.0, 0.0, 0.0)
 
 
 def write_measured_prf(path: Path, prf: MeasuredPrf) -> None:

@@ -42,7 +42,7 @@ from photometry.scene.psf_stars import (
     lit_alone,
     surroundings,
 )
-from photometry.scene.strap_response import NO_STRAPS, Straps, fit_response
+from photometry.scene.strap_response import NO_STRAPS, Straps, fit_each, fit_response
 
 __all__ = ["SAMPLES_PER_PIXEL", "Field", "Settings", "choose_stars", "fit_effective_psf"]
 
@@ -77,7 +77,7 @@ def fit_effective_psf(field: Field, assumed: Prf, settings: Settings | None = No
         even = replace(field, image=field.image / fit.straps.factor(field.box.columns))
         found = fit.sampled(fit.everywhere(), near)
         light = lit_alone(even, found, chosen, fit.flux)
-        if number > 0:
+        if number % 2 == 1:
             rings = fit.rings(even, found)
             wings = fit_wings(rings, usual_wings(), usual_error())
             near = fit.winged(wings, rings)
@@ -145,14 +145,18 @@ class _Fit:
         change = equations.solve(equations.right(left), self.parts.ravel())
         gain = np.zeros_like(left)
         if self._over_strap.any():
-            before = self.straps.response
-            lit = np.where(self._over_strap, self._model, 0.0) / (1 + before)
-            self.straps, change = fit_response(self.straps, lit, left, unknown, design,
+            before = self.straps
+            lit = np.where(self._over_strap, self._model, 0.0) / before.factor(
+                self._stamps.columns)
+            self.straps, change = fit_response(before, lit, left, unknown, design,
                                                equations.solve, change)
-            gain = (self.straps.response - before) * lit
+            gain = (self.straps.response - before.response) * lit
         self.parts = change.reshape(self.parts.shape)
         model = start + design.image(self.parts)
         strange = left + start - model - gain
+        if self._over_strap.any():
+            self.straps, more = fit_each(self.straps, self._stamps.columns, lit, strange, unknown)
+            strange -= more
         off, level = unknown.found(strange).T
         self._strange = strange - off[:, None] * model - level[:, None]
         self.flux, self._model = unknown.stepped(off), model

@@ -138,7 +138,8 @@ def store_prf(prf: Path | None, folder: Path, output: Path, ccd: CcdId) -> str:
                        none_measured(key, str(assumed)) if found is None or found.wings is None
                        else MeasuredPrf(key, found.origin, found.rows, found.columns,
                                         found.models, found.wings.shares, found.wings.sigmas,
-                                        found.straps.response, found.straps.error))
+                                        found.straps.response, found.straps.error,
+                                        found.straps.apart, found.straps.apart_error))
     return str(found or assumed)
 
 
@@ -157,7 +158,8 @@ def _stored(output: Path, cube: Cube, key: str, assumed: Prf) -> Prf | None:
     return SampledPrf(kept.rows, kept.columns, kept.models, SAMPLES_PER_PIXEL, kept.origin,
                       WingGrid(kept.wing_shares, kept.wing_sigmas),
                       Straps(detector.strap_columns(), float(kept.strap_response),
-                             float(kept.strap_response_err)))
+                             float(kept.strap_response_err), kept.strap_apart,
+                             kept.strap_apart_err))
 
 
 def _key(cube: Cube, catalog: Catalog, assumed: Prf) -> str:

@@ -24,8 +24,8 @@ def with_strap_error(found: Measurement, stamp: Stamp, method: str) -> Measureme
     prf, target, box = stamp.prf, stamp.target, stamp.pixels.box
     if not (isinstance(prf, SampledPrf) and np.isfinite(found.systematic)):
         return found
-    over = prf.straps.behind(box.columns)
-    if not over.any():
+    unsure = prf.straps.uncertainty(box.columns)
+    if not unsure.any():
         return found
     used = (found.aperture & int(ApertureFlag.PHOTOMETRY)) > 0
     light = prf(box, np.full(3, target.row), target.column + STEP_PX * np.arange(-1, 2)) * used
@@ -34,12 +34,12 @@ def with_strap_error(found: Measurement, stamp: Stamp, method: str) -> Measureme
     whole = light.sum(axis=(1, 2))
     if not (whole > 0).all():
         return found
-    before, share, after = light[:, :, over].sum(axis=(1, 2)) / whole
-    moved = prf.straps.error * (after - before) / (2 * STEP_PX) * _columns_moved(stamp)
+    before, level, after = (light * unsure).sum(axis=(1, 2)) / whole
+    moved = (after - before) / (2 * STEP_PX) * _columns_moved(stamp)
     curve = found.lightcurve
     error = np.hypot(curve.flux_err, moved * curve.flux)
     return replace(found, lightcurve=replace(curve, flux_err=error),
-                   systematic=float(np.hypot(found.systematic, prf.straps.error * share)))
+                   systematic=float(np.hypot(found.systematic, level)))
 
 
 def _columns_moved(stamp: Stamp) -> NDArray[np.float64]:

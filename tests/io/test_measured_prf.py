@@ -9,7 +9,8 @@ from photometry.io.measured_prf import (
 
 PRF = MeasuredPrf("cube and catalog", "40 stars", np.array([0.0, 9.0]), np.array([1.0, 2.0, 4.0]),
                   np.arange(54.0).reshape(2, 3, 3, 3), np.full((2, 3, 2), 0.1),
-                  np.array([3.0, 7.0]), 0.03, 0.002)
+                  np.array([3.0, 7.0]), 0.03, 0.002, np.array([0.01, -0.004]),
+                  np.array([0.003, 0.002]))
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -17,7 +18,7 @@ def test_what_is_written_is_read(tmp_path):
     found = read_measured_prf(tmp_path / "prf" / "a.hdf5", PRF.key)
     assert (found.key, found.origin) == (PRF.key, PRF.origin)
     for name in ("rows", "columns", "models", "wing_shares", "wing_sigmas", "strap_response",
-                 "strap_response_err"):
+                 "strap_response_err", "strap_apart", "strap_apart_err"):
         np.testing.assert_array_equal(getattr(found, name), getattr(PRF, name))
 
 

@@ -9,7 +9,14 @@ from photometry.core.pixels import Box
 from photometry.scene.effective_psf import fit_effective_psf
 from photometry.scene.prf import CircularPrf
 from photometry.scene.psf_equations import Design, Unknown
-from photometry.scene.strap_response import NO_STRAPS, USUAL_ERROR, Straps, fit_response
+from photometry.scene.strap_response import (
+    APART,
+    NO_STRAPS,
+    USUAL_ERROR,
+    Straps,
+    fit_each,
+    fit_response,
+)
 from tests.scene.test_effective_psf import BOX, TRUE, field
 
 COLUMNS = np.array([716, 717, 720, 721, 724, 725, 844, 845, 848, 849, 852, 853])
@@ -55,6 +62,36 @@ def fitted(prf, true, column, row=470.3):
     light, model = true(box, row, column), prf(box, row, column)
     weight = 1 / (light + 1e-3)
     return (weight * model * light).sum() / (weight * model**2).sum()
+
+
+def test_straps_that_differ_are_told_apart_as_far_as_stars_tell():
+    truth = Straps(COLUMNS, 0.03, apart=np.repeat([0.012, -0.009, 0.003, -0.012, 0.01, -0.004], 2))
+    stars = field(noise=0.0, seed=7)
+    image = stars.image * truth.factor(BOX.columns)
+    image += np.random.default_rng(1).normal(0, 0.1, BOX.shape)
+    straps = fit_effective_psf(dataclasses.replace(stars, image=image), CircularPrf(),
+                               straps=Straps(COLUMNS)).straps
+    wrong = straps.factor(COLUMNS) - truth.factor(COLUMNS)
+    assert np.sqrt(np.mean(wrong**2)) < 0.9 * np.std(truth.apart)
+    well = straps.apart_error < 0.004
+    assert well.any() and np.abs(wrong[well]).max() < 0.004
+    assert np.all(straps.apart_error < APART * 0.035)
+    assert 0.5 < np.sqrt(np.mean((wrong / straps.uncertainty(COLUMNS)) ** 2)) < 1.5
+
+
+def test_straps_without_stars_have_the_common_response(found):
+    assert found.straps.apart[:2] == pytest.approx(found.straps.apart[0])
+    elsewhere = Straps(np.append(COLUMNS, 1900), 0.03)
+    rng = np.random.default_rng(3)
+    model, weight = rng.uniform(0.1, 1, (2, 4, 9))
+    columns = np.tile(np.arange(714, 723), (4, 1))
+    lit = np.where(elsewhere.behind(columns.ravel()).reshape(columns.shape), model, 0.0)
+    unknown = Unknown(model, 1e5 * weight, np.full(4, 50.0))
+    each, more = fit_each(elsewhere, columns, lit, 0.01 * lit, unknown)
+    assert each.apart[-1] == 0 and each.apart_error[-1] == pytest.approx(APART * 0.03)
+    assert np.all(each.apart_error[:4] < 0.9 * APART * 0.03)
+    assert np.all(each.apart[:4] > 0) and np.all(each.apart[:4] < 0.01)
+    np.testing.assert_allclose(more, (each.factor(columns) - elsewhere.factor(columns)) * lit)
 
 
 def test_straps_elsewhere_change_nothing():
