@@ -173,6 +173,14 @@ def find_lightcurves(output: Path) -> list[tuple[int, Path]]:
     return [(int(match[1]), path) for match, path in found if match]
 
 
+def starid_of(path: Path) -> int:
+    """Return the TIC number in the name of a light curve."""
+    match = _LIGHTCURVE.match(path.name)
+    if match is None:
+        raise ValueError(f"{path.name} is no name of a light curve")
+    return int(match[1])
+
+
 def find_files(output: Path, cadence_s: int) -> list[tuple[CcdId, Path]]:
     """Return CCD and path of the FITS light curves of a cadence below a folder."""
     found = ((_PLACE.match(path.name), path) for path in _walk(output / f"c{cadence_s:04d}"))

@@ -16,6 +16,7 @@ from photometry.io import layout, probes
 from photometry.io.atomic import PART_SUFFIX
 from photometry.io.cube import Cube
 from photometry.io.todo import Todo
+from photometry.stages.stray import unclaimed
 
 LITTLE_DISK = 5e9         # bytes
 SHOWN = 10
@@ -167,7 +168,7 @@ def orphans(todo: Todo, output: Path) -> list[Path]:
     """Return light curves that are no result of the list, and parts of files left by a kill."""
     kept = {path.resolve() for places in todo.kept_files(output) for path in places}
     found = [path for _, path in layout.find_lightcurves(output) if path.resolve() not in kept]
-    return sorted([*found, *output.rglob(f"*{PART_SUFFIX}")])
+    return sorted([*unclaimed(todo, found), *output.rglob(f"*{PART_SUFFIX}")])
 
 
 def missing(todo: Todo, output: Path) -> list[Path]:
