@@ -1,4 +1,7 @@
-"""Scatters of a series in time, in loops: what `photometry.metrics` says of a light curve."""
+"""Scatters of a series in time, in loops: what `photometry.metrics` says of a light curve.
+
+NumPy's functions of whole arrays would take the compiler many times as long as plain loops.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +17,43 @@ TREND_TERMS = 4                   # of a cubic
 @compiled
 def median(values: NDArray) -> float:
     """Return the median of the finite values, NaN for none."""
-    known = values[np.isfinite(values)]
-    return np.median(known) if len(known) > 0 else np.nan
+    known, count = np.empty(len(values)), 0
+    for value in values:
+        if np.isfinite(value):
+            known[count] = value
+            count += 1
+    return np.median(known[:count]) if count > 0 else np.nan
 
 
 @compiled
 def scatter(values: NDArray) -> float:
     """Return 1 sigma from the median absolute deviation, NaN for fewer than two values."""
-    known = values[np.isfinite(values)]
-    if len(known) < 2:
-        return np.nan
-    return MAD_TO_SIGMA * np.median(np.abs(known - np.median(known)))
+    middle, away, count = median(values), np.empty(len(values)), 0
+    for value in values:
+        away[count] = abs(value - middle)
+        count += np.isfinite(value)
+    return MAD_TO_SIGMA * median(away[:count]) if count > 1 else np.nan
+
+
+@compiled
+def _steps(values: NDArray) -> NDArray[np.float64]:
+    """Return the differences between neighbors."""
+    steps = np.empty(max(len(values) - 1, 0))
+    for place in range(len(steps)):
+        steps[place] = values[place + 1] - values[place]
+    return steps
+
+
+@compiled
+def _variance(values: NDArray) -> float:
+    """Return the mean square about the mean."""
+    total, square = 0.0, 0.0
+    for value in values:
+        total += value
+    middle = total / len(values)
+    for value in values:
+        square += (value - middle) ** 2
+    return square / len(values)
 
 
 @compiled
@@ -75,7 +104,7 @@ def cdpp(time: NDArray, relative: NDArray, hours: float = CDPP_HOURS) -> float:
     N = 2 days / spacing values around them: for white noise of sigma, sigma sqrt(1/n - 1/N).
     No mean reaches across a gap of more than 0.3 days. NaN = too few values.
     """
-    spacing = median(np.diff(time)) if len(time) > 1 else np.nan
+    spacing = median(_steps(time))
     if not spacing > 0:
         return np.nan
     n = max(1, int(np.rint(hours / HOURS_PER_DAY / spacing)))
@@ -91,35 +120,54 @@ def cdpp(time: NDArray, relative: NDArray, hours: float = CDPP_HOURS) -> float:
 @compiled
 def _trend(phase: NDArray, values: NDArray, weight: NDArray) -> NDArray[np.float64]:
     """Return the cubic (T,) that fits values with weights best; phases are from -1 to 1."""
-    basis = np.empty((TREND_TERMS, len(phase)))      # Legendre's: hardly correlated
-    basis[0], basis[1] = 1.0, phase
-    basis[2], basis[3] = 1.5 * phase**2 - 0.5, 2.5 * phase**3 - 1.5 * phase
-    matrix = np.empty((TREND_TERMS, TREND_TERMS + 1))
-    for i in range(TREND_TERMS):
-        for j in range(TREND_TERMS):
-            matrix[i, j] = np.sum(basis[i] * basis[j] * weight)
-        matrix[i, TREND_TERMS] = np.sum(basis[i] * values * weight)
+    basis = np.ones((TREND_TERMS, len(phase)))       # Legendre's: hardly correlated
+    matrix = np.zeros((TREND_TERMS, TREND_TERMS + 1))
+    for place in range(len(phase)):
+        x = phase[place]
+        basis[1, place] = x
+        basis[2, place] = 1.5 * x**2 - 0.5
+        basis[3, place] = 2.5 * x**3 - 1.5 * x
+        for i in range(TREND_TERMS):
+            for j in range(TREND_TERMS):
+                matrix[i, j] += basis[i, place] * basis[j, place] * weight[place]
+            matrix[i, TREND_TERMS] += basis[i, place] * values[place] * weight[place]
     for i in range(TREND_TERMS):                     # positive definite: needs no pivots
-        matrix[i] /= matrix[i, i]
+        pivot = matrix[i, i]
+        for k in range(TREND_TERMS + 1):
+            matrix[i, k] /= pivot
         for j in range(TREND_TERMS):
-            if j != i:
-                matrix[j] -= matrix[j, i] * matrix[i]
+            factor = matrix[j, i]
+            for k in range(TREND_TERMS + 1):
+                if j != i:
+                    matrix[j, k] -= factor * matrix[i, k]
     trend = np.zeros(len(phase))
     for i in range(TREND_TERMS):
-        trend += matrix[i, TREND_TERMS] * basis[i]
+        for place in range(len(phase)):
+            trend[place] += matrix[i, TREND_TERMS] * basis[i, place]
     return trend
 
 
 @compiled
 def variability(time: NDArray, relative: NDArray, error: NDArray) -> float:
     """Return the scatter about a cubic trend over the median error, NaN for few values."""
-    known = np.isfinite(relative) & np.isfinite(error) & (error > 0)
-    time, relative, error = time[known], relative[known], error[known]
-    if len(time) <= TREND_TERMS:
+    known = np.empty((4, len(time)))                 # phases, values, errors, weights
+    count, first, last = 0, 0.0, 0.0
+    for place in range(len(time)):
+        if np.isfinite(relative[place]) and np.isfinite(error[place]) and error[place] > 0:
+            first = time[place] if count == 0 else first
+            last = time[place]
+            known[0, count], known[1, count] = last, relative[place]
+            known[2, count], known[3, count] = error[place], error[place] ** -2.0
+            count += 1
+    if count <= TREND_TERMS:
         return np.nan
-    phase = 2.0 * (time - time[0]) / (time[-1] - time[0]) - 1.0
-    rest = relative - _trend(phase, relative, error**-2.0)
-    return np.std(rest) / np.median(error)
+    for place in range(count):
+        known[0, place] = 2.0 * (known[0, place] - first) / (last - first) - 1.0
+    rest = known[1, :count]
+    trend = _trend(known[0, :count], rest, known[3, :count])
+    for place in range(count):
+        rest[place] -= trend[place]
+    return np.sqrt(_variance(rest)) / median(known[2, :count])
 
 
 @compiled
@@ -127,7 +175,9 @@ def all_scatters(time: NDArray, relative: NDArray,
                  error: NDArray) -> tuple[float, float, float, float, float]:
     """Return variance, scatter of hourly means, point to point, variability and CDPP."""
     count = len(relative)
-    variance = np.var(relative) * count / (count - 1) if count > 1 else np.nan
-    steps = np.abs(np.diff(relative)) if count > 1 else np.empty(0)
+    variance = _variance(relative) * count / (count - 1) if count > 1 else np.nan
+    steps = _steps(relative)
+    for place in range(len(steps)):
+        steps[place] = abs(steps[place])
     return (variance, scatter(hourly_means(time, relative)), median(steps),
             variability(time, relative, error), cdpp(time, relative))
