@@ -40,7 +40,9 @@ def build_scene(stamp: Stamp) -> Scene:
     index = relevant(stamp, flux)
     light = stamp.prf.light(box, stars.row[index] + center[0], stars.column[index] + center[1],
                             flux_from_tmag(stars.tmag[index]))
-    return Scene(flux, center, share, light[0], light[1:], index)
+    # Some PRFs give light column by column; loops would be compiled for each order.
+    others = np.ascontiguousarray(light[0])
+    return Scene(flux, center, share, others, light[1:], index)
 
 
 def mean_drift(stamp: Stamp) -> NDArray[np.float64]:
