@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from photometry import console
 from photometry.core import outcome
 from photometry.core.flags import (
     DEFAULT_CADENCE_FLAGS,
@@ -162,6 +163,12 @@ def test_every_column_of_the_todo_list_is_documented(table):
 
 def test_the_mask_of_good_cadences_is_documented():
     assert f"none of {int(DEFAULT_CADENCE_FLAGS)} is set" in prose(ROOT / "docs/data-model.md")
+
+
+def test_every_exit_code_is_documented():
+    codes = console.DONE, console.SOME_FAILED, console.UNUSABLE, console.INTERRUPTED
+    told = re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert list(map(int, told)) == list(codes)
 
 
 @pytest.fixture
