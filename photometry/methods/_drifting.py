@@ -12,6 +12,7 @@ from photometry.methods._moving import BLUR_PX, STEP_PX
 from photometry.methods._scene import Scene
 
 TERM_ERROR = 0.2                  # relative, of each term: opposite edges of an aperture cancel
+PIXEL_ERROR = 0.02                # relative, of the term of a pixel: where all cancel in a sum
 PLACES_PX = STEP_PX * np.array([[1, -1, 0, 0, 1, 1, -1, -1],     # rows, columns: up, down, ...
                                 [0, 0, 1, -1, 1, -1, 1, -1]])
 
@@ -61,9 +62,9 @@ def _slopes(image: NDArray) -> NDArray[np.float64]:
     return slopes
 
 
-def slope_sizes(terms: NDArray) -> NDArray[np.float64]:
-    """Return how large slopes may be, as `_steady` has them, for summed terms (6,)."""
-    row, column, rows, columns, mixed, blur = np.hypot(terms, TERM_ERROR * np.linalg.norm(terms))
+def slope_sizes(sizes: NDArray) -> NDArray[np.float64]:
+    """Return how large slopes may be, as `_steady` has them, for coefficients of terms (6,)."""
+    row, column, rows, columns, mixed, blur = sizes
     return np.array([row, column, rows / 2, mixed, columns / 2, blur / BLUR_PX**2])
 
 
@@ -77,6 +78,10 @@ class Changes:
     def error(self, terms: NDArray) -> NDArray[np.float64]:
         """Return by how much (T,) the light of some pixels may change, for summed terms (6,)."""
         return _error(self.coefficients, terms)
+
+    def sizes(self, terms: NDArray) -> NDArray[np.float64]:
+        """Return how large (6,) the sum of terms (6, P) of some pixels may be."""
+        return np.hypot(terms.sum(axis=1), PIXEL_ERROR * np.linalg.norm(terms, axis=1))
 
 
 @compiled

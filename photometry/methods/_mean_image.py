@@ -11,10 +11,17 @@ from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
 from photometry.methods._joint import ALIKE, LEAST_SEEN, Model, Motion
 from photometry.methods._linear import fit_mean
-from photometry.methods._misfit import Correction, Leftover, correction, uncorrected
+from photometry.methods._misfit import (
+    Correction,
+    Leftover,
+    correction,
+    motion_terms,
+    uncorrected,
+)
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
 from photometry.methods._remarks import NO_CADENCES, NO_PIXELS, NO_PRF, OUTSIDE
 from photometry.methods._sources import Sources
+from photometry.methods._steady import steadied
 from photometry.methods._tolerances import Tolerances
 
 SATURATED = "too little of the light is in pixels that are not saturated"
@@ -24,6 +31,7 @@ FULL_PEAK = 0.5                   # of the saturation level, in the central pixe
 LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
 ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
+SEEN = 0.05                       # of the flux's variance, that motion may make and is looked for
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
 
 
@@ -157,6 +165,36 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
                                             * model.misfit)
     return correction(left, float(share[0]), ASTRAY_SLOPE * astray, float(others), common,
                       float(foreign))
+
+
+def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Correction,
+                   motion: Motion, full: bool) -> tuple[NDArray, NDArray]:
+    """Return what to add to fitted fluxes for motion and blur, and its variance (T,).
+
+    What is still left may be more than noise where the star is bright. Steps of the flux from one
+    cadence to the next tell it, if they vary enough to tell more than what fits leave over; and
+    all of it for a star whose core is full: its light moves into and out of the pixels left.
+
+    Parameters
+    ----------
+    flux, variance : (T,)
+    full
+        Whether the target fills its pixels.
+    """
+    change, uncertain = slopes.of(motion.moves)
+    known = motion.good & np.isfinite(variance) & np.isfinite(flux)
+    may_be = np.mean(motion_terms(motion.moves[known]) ** 2, axis=0) @ slopes.sizes**2
+    if not known.any() or not (full or may_be > SEEN * np.median(variance[known])):
+        return change, uncertain
+    row, column, rows, columns, mixed, blur = slopes.sizes
+    sizes = np.array([row, column, rows, mixed, columns, blur / BLUR_PX**2])
+    found = steadied(flux if full else flux + change, stamp.drift, stamp.jitter, motion.good,
+                     variance, None if full else sizes)
+    if found is None or full:
+        return found or (change, uncertain)
+    if np.mean(found[1][known]) + slopes.unexplained > np.mean(uncertain[known]):
+        return change, uncertain
+    return change + found[0], found[1] + slopes.unexplained
 
 
 def own_flux(model: Model) -> float:

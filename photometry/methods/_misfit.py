@@ -50,6 +50,7 @@ class Correction:
 
     slopes: NDArray[np.float64]       # (TERMS,)
     covariance: NDArray[np.float64]   # (TERMS, TERMS)
+    own: float                        # how large slopes of the star by itself may be
     unexplained: float = 0.0          # (e-/s)^2, of the flux in each cadence
 
     def of(self, motion: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -57,6 +58,11 @@ class Correction:
         terms = motion_terms(motion)
         variance = np.einsum("tn,nm,tm->t", terms, self.covariance, terms)
         return terms @ self.slopes, variance + self.unexplained
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """How large slopes (TERMS,) may be, before anything was corrected or after it."""
+        return np.hypot(self.own, np.sqrt(np.diag(self.covariance)))
 
 
 def correction(left: Leftover, share: float, own: float, others: float,
@@ -90,7 +96,7 @@ def correction(left: Leftover, share: float, own: float, others: float,
     rest = min(rest / share**2, (WHOLE_PX * own) ** 2)
     return Correction(part * found[1:],
                       part**2 * covariance[1:, 1:] + part * others**2 * np.eye(TERMS)
-                      + uncorrected(foreign).covariance, part**2 * rest)
+                      + uncorrected(foreign).covariance, own, part**2 * rest)
 
 
 def _unexplained(rest: NDArray, expected: NDArray) -> float:
@@ -105,7 +111,7 @@ def _unexplained(rest: NDArray, expected: NDArray) -> float:
 
 def uncorrected(error: float) -> Correction:
     """Return no correction, where motion makes an error, e-/s per pixel."""
-    return Correction(np.zeros(TERMS), np.diag([error**2, error**2, *[0.0] * (TERMS - 2)]))
+    return Correction(np.zeros(TERMS), np.diag([error**2, error**2, *[0.0] * (TERMS - 2)]), 0.0)
 
 
 def motion_terms(motion: NDArray) -> NDArray[np.float64]:

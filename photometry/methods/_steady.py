@@ -26,6 +26,7 @@ class Answer:
     terms: NDArray[np.float64]        # (T, K)
     beyond: NDArray[np.float64]       # (T, K) part of the terms outside what was measured
     told: NDArray[np.bool_]           # (K, P) whether errors of slopes make less than the noise
+    unfollowed: NDArray[np.float64]   # (T,) variance by terms that steps tell nothing of
 
     @property
     def change(self) -> NDArray[np.float64]:
@@ -64,7 +65,7 @@ def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[
     if not answer.terms.size:
         return None
     unseen = np.where(answer.told & (answer.slopes == 0), answer.error, 0.0)
-    return -answer.change[:, 0], (answer.variance(np.ones(1))
+    return -answer.change[:, 0], (answer.variance(np.ones(1)) + answer.unfollowed
                                   + answer.terms**2 @ unseen[:, 0] ** 2)
 
 
@@ -98,7 +99,7 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     used = np.flatnonzero(good & np.isfinite(series).all(axis=1) & np.isfinite(drift).all(axis=1))
     nothing = np.zeros((count, 0))
     none = Answer(np.zeros((0, size)), np.zeros((0, size)), nothing, nothing,
-                  np.zeros((0, size), dtype=bool))
+                  np.zeros((0, size), dtype=bool), np.zeros(count))
     next_to = np.diff(used) == 1
     if next_to.sum() < LEAST_STEPS:
         return none
@@ -107,7 +108,7 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     if blur is not None:
         terms.append(np.nan_to_num(blur) ** 2)
     terms = np.column_stack(terms)
-    terms -= terms[used].mean(axis=0)          # the mean flux stays
+    terms = np.nan_to_num(terms - terms[used].mean(axis=0))    # the mean flux stays
     moves = np.diff(terms[used], axis=0)[next_to]
     size_of = moves.std(axis=0)
     kept = size_of > LEAST_PX
@@ -115,7 +116,8 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
         return none
     steps = np.diff(series[used], axis=0)[next_to]
     calm = _calm(steps.sum(axis=1))
-    moves, terms = moves[:, kept] / size_of[kept], np.nan_to_num(terms[:, kept]) / size_of[kept]
+    others, terms = terms[:, ~kept], terms[:, kept] / size_of[kept]
+    moves = moves[:, kept] / size_of[kept]
     moves, steps = moves[calm], steps[calm]
     normal = moves.T @ moves + RIDGE * len(moves) * np.eye(kept.sum())
     slopes = np.linalg.solve(normal, moves.T @ steps)
@@ -126,10 +128,12 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     if sizes is not None:
         size = (sizes[:len(kept)][kept] * size_of[kept])[:, None]
         part = size**2 / np.maximum(size**2 + error**2, np.finfo(float).tiny)
-        return Answer(part * slopes, np.sqrt(part) * error, terms, beyond, part > 0)
+        unfollowed = others**2 @ sizes[:len(kept)][~kept] ** 2
+        return Answer(part * slopes, np.sqrt(part) * error, terms, beyond, part > 0, unfollowed)
     told = error**2 * np.mean(terms[used] ** 2, axis=0)[:, None] < TOLD**2 * variance
     least = np.where(told, seen, SIGNIFICANT) * error
-    return Answer(np.where(np.abs(slopes) > least, slopes, 0.0), error, terms, beyond, told)
+    return Answer(np.where(np.abs(slopes) > least, slopes, 0.0), error, terms, beyond, told,
+                  np.zeros(count))
 
 
 def _calm(steps: NDArray) -> NDArray[np.bool_]:

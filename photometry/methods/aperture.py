@@ -25,7 +25,7 @@ from photometry.methods._choice import (
     sample_noise,
 )
 from photometry.methods._clusters import connected_to, fill_holes
-from photometry.methods._drifting import change_terms, find_changes, slope_sizes
+from photometry.methods._drifting import Changes, change_terms, find_changes, slope_sizes
 from photometry.methods._fraction import Fraction, find_fraction
 from photometry.methods._overflow import PLATEAU
 from photometry.methods._remarks import (
@@ -49,6 +49,7 @@ MINIMUM = "minimum_aperture"
 EDGE_FLUX = "light of a bright star lost over the edge"
 TARGET_RADIUS_PX = 1.5            # some valid pixel must be this near the target
 CORE_HALF_PX = 2.0                # the 4 x 4 pixels nearest to a star give its centroid
+SEEN, TOLD = 0.05, 0.1            # of the variance, that motion may make; that may be left of it
 MINIMUM_RADIUS_PX = 3.0           # a minimum aperture looks no farther for pixels
 
 
@@ -104,8 +105,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     if not np.isfinite(curve.flux[good]).any():
         return Decline(INCOMPLETE, instead="linpsf")
     notes = (*notes, *remarks_on_sum(curve, good))
-    moved = terms[:, mask].sum(axis=1)
-    curve, moving = _steadied(stamp, curve, good, moved, changes.error(moved))
+    curve, moving = _steadied(stamp, curve, good, changes, terms[:, mask])
     moving = np.hypot(curve.flux_err, moving)
     foreign, told = restless_error(stamp, scene, changes, mask, segment.all_trails, curve.flux,
                                    moving)
@@ -130,26 +130,28 @@ def _choose(scene: Scene, noise: PixelNoise, terms: NDArray, segment: Segment,
     return both if both.cost[both.chosen] < own.cost[own.chosen] else own
 
 
-def _steadied(stamp: Stamp, curve: LightCurve, good: NDArray[np.bool_], moved: NDArray,
-              moving: NDArray) -> tuple[LightCurve, NDArray]:
-    """Return the sum without what motion does, and the error (T,) that is left by it.
+def _steadied(stamp: Stamp, curve: LightCurve, good: NDArray[np.bool_], changes: Changes,
+              terms: NDArray) -> tuple[LightCurve, NDArray]:
+    """Return the sum without what motion does, and the error (T,) that motion leaves in it.
 
-    Nothing is done to sums in which motion makes less than noise; of stars that saturate or are
-    beside brighter ones it makes far more. How the sum answers to steps of the motion tells it.
+    Bright stars and those beside brighter ones change by more than noise with the motion. How the
+    sum answers to its steps tells that, where it is told well.
 
     Parameters
     ----------
-    moved : (6,)
-        How the sum answers by the PRF, which is how large the answer may be.
-    moving : (T,)
-        Size of what that makes, e-/s.
+    terms : (6, P)
+        How the pixels answer by the PRF.
     """
+    moving, sizes = changes.error(terms.sum(axis=1)), changes.sizes(terms)
     used = good & np.isfinite(curve.flux_err) & np.isfinite(moving)
-    if not used.any() or np.mean(moving[used] ** 2) < median(curve.flux_err[used]) ** 2:
+    if not used.any():
+        return curve, moving
+    noise = np.median(curve.flux_err[used]) ** 2
+    if not np.mean(changes.coefficients[used] ** 2, axis=0) @ sizes**2 > SEEN * noise:
         return curve, moving
     found = steadied(curve.flux, stamp.drift, stamp.jitter, good, curve.flux_err**2,
-                     slope_sizes(moved))
-    if found is None:
+                     slope_sizes(sizes))
+    if found is None or np.mean(found[1][used]) > max(np.mean(moving[used] ** 2), TOLD * noise):
         return curve, moving
     return replace(curve, flux=curve.flux + found[0]), np.sqrt(found[1])
 

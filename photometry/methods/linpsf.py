@@ -25,12 +25,12 @@ from photometry.methods._mean_image import (
     is_full,
     own_flux,
     systematic_error,
+    without_motion,
 )
 from photometry.methods._misfit import Leftover, joined
 from photometry.methods._moving import BLUR_PX
 from photometry.methods._remarks import INCOMPLETE, remarks_on_fit
 from photometry.methods._sources import Sources, find_sources
-from photometry.methods._steady import steadied
 from photometry.methods._sums import aperture_bits
 from photometry.methods._tolerances import Tolerances
 
@@ -95,13 +95,11 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     target = stamp.target
     share = float(model.images[0][pixels.index].sum())
     weights = pixels.image(nan_mean(series.weights))
-    change, uncertain = correct(stamp, left, model, weights, pixels, settings).of(motion.moves)
     variance = series.variance + stamp.pixels.common.variance(weights)
-    if pixels.target_saturated and is_full(model, settings.saturation):
-        # Light that moves into and out of the pixels that are left, a PRF tells badly.
-        change, uncertain = steadied(series.flux, stamp.drift, stamp.jitter, motion.good,
-                                     variance) or (change, uncertain)
-    variance += uncertain
+    change, uncertain = without_motion(
+        stamp, series.flux, variance, correct(stamp, left, model, weights, pixels, settings),
+        motion, pixels.target_saturated and is_full(model, settings.saturation))
+    variance = variance + uncertain
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             target.row + motion.drift[:, 0] + series.away[:, 0],
                             target.column + motion.drift[:, 1] + series.away[:, 1])

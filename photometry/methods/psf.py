@@ -25,6 +25,7 @@ from photometry.methods._mean_image import (
     is_full,
     own_flux,
     systematic_error,
+    without_motion,
 )
 from photometry.methods._misfit import Leftover
 from photometry.methods._moving import BLUR_PX
@@ -32,7 +33,6 @@ from photometry.methods._placed_series import Known, Series, fit_series
 from photometry.methods._placing import Placed, place
 from photometry.methods._remarks import INCOMPLETE, remarks_on_fit
 from photometry.methods._sources import find_sources
-from photometry.methods._steady import steadied
 from photometry.methods._sums import aperture_bits
 from photometry.methods._tolerances import PlacingTolerances
 
@@ -79,14 +79,12 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
                  settings: Settings) -> Measurement:
     target, sources = stamp.target, placed.sources
     weights = pixels.image(nan_mean(series.weights))
-    slopes = correct(stamp, left, placed.model, weights, pixels, settings)
-    change, uncertain = slopes.of(motion.moves)
     variance = series.variance + stamp.pixels.common.variance(weights)
-    if pixels.target_saturated and is_full(placed.model, settings.saturation):
-        # Light that moves into and out of the pixels that are left, a PRF tells badly.
-        change, uncertain = steadied(series.flux, stamp.drift, stamp.jitter, motion.good,
-                                     variance) or (change, uncertain)
-    variance += uncertain
+    change, uncertain = without_motion(
+        stamp, series.flux, variance,
+        correct(stamp, left, placed.model, weights, pixels, settings), motion,
+        pixels.target_saturated and is_full(placed.model, settings.saturation))
+    variance = variance + uncertain
     position = np.array([target.row, target.column]) + placed.away + motion.drift + series.away
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             *position.T.copy(), *series.error.T.copy())

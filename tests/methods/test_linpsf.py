@@ -151,6 +151,22 @@ def test_blur_that_is_not_quite_known_is_found_in_the_few_frames_that_have_it():
     assert np.std(pull[~shaken]) == pytest.approx(1.0, abs=0.12)
 
 
+def test_light_that_moves_over_the_end_of_the_data_leaves_no_trace_in_a_bright_star():
+    """What fits leave over does not tell that; steps of the flux do."""
+    stamp, truth = make_stamp(tmag=7.5, cadences=300, jitter=0.02, model_prf=SKEWED, seed=5)
+    box = stamp.pixels.box
+    rows = slice(0, round(stamp.target.row) - box.row0 + 2)
+    short = Box(box.row0, box.row0 + rows.stop, box.column0, box.column1)
+    cubes = {name: getattr(stamp.pixels, name)[..., rows, :]
+             for name in ("flux", "flux_err", "background", "pixel_flags", "sumimage",
+                          "collected")}
+    stamp = dataclasses.replace(stamp, limits=short, pixels=dataclasses.replace(
+        stamp.pixels, box=short, **cubes))
+    found = measured(stamp).lightcurve
+    assert np.std(found.flux) < 1.25 * np.median(found.flux_err)
+    assert np.median(found.flux_err) < 1.5e-4 * truth.flux[0]
+
+
 def test_a_momentum_dump_is_followed_beyond_what_expansions_reach():
     """The core is flatter there than half its width's square tells."""
     blur = np.zeros(60)
