@@ -12,6 +12,7 @@ from photometry.io.cube import Cube
 from photometry.io.truth import read_truth
 from photometry.scene.motion import Motion
 from photometry.scene.pointing import Pointing
+from photometry.scene.variability import KINDS
 from photometry.stages.truth_tables import ALL
 from photometry.stages.validate import clean_frames, frames_of, validate
 from tests.pipeline import check, read_all, simulate, write_grid
@@ -28,7 +29,7 @@ def folder(tmp_path_factory):
     write_grid(folder / "stars.csv", CCD, BOX, 14, (8.5, 14.5))
     simulate(folder, "--size", "126x112", "--place", "1000,900", "--frames", "0", "--troubles",
              "--catalog", str(folder / "stars.csv"), "--jitter", "--momentum-dumps",
-             "--scattered-light")
+             "--scattered-light", "--variables")
     check(cli.make_catalog(["1", str(folder), "-q"]))
     # Empty images are named, and that is no success.
     assert cli.prepare_photometry([str(folder), "-q", "--workers", "2"]) == console.SOME_FAILED
@@ -130,3 +131,18 @@ def test_mean_flux_and_errors_are_right(compared):
         if (row.method, row.region) == (ALL, ALL) and row.stars >= MANY:
             assert row.bias_50 <= 0.005, row
             assert 0.85 < row.pull < 1.15, row
+
+
+def test_depths_and_amplitudes_are_right(compared):
+    groups = {group.name: group for group in compared.groups}
+    for kind in KINDS:
+        assert groups[kind].stars >= 4 and groups[kind].deep >= 2
+        assert groups[kind].amplitude_90 <= 0.03, groups[kind]
+    high = [groups[kind] for kind in KINDS if groups[kind].high]
+    assert sum(group.high for group in high) >= 6
+    assert all(group.high_90 <= 0.01 for group in high), high
+
+
+def test_transits_and_eclipses_are_found(compared):
+    account, = compared.accounts
+    assert account.transits >= 6 and account.found >= 0.97
