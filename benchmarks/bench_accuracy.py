@@ -4,9 +4,10 @@
 Each scene has another set of troubles. `claim` has what catalogs and headers get wrong, too; give
 it the mission's PRF models with --prf DIR. What is here is not for tuning: change the seed.
 
-All error bars in one table, of every method that all stars are measured with, at every cadence:
+All error bars in one table, of every method that all stars are measured with, at every cadence
+(the scenes with pixel files have images of 600 and 200 s, too):
 
-    bench_accuracy.py quiet troubled fast pixels-120 pixels-20 --method aperture linpsf psf halo
+    bench_accuracy.py quiet pixels-120 pixels-20 --method aperture linpsf psf halo
 """
 
 import argparse
