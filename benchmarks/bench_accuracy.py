@@ -7,7 +7,7 @@ it the mission's PRF models with --prf DIR. What is here is not for tuning: chan
 All error bars in one table, of every method that all stars are measured with, at every cadence
 (the scenes with pixel files have images of 600 and 200 s, too):
 
-    bench_accuracy.py quiet pixels-120 pixels-20 --method aperture linpsf psf halo
+    bench_accuracy.py quiet pixels-120 pixels-20 --faint-limit 13 --method aperture linpsf psf halo
 """
 
 import argparse
@@ -85,6 +85,8 @@ def parse():
     parser.add_argument("--prf", metavar="DIR", help="simulate with the mission's PRF models")
     parser.add_argument("--method", nargs="+", default=[""], metavar="METHOD",
                         help="measure every star with each of these (default: the chosen one)")
+    parser.add_argument("--faint-limit", type=float, metavar="TMAG",
+                        help="measure brighter stars only (default: the scene's own limit)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
@@ -104,7 +106,8 @@ def make(name, data, args):
     run("-c", TESSPHOT, "simulate", data, *options, "-q", "--settings", data / "settings.toml")
     run("run_make_catalog.py", 1, data, "-q")
     run("run_prepare_photometry.py", data, f"--workers={args.workers}", "-q")
-    run("run_make_todo.py", data, f"--faint-limit={scene.faint_limit}", "-q")
+    run("run_make_todo.py", data, f"--faint-limit={args.faint_limit or scene.faint_limit}",
+        "-q")
 
 
 def measure(name, data, method):
