@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from photometry.core.stats import MAD_TO_SIGMA
 from photometry.methods import _flood
+from photometry.scatters import median
 
 MODE_SAMPLE = 9                   # values left when the search for the mode stops
 # How far from its catalog position the peak of a star may be, pixels; bleeding moves peaks.
@@ -29,7 +30,7 @@ def find_level(values: NDArray, kappa: float) -> Level:
     """Return mode, scatter below it and the cut `kappa` scatters above it; values (N,) finite."""
     mode = half_sample_mode(values)
     below = mode - values[values < mode]
-    scatter = MAD_TO_SIGMA * float(np.median(below)) if below.size else 0.0
+    scatter = MAD_TO_SIGMA * median(below) if below.size else 0.0
     return Level(mode, scatter, mode + kappa * scatter)
 
 

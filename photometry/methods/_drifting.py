@@ -36,7 +36,8 @@ def change_terms(stamp: Stamp, scene: Scene,
         stamp.pixels.box, row + PLACES_PX[0], column + PLACES_PX[1])
     here = scene.target_flux * scene.share
     rows, columns = (up - 2 * here + down) / STEP_PX**2, (right - 2 * here + left) / STEP_PX**2
-    rest = np.where(trails, 0.0, np.nan_to_num(stamp.pixels.sumimage - scene.light))
+    rest = stamp.pixels.sumimage - scene.light
+    rest[trails | np.isnan(rest)] = 0.0
     slopes = scene.slopes + _slopes(rest)
     slopes[0] += (up - down) / (2 * STEP_PX)
     slopes[1] += (right - left) / (2 * STEP_PX)

@@ -15,6 +15,7 @@ from photometry.core.stamp import Stamp
 from photometry.core.stats import MAD_TO_SIGMA
 from photometry.methods._choice import PixelNoise
 from photometry.methods._scene import Scene
+from photometry.scatters import median
 
 # Radii of large apertures, of which the best is used; those beyond the usual ones in stamps that
 # are as large, of stars so bright that their wings are seen.
@@ -74,7 +75,7 @@ def neighbor_error(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], least: f
         return least
     left = np.abs(image - scene.light)[alike]
     known = np.maximum(left - SKY_ERROR, 0.0) / scene.others[alike]
-    return max(least, MAD_TO_SIGMA * float(np.median(known)))
+    return max(least, MAD_TO_SIGMA * median(known))
 
 
 @compiled

@@ -131,7 +131,8 @@ def _divide(stamp: Stamp, scene: Scene, image: NDArray, cluster: NDArray[np.bool
     stars, box = stamp.stars, stamp.pixels.box
     peaks = _clusters.find_peaks(image, cluster, finder.blur)
     heights = image[peaks]
-    light = np.nan_to_num(flux_from_tmag(stars.tmag)) * scene.share.max()
+    light = flux_from_tmag(stars.tmag) * scene.share.max()
+    light[np.isnan(light)] = 0.0
     owner = _clusters.assign_peaks(peaks, heights, stars.row - box.row0,
                                    stars.column - box.column0, light,
                                    stars.tmag <= finder.saturation_tmag)
