@@ -108,7 +108,7 @@ class _Cutout:
                 ("TIMECORR", float), ("CADENCENO", np.int64), ("QUALITY", np.int32)))
         self._correct_times()
 
-    @property
+    @cached_property
     def is_tica(self) -> bool:
         """Whether images are TICA's, in electrons per exposure."""
         return plain_unit(column_unit(self.table.table, "FLUX")) in PER_EXPOSURE

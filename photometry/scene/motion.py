@@ -72,8 +72,9 @@ def frame_displacements(texts: Sequence[str], reference_text: str,
     center, scale = _frame_of(box)
     terms = quadratic_terms((row - center[0]) / scale, (column - center[1]) / scale)
     to_coefficients = np.linalg.pinv(terms.T)
-    return np.stack([_displacement(text, ra, dec, row, column) @ to_coefficients.T
-                     for text in texts])
+    found = {text: _displacement(text, ra, dec, row, column) @ to_coefficients.T
+             for text in dict.fromkeys(texts)}            # of cutouts all are the same
+    return np.stack([found[text] for text in texts])
 
 
 def is_usable(text: str, box: Box) -> bool:

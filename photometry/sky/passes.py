@@ -59,8 +59,9 @@ def _padded(weights: NDArray) -> NDArray[np.float64]:
 def make_mesh(mesh: NDArray, radial: NDArray) -> Mesh:
     """Return coefficients as the passes want them."""
     # Weights beyond those of a small mesh are zero, but must find something.
-    more = [(0, max(0, _REACH - length)) for length in mesh.shape]
-    return Mesh(np.pad(mesh, more).astype(float), np.asarray(radial, float))
+    padded = np.zeros([max(_REACH, length) for length in mesh.shape])
+    padded[:mesh.shape[0], :mesh.shape[1]] = mesh
+    return Mesh(padded, np.asarray(radial, float))
 
 
 @compiled

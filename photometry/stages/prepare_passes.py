@@ -165,6 +165,7 @@ def _rule(values: dict[str, Any]) -> anomalies.Exclude:
     return rule
 
 
+@lru_cache(maxsize=1)
 def is_strap(box: Box) -> NDArray[np.bool_]:
     """Return which columns (C,) of a box lie over a strap."""
     return np.isin(box.columns, detector.strap_columns())
