@@ -20,7 +20,8 @@ _SHARP_SHARE = 0.05               # quantile of frames that are called sharp
 _RESPONSE_ERROR = 0.05            # relative, of one star's blur: pixels sample it coarsely
 _PHASE_PX2 = 0.01                 # by which the blur varies with the place in the pixel ...
 _OWN_PHASE_PX2 = 0.002            # ... by which a single star differs in that ...
-_PHASE_ERROR_PX2 = 5e-4           # ... and what is left in the end
+_PHASE_ERROR_PX2 = 5e-4           # ... and what is left in the end, at least
+_OWN_SHARE = 0.4                  # of how stars differ in that: what is left, star by star
 _DAMPING = 2 * np.pi**2           # per px^2 of blur, of what has a period of one pixel
 _SHARPEST_PX2 = -0.1              # below the usual, that is believed of a whole frame
 _COMMON_ROUNDS, _OWN_ROUNDS = 3, 2
@@ -82,7 +83,8 @@ def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bo
                          zip((shared + own).T, _harmonics(place, mean), strict=True))
         blur -= nan_median((blur - mean[:, None])[good])
         noise = _noise(blur, mean, good)
-        mean, error = _averaged(blur, mean, np.hypot(noise, kept))
+        mean, error = _averaged(blur, mean, np.hypot(noise, kept),
+                                _OWN_SHARE * float(np.sqrt(np.mean(np.sum(own**2, axis=1)))))
     return Blur(mean - sharp_level(mean[good]), error)
 
 
@@ -99,13 +101,21 @@ def _weight(blur: NDArray, middle: NDArray, noise: NDArray) -> NDArray[np.float6
     return np.where(away <= _CLIP_SIGMA, 1 / variance, 0.0)
 
 
-def _averaged(blur: NDArray, middle: NDArray, noise: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the mean (T,) of the stars' blurs (T, N) and its error; NaN of a single star."""
+def _averaged(blur: NDArray, middle: NDArray, noise: NDArray,
+              phase: float) -> tuple[NDArray, NDArray]:
+    """Return the mean (T,) of the stars' blurs (T, N) and its error; NaN of a single star.
+
+    Parameters
+    ----------
+    phase
+        What places in pixels may still do to each star, px^2: where all stars move to others,
+        it stays the same from frame to frame, so that no scatter tells it.
+    """
     weight = _weight(blur, middle, noise)
     total, count = weight.sum(axis=1), np.count_nonzero(weight, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.sum(weight * np.nan_to_num(blur), axis=1) / total
-        error = np.sqrt(count / (count - 1) / total + _PHASE_ERROR_PX2**2 / count)
+        error = np.sqrt(count / (count - 1) / total + max(phase, _PHASE_ERROR_PX2)**2 / count)
     return mean, np.where(count > 1, error, np.nan)
 
 

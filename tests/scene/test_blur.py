@@ -128,6 +128,24 @@ def test_the_error_is_what_it_says(sector, found):
     assert 0.4 < np.sqrt(np.mean(pull**2)) < 1.5
 
 
+def test_stars_that_differ_more_in_their_pixels_make_a_larger_error(sector, found):
+    """What a step in pointing does to few stars alike cannot be told by their scatter."""
+    good, blur = found
+    rng, pulls = np.random.default_rng(9), []
+
+    def spoil(width):
+        for axis in range(2):
+            own = rng.normal(0, 1.5e-3, (2, len(sector.flux)))
+            phase = 2 * np.pi * sector.place[..., axis]
+            width += (own[0] * np.cos(phase) + own[1] * np.sin(phase))[:, :width.shape[1]]
+
+    for _ in range(3):
+        worse = sector.fit(good, spoil=spoil)
+        assert np.median(worse.error[good]) > 1.2 * np.median(blur.error[good])
+        pulls.append(((worse.variance - beyond_sharp(sector.motion, good)) / worse.error)[good])
+    assert 0.4 < np.sqrt(np.mean(np.square(pulls))) < 1.6
+
+
 def small(motion, **options):
     stars = Stars(motion, drifts(len(motion)), np.full(20, 9000.0))
     return stars.fit(**options)
