@@ -19,6 +19,27 @@ FRAME_S, INTEGRATION_S, READ_S = 2.0, 1.98, 0.02
 MJD_OF_BTJD_ZERO = BTJD_ZERO - 2400000.5
 CONTAMINATION_KEYWORDS = {"aperture": "AP_CONT", "psf": "PSF_CONT", "linpsf": "PSF_CONT"}
 
+# What the methods' own cards mean; a method that is not here gives its cards with comments.
+METHOD_CARDS = {
+    "KP_THRES": "[sigma] threshold in the mean image", "KP_MIPIX": "[pixel] least in an aperture",
+    "KP_MICLS": "[pixel] least in a cluster", "KP_CLSRA": "[pixel] radius of clustering",
+    "KP_WS": "clusters divided by watershed", "KP_WSBLR": "[pixel] blur before the watershed",
+    "KP_WSTHR": "threshold of the watershed", "KP_WSFOT": "[pixel] footprint of its peaks",
+    "KP_EX": "columns of saturated stars followed",
+    "AP_GIVEN": "the aperture was given by the user",
+    "PSF_FRAC": "share of the light in fitted pixels", "PSF_SYS": "FLUX_SYS without straps",
+    "PSF_NFIT": "sources fitted in every cadence", "PSF_NFIX": "sources held at their mean",
+    "PSF_NPOS": "sources whose positions are fitted",
+    "PSF_DROW": "[pixel] row, fitted minus catalog", "PSF_EROW": "[pixel] 1 sigma of PSF_DROW",
+    "PSF_DCOL": "[pixel] column, fitted minus catalog", "PSF_ECOL": "[pixel] 1 sigma of PSF_DCOL",
+    "PSF_BLUR": "[pixel^2] variance added to the PRF",
+    "PSF_OFFS": "[e-/s] light beyond the background model",
+    "PSF_HELD": "cadences at the predicted position",
+    "PSF_NSAT": "[pixel] saturated ones left out",
+    "HALO_OBJ": "what is least: total variation", "HALO_THR": "[e-/s] saturated pixels are above",
+    "HALO_MXI": "most iterations", "HALO_SCL": "[e-/s] the catalog's flux",
+}
+
 
 class Column(NamedTuple):
     """One column of a table."""
@@ -154,8 +175,8 @@ def free_cards(values: Mapping[str, Any], taken: Set[str]) -> list[str]:
 
     What the file says already (the keywords `taken`) is not said twice.
     """
-    pairs = {keyword: value if isinstance(value, tuple) else (value, "")
-             for keyword, value in values.items()}
+    pairs = {keyword: value if isinstance(value, tuple) else
+             (value, METHOD_CARDS.get(keyword, "")) for keyword, value in values.items()}
     return [card(keyword, value, comment) for keyword, (value, comment) in pairs.items()
             if keyword not in taken]
 

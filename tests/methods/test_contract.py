@@ -9,6 +9,7 @@ import pytest
 from photometry import methods
 from photometry.core.flags import ApertureFlag, CadenceFlag
 from photometry.core.outcome import Decline, Grow, Measurement
+from photometry.io.lightcurve_cards import METHOD_CARDS
 from tests.factories import MixturePrf, make_stamp
 
 NAMES = methods.names()
@@ -58,6 +59,8 @@ def test_module_is_complete(name):
 def test_shapes_types_and_finite_values(name):
     stamp, _ = stamp_of(10.0, neighbours=NEIGHBOURS)
     outcome = measured(name, stamp)
+    for keyword, value in outcome.extras.items():        # each has a comment in the file
+        assert isinstance(value, tuple) or keyword in {*METHOD_CARDS, "AP_CONT"}
     for field in dataclasses.fields(outcome.lightcurve):
         values = getattr(outcome.lightcurve, field.name)
         if values is None:
