@@ -24,8 +24,3 @@ def starid_of(identifier: str) -> int:
         return int(digits)
     value = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
     return FIRST_MADE_UP + value % 2**60
-
-
-def is_made_up(starid: int) -> bool:
-    """Tell whether a number stands for a text."""
-    return starid >= FIRST_MADE_UP

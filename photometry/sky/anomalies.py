@@ -121,9 +121,9 @@ def jump_cells(shape: tuple[int, int]) -> tuple[int, int]:
     return tuple(-(-length // size) for length, size in zip(shape, JUMP_CELL, strict=True))
 
 
-def background_jumps(cells: NDArray, good: NDArray[np.bool_],
-                     settings: Settings) -> NDArray[np.bool_]:
-    """Return where (T, ...) a cell departs from its usual residual.
+def jump_limits(cells: NDArray, good: NDArray[np.bool_],
+                settings: Settings) -> tuple[NDArray, NDArray]:
+    """Return the usual residual (...) of cells (T, ...), and by how much they may differ.
 
     Parameters
     ----------
@@ -132,13 +132,6 @@ def background_jumps(cells: NDArray, good: NDArray[np.bool_],
     good : (T,)
         Frames that tell what is usual.
     """
-    usual, limit = jump_limits(cells, good, settings)
-    return has_jumped(cells, usual, limit)
-
-
-def jump_limits(cells: NDArray, good: NDArray[np.bool_],
-                settings: Settings) -> tuple[NDArray, NDArray]:
-    """Return the usual residual (...) of cells (T, ...), and by how much they may differ."""
     usual = nan_median(cells[good])
     scatter = MAD_TO_SIGMA * nan_median(np.abs(cells[good] - usual))
     return usual, np.maximum(settings.jump_sigma * scatter, settings.jump_noise)

@@ -56,7 +56,6 @@ class Grid:
     spread_columns: NDArray[np.float64]   # (gx, gx)
     axis: NDArray[np.float64]     # (2,) row and column of the optical axis
     radii: NDArray[np.float64]    # (nr,) px; the first is the one of no radial light
-    ring_pixels: NDArray[np.int_]     # (nr,) pixels in each ring
     rings: RingWeights
     tables: Tables                # of all weights, for passes over the pixels
     box: Box
@@ -81,12 +80,11 @@ def make_grid(box: Box, axis: tuple[float, float], settings: Settings) -> Grid:
                                  spline_weights(columns, box.columns))
     by_row, by_column = along_rows.dense(len(rows)), along_columns.dense(len(columns))
     position = np.array(axis, dtype=float)
-    radii, ring_pixels = _rings(radius(position, box).ravel(), settings)
+    radii = _rings(radius(position, box).ravel(), settings)
     rings = ring_weights(radii, position, box)
     return Grid(box.shape, (cell_rows, cell_columns), rows, columns, by_row, by_column,
                 _spreading(by_row, cell_rows), _spreading(by_column, cell_columns), position,
-                radii, ring_pixels, rings,
-                make_tables(along_rows, along_columns, rings, box.shape), box)
+                radii, rings, make_tables(along_rows, along_columns, rings, box.shape), box)
 
 
 def _spreading(weights: NDArray, size: int) -> NDArray[np.float64]:
@@ -118,16 +116,16 @@ def _cells(first: int, length: int, mesh_px: int) -> tuple[int, NDArray[np.float
     return size, first + np.linspace(margin, length - 1 - margin, number)
 
 
-def _rings(distance: NDArray, settings: Settings) -> tuple[NDArray, NDArray]:
-    """Return radii and pixels of the rings with enough pixels; none if fewer than five."""
+def _rings(distance: NDArray, settings: Settings) -> NDArray[np.float64]:
+    """Return the radii (nr,), px, of the rings with enough pixels; none if fewer than five."""
     ring = np.floor((distance - settings.radial_start_px) / settings.radial_step_px).astype(int)
     ring += 1                         # ring 0 lies just inside the start and stays at zero
     count = np.bincount(ring[ring >= 0], minlength=1)
     enough = np.flatnonzero(count >= settings.min_ring_pixels)
     if len(enough) < 5 or ring.max() < 4:
-        return np.zeros(0), np.zeros((0, 0), dtype=int)
+        return np.zeros(0)
     kept = np.arange(enough[0], enough[-1] + 1)
-    return settings.radial_start_px + (kept - 0.5) * settings.radial_step_px, count[kept]
+    return settings.radial_start_px + (kept - 0.5) * settings.radial_step_px
 
 
 def solver_of(used: NDArray[np.bool_], grid: Grid, parts: int) -> Solver:

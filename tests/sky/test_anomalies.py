@@ -82,6 +82,10 @@ def test_frames_add_up_without_background_and_gaps():
     np.testing.assert_allclose(seen[1].left, left, atol=1e-4)
 
 
+def jumped(cells, good, settings):
+    return anomalies.has_jumped(cells, *anomalies.jump_limits(cells, good, settings))
+
+
 def cells_of(residual, noise=1.0):
     return anomalies.residual_cells(anomalies.sparse(residual.astype(np.float32)),
                                     residual.shape, noise)
@@ -99,9 +103,9 @@ def test_jumps_are_found_in_their_cell_and_frame():
     cells = np.array(cells)
     assert cells.shape == (40, 3, 4)
     good = np.ones(40, bool)
-    jumps = anomalies.background_jumps(cells, good, Settings())
+    jumps = jumped(cells, good, Settings())
     assert np.argwhere(jumps).tolist() == [[9, 1, 2]]
-    assert not anomalies.background_jumps(cells, good, Settings(jump_noise=8.0)).any()
+    assert not jumped(cells, good, Settings(jump_noise=8.0)).any()
     pixels = anomalies.jump_pixels(jumps, (40, 53))
     assert pixels[9].sum() == 16 * 16 and pixels[9, 16, 32] and pixels[9, 31, 47]
 
@@ -110,8 +114,8 @@ def test_cells_without_sky_never_jump():
     cells = cells_of(np.full((20, 35), np.nan))
     assert np.isnan(cells).all()
     frames = np.stack([cells, cells])
-    assert not anomalies.background_jumps(frames, np.ones(2, bool), Settings()).any()
-    assert not anomalies.background_jumps(frames, np.zeros(2, bool), Settings()).any()
+    assert not jumped(frames, np.ones(2, bool), Settings()).any()
+    assert not jumped(frames, np.zeros(2, bool), Settings()).any()
 
 
 def test_what_is_a_jump_depends_on_the_noise_of_the_frame():
@@ -124,5 +128,5 @@ def test_what_is_a_jump_depends_on_the_noise_of_the_frame():
         residual = rng.normal(0, np.nan_to_num(sigma), (32, 32))
         residual[:16, :16] += 6.0 * (number in (4, 7, 20))     # 20 times the noise, or twice
         cells.append(cells_of(residual, sigma))
-    found = anomalies.background_jumps(np.array(cells), np.ones(30, bool), Settings())
+    found = jumped(np.array(cells), np.ones(30, bool), Settings())
     assert np.argwhere(found).tolist() == [[4, 0, 0]]
