@@ -33,6 +33,8 @@ $(INSTALLED): setup.cfg pyproject.toml requirements.txt
 	@$(BIN)/python -c '' 2>/dev/null || { echo "Making $(VENV) with $$($(PYTHON) -V)"; $(PYTHON) -m venv --clear $(VENV); }
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip && $(BIN)/python -m pip install -qq -r requirements.txt || { echo "make: installation failed, see above; it needs a package index over the network" >&2; exit 1; }
+	@echo "Compiling loops (a minute)"
+	@$(BIN)/python tools/compile_loops.py || echo "make: compiling failed, see above; the first runs will do it" >&2
 	@touch $(INSTALLED)
 
 $(MPICH): $(INSTALLED)
