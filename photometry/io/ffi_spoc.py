@@ -11,6 +11,7 @@ from photometry.io.header_cards import Cards
 ANCHOR_CADENCENO = 4697
 ANCHOR_TIME = 0.5 * (1325.317008 + 1325.337841) - 3.907e-3
 _LONG_EXPOSURE_S = 1000.0
+KNOWN_BTJD = -41979.5, 31069.5      # 1900 to 2100: when the Earth's place is known
 
 
 def parse_spoc(cards: Cards) -> FfiHeader:
@@ -69,4 +70,8 @@ def _barycentric(cards: Cards, key: str) -> float:
     """Return a time of the image's own header: those of HDU 0 lack the correction."""
     if key not in cards.first:
         raise InputError(cards.path, f"has no {key} card in HDU 1, expected a barycentric time")
-    return cards.number(key)
+    time = cards.number(key)
+    if not KNOWN_BTJD[0] < time < KNOWN_BTJD[1]:
+        raise InputError(cards.path, f"has {key} = {time}, expected a BTJD of the years 1900 to "
+                                     "2100")
+    return time

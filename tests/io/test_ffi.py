@@ -285,6 +285,7 @@ def test_sector_is_taken_from_the_name_without_a_card(written):
 BAD_CARDS = [
     (1, {"remove": ["TSTART"]}, "has no TSTART"),
     (1, {"remove": ["BARYCORR"]}, "has no BARYCORR"),
+    (1, {"TSTART": 67325.3}, "has TSTART = 67325.3, expected a BTJD of the years 1900 to 2100"),
     (1, {"remove": ["CAMERA"]}, "has no CAMERA"),
     (1, {"remove": ["CCD"]}, "has no CCD"),
     (1, {"remove": ["READNOIC"]}, "has no READNOIC"),
