@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.compiled import compiled
 from photometry.core.flags import is_good
 from photometry.core.outcome import Note
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp, Stars
-from photometry.core.stats import flux_from_tmag, tmag_from_flux
+from photometry.core.stats import flux_from_tmag
 from photometry.methods import _clusters
 from photometry.methods._flood import raise_to_frames
 from photometry.methods._overflow import TRAIL, find_full, find_trails, label_patches
@@ -90,22 +91,31 @@ def _under(labels: NDArray, place: tuple[float, float], share: NDArray) -> NDArr
 
 def stars_in(stars: Stars, box: Box, mask: NDArray[np.bool_]) -> NDArray[np.int_]:
     """Return the indices of the stars whose central pixel is in a mask."""
-    inside = np.flatnonzero(box.contains(stars.row, stars.column))
-    rows = np.floor(stars.row[inside] + 0.5).astype(int) - box.row0
-    columns = np.floor(stars.column[inside] + 0.5).astype(int) - box.column0
-    return inside[mask[rows, columns]]
+    return np.flatnonzero(_is_in(stars.row - box.row0, stars.column - box.column0, mask))
 
 
-def _combined_tmag(stamp: Stamp, mask: NDArray[np.bool_]) -> float:
-    """Return the magnitude of all stars in a mask; NaN for none."""
-    members = stars_in(stamp.stars, stamp.pixels.box, mask)
-    return float(tmag_from_flux(np.nansum(flux_from_tmag(stamp.stars.tmag[members]))))
+@compiled
+def _is_in(row: NDArray, column: NDArray, mask: NDArray) -> NDArray[np.bool_]:
+    """Tell which places (N,), counted from the first pixel of a mask (R, C), are in it."""
+    found = np.zeros(len(row), np.bool_)
+    for star in range(len(row)):
+        if (-0.5 <= row[star] < mask.shape[0] - 0.5
+                and -0.5 <= column[star] < mask.shape[1] - 0.5):
+            found[star] = mask[int(np.floor(row[star] + 0.5)), int(np.floor(column[star] + 0.5))]
+    return found
+
+
+def _light_in(stamp: Stamp, mask: NDArray[np.bool_]) -> float:
+    """Return the flux of all stars in a mask, e-/s; unknown magnitudes count as nothing."""
+    light = flux_from_tmag(stamp.stars.tmag[stars_in(stamp.stars, stamp.pixels.box, mask)])
+    return float(light[~np.isnan(light)].sum())
 
 
 def _full_pixels(stamp: Stamp, scene: Scene, image: NDArray, cluster: NDArray[np.bool_],
                  finder: Finder) -> NDArray[np.bool_]:
     """Return the saturated pixels (R, C) of the target's cluster."""
-    if not (finder.overflow and _combined_tmag(stamp, cluster) <= finder.saturation_tmag):
+    least = flux_from_tmag(finder.saturation_tmag)
+    if not (finder.overflow and _light_in(stamp, cluster) >= least):
         return np.zeros(cluster.shape, dtype=bool)
     return find_full(image, cluster, float(scene.light[cluster].max()))
 
