@@ -74,7 +74,7 @@ def fit_effective_psf(field: Field, assumed: Prf, settings: Settings | None = No
     wings, rings = usual_wings(), []
     near = fit.winged(wings, rings)
     for number in range(ROUNDS if len(chosen) >= FEW_STARS else ROUNDS_FEW):
-        even = replace(field, image=field.image / fit.straps.factor(field.box.columns))
+        even = fit.evened(field)
         found = fit.sampled(fit.everywhere(), near)
         light = lit_alone(even, found, chosen, fit.flux)
         if number % 2 == 1:
@@ -111,6 +111,13 @@ class _Fit:
         self._strange = np.zeros_like(self._model)
         self._over_strap = np.isin(self._stamps.columns, straps.columns)
         self.parts = np.zeros((self._place.shape[1], len(self._free)))
+
+    def evened(self, field: Field) -> Field:
+        """Return the field without the gain over straps, with the fluxes found so far."""
+        flux = field.flux.copy()
+        flux[self._chosen] = self.flux
+        return replace(field, flux=flux,
+                       image=field.image / self.straps.factor(field.box.columns))
 
     def everywhere(self) -> NDArray[np.float64]:
         """Return the corrections (Y, X, K) at all nodes, from what suits the whole image."""

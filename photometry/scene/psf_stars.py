@@ -17,6 +17,7 @@ HALF_PX = 8                       # stamps of 17 x 17 pixels
 NEAR_PX, AROUND_PX, FAR_PX = 5.0, 9.0, 20.0
 FAR_LIGHT = 30.0                  # of a star's flux: none so bright within FAR_PX
 SHINE_PX = 12                     # how far outside a stamp other stars count
+BRIGHT_SHINE_PX, BRIGHTER = 48, 3.0   # and those so many times brighter
 CATALOG_ERROR = 0.3               # relative, of a neighbor's flux
 FITTED_LIGHT = 0.003              # of a star's flux: neighbors so bright are fitted with it
 CELL_PX = 256                     # every part of a large image gives stars
@@ -142,6 +143,12 @@ class Neighbors:
         index = self._order[first:last]
         return index[box.contains(self._field.row[index], self._field.column[index], margin)]
 
+    def shining(self, box: Box, flux: float) -> NDArray[np.int_]:
+        """Return the stars that matter in a box for one of some flux: bright ones from afar."""
+        index = self.within(box, BRIGHT_SHINE_PX)
+        near = box.contains(self._field.row[index], self._field.column[index], SHINE_PX)
+        return index[near | (self._field.flux[index] > BRIGHTER * flux)]
+
     def lonely(self, star: int, settings: Settings) -> bool:
         """Tell whether a star's neighbors are faint."""
         field = self._field
@@ -198,8 +205,8 @@ def lit_alone(field: Field, prf: Prf, chosen: NDArray[np.int_],
     flux : (S,)
         e-/s of the chosen stars.
     """
-    near = Neighbors(field)
-    return np.array([_alone(field, prf, near.within(_box(field, star), SHINE_PX), star, light)
+    neighbors = Neighbors(field)
+    return np.array([_alone(field, prf, neighbors.shining(_box(field, star), light), star, light)
                      for star, light in zip(chosen.tolist(), flux.tolist(), strict=True)])
 
 
