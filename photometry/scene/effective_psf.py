@@ -73,7 +73,8 @@ def fit_effective_psf(field: Field, assumed: Prf, settings: Settings | None = No
     fit = _Fit(field, assumed, chosen, settings, straps)
     wings, rings = usual_wings(), []
     near = fit.winged(wings, rings)
-    for number in range(ROUNDS if len(chosen) >= FEW_STARS else ROUNDS_FEW):
+    rounds = ROUNDS if len(chosen) >= FEW_STARS else ROUNDS_FEW
+    for number in range(rounds):
         even = fit.evened(field)
         found = fit.sampled(fit.everywhere(), near)
         light = lit_alone(even, found, chosen, fit.flux)
@@ -81,7 +82,8 @@ def fit_effective_psf(field: Field, assumed: Prf, settings: Settings | None = No
             rings = fit.rings(even, found)
             wings = fit_wings(rings, usual_wings(), usual_error())
             near = fit.winged(wings, rings)
-        fit.fit_whole(light, wings)
+        # Straps one by one when all together have settled: with few stars they may part for good.
+        fit.fit_whole(light, wings, strap_by_strap=number == rounds - 1)
     return replace(fit.sampled(fit.local(light, near), near), straps=fit.straps)
 
 
@@ -143,7 +145,7 @@ class _Fit:
                 found[y, x] = fit_wings(rings, wings, LOCAL_SHARE * usual_error(), trust).shares
         return WingGrid(found, wings.sigmas)
 
-    def fit_whole(self, light: NDArray, wings: Wings) -> None:
+    def fit_whole(self, light: NDArray, wings: Wings, strap_by_strap: bool) -> None:
         """Find what suits the whole image: parts, fluxes, pixels to distrust, straps."""
         design = Design(self._stamps.basis, self._place)
         start = self._begun(wings)
@@ -161,7 +163,7 @@ class _Fit:
         self.parts = change.reshape(self.parts.shape)
         model = start + design.image(self.parts)
         strange = left + start - model - gain
-        if self._over_strap.any():
+        if strap_by_strap and self._over_strap.any():
             self.straps, more = fit_each(self.straps, self._stamps.columns, lit, strange, unknown)
             strange -= more
         off, level = unknown.found(strange).T

@@ -6,6 +6,7 @@ import pytest
 from scipy import sparse
 
 from photometry.core.pixels import Box
+from photometry.scene import effective_psf
 from photometry.scene.effective_psf import fit_effective_psf
 from photometry.scene.prf import CircularPrf
 from photometry.scene.psf_equations import Design, Unknown
@@ -125,3 +126,15 @@ def test_the_response_is_that_of_a_fit_of_everything_together():
     np.testing.assert_allclose(change, together[:-1], atol=1e-10)
     assert straps.response == pytest.approx(0.01 + together[-1], abs=1e-10)
     assert straps.error == pytest.approx(np.sqrt(np.linalg.inv(whole)[-1, -1]))
+
+
+def test_straps_are_told_apart_only_when_all_together_have_settled(monkeypatch):
+    """Before, a wrong response of all would be shared among them and stay."""
+    responses, each = [], []
+    monkeypatch.setattr(effective_psf, "fit_response", lambda *given: (
+        responses.append(fit_response(*given)), responses[-1])[1])
+    monkeypatch.setattr(effective_psf, "fit_each", lambda straps, *given: (
+        each.append(len(responses)), fit_each(straps, *given))[1])
+    fit_effective_psf(field(count=14), CircularPrf(), straps=Straps(COLUMNS))
+    assert each == [len(responses)]
+    assert len(responses) > 1
