@@ -52,6 +52,8 @@ class Grid:
     columns: NDArray[np.float64]  # (gx,)
     by_row: NDArray[np.float64]   # (R, gy) weights of the spline's coefficients
     by_column: NDArray[np.float64]    # (C, gx)
+    cells_by_row: NDArray[np.float64]     # (gy, gy) means of these over the pixels of cells
+    cells_by_column: NDArray[np.float64]  # (gx, gx)
     spread_rows: NDArray[np.float64]      # (gy, gy) how means over cells enter coefficients
     spread_columns: NDArray[np.float64]   # (gx, gx)
     axis: NDArray[np.float64]     # (2,) row and column of the optical axis
@@ -83,6 +85,7 @@ def make_grid(box: Box, axis: tuple[float, float], settings: Settings) -> Grid:
     radii = _rings(radius(position, box).ravel(), settings)
     rings = ring_weights(radii, position, box)
     return Grid(box.shape, (cell_rows, cell_columns), rows, columns, by_row, by_column,
+                _cell_means(by_row, cell_rows), _cell_means(by_column, cell_columns),
                 _spreading(by_row, cell_rows), _spreading(by_column, cell_columns), position,
                 radii, rings, make_tables(along_rows, along_columns, rings, box.shape), box)
 
@@ -195,16 +198,12 @@ def smooth_columns(mesh: NDArray, radial: NDArray, grid: Grid,
 
 def means_of(mesh: NDArray, grid: Grid) -> NDArray[np.float64]:
     """Return the means over cells (gy, gx) of a mesh of coefficients."""
-    by_row, by_column = (_cell_means(weights, size) for weights, size in
-                         zip((grid.by_row, grid.by_column), grid.cell, strict=True))
-    return by_row @ mesh @ by_column.T
+    return grid.cells_by_row @ mesh @ grid.cells_by_column.T
 
 
 def coefficients(means: NDArray, grid: Grid) -> NDArray[np.float64]:
     """Return the mesh (gy, gx) whose means over cells are given."""
-    by_row, by_column = (_cell_means(weights, size) for weights, size in
-                         zip((grid.by_row, grid.by_column), grid.cell, strict=True))
-    return np.linalg.solve(by_row, np.linalg.solve(by_column, means.T).T)
+    return np.linalg.solve(grid.cells_by_row, np.linalg.solve(grid.cells_by_column, means.T).T)
 
 
 def _cell_means(weights: NDArray, size: int) -> NDArray[np.float64]:

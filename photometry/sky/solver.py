@@ -28,6 +28,7 @@ class Solver:
 
     parts: tuple[int, int]            # bins per cell, along rows and columns
     design: csr_matrix                # (bins, coefficients of mesh and rings)
+    gather: csr_matrix                # its transpose, laid out for sums over bins
     pixels: NDArray[np.float64]       # (bins,) used pixels
     penalty: csc_matrix
     factors: SuperLU              # of the normal matrix with the penalty
@@ -41,7 +42,7 @@ class Solver:
         """
         value = np.nan_to_num(means.ravel()) * self.pixels
         before = np.nan_to_num(np.concatenate([mesh.ravel(), radial]))
-        found = self.factors.solve(self.design.T @ value - self.penalty @ before)
+        found = self.factors.solve(self.gather @ value - self.penalty @ before)
         n_mesh = self.shape[0] * self.shape[1]
         return mesh + found[:n_mesh].reshape(self.shape), radial + found[n_mesh:]
 
@@ -103,7 +104,7 @@ def make_solver(used: NDArray[np.bool_], cell: tuple[int, int], box: Box,
     # The matrix is symmetric and positive: no need to look for pivots.
     factors = splu(csc_matrix(normal + penalty), permc_spec="MMD_AT_PLUS_A",
                    diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    return Solver(split, design, pixels, penalty, factors, shape)
+    return Solver(split, design, csr_matrix(design.T), pixels, penalty, factors, shape)
 
 
 def _centers(used: NDArray[np.bool_], size: tuple[int, int],
