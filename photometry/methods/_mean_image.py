@@ -32,6 +32,7 @@ LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
 ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
 SEEN = 0.05                       # of the flux's variance, that motion may make and is looked for
+TOLD = 0.2                        # of that variance, that errors of slopes may make
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
 
 
@@ -192,7 +193,8 @@ def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Corre
                      variance, None if full else sizes)
     if found is None or full:
         return found or (change, uncertain)
-    if np.mean(found[1][known]) + slopes.unexplained > np.mean(uncertain[known]):
+    least = max(np.mean(uncertain[known]), TOLD * np.median(variance[known]))
+    if np.mean(found[1][known]) + slopes.unexplained > least:
         return change, uncertain
     return change + found[0], found[1] + slopes.unexplained
 
