@@ -46,7 +46,7 @@ demo: $(INSTALLED) ## simulate a small sector and make its light curves (a minut
 
 test: check $(MPICH) ## check, then every test
 	@echo "Four parts of the tests, two at a time; each prints what it found when it is done"
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(PARTS)
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(PARTS)
 
 test-runs: $(MPICH) ## tests of runs that are disturbed, on processes and under MPI
 	@$(BIN)/python -m pytest -m "" $(RUNS)

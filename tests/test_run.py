@@ -370,7 +370,7 @@ def test_stars_without_a_cube_fail_and_the_others_do_not(crowd, tmp_path, capfd)
 @pytest.mark.parametrize(("options", "problem"), [
     (["--starid", "9" * 30], "no target matches starids"),
     (["--priority", "-" + "9" * 30], "no target matches priorities"),
-    (["--starid", "1001", "--tmag-min", "nan"], "no target matches starids"),
+    (["--starid", "1001", "--tmag-min", "90"], "no target matches starids"),
     (["--all", "--version", "0"], "--version 0: expected 1 to 99"),
     (["--all", "--workers", "0"], "--workers 0: expected 1 or more")])
 def test_absurd_arguments_are_named(crowd, tmp_path, capfd, options, problem):

@@ -184,8 +184,10 @@ def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Corre
     """
     change, uncertain = slopes.of(motion.moves)
     known = motion.good & np.isfinite(variance) & np.isfinite(flux)
+    if not known.any():
+        return change, uncertain
     may_be = np.mean(motion_terms(motion.moves[known]) ** 2, axis=0) @ slopes.sizes**2
-    if not known.any() or not (full or may_be > SEEN * np.median(variance[known])):
+    if not (full or may_be > SEEN * np.median(variance[known])):
         return change, uncertain
     row, column, rows, columns, mixed, blur = slopes.sizes
     sizes = np.array([row, column, rows, mixed, columns, blur / BLUR_PX**2])
