@@ -36,7 +36,7 @@ def test_a_bar_that_grows_stays_one_bar(growing, monkeypatch):
 @pytest.mark.parametrize("every_s", [-1.0, 1000.0])
 def test_lines_of_a_batch_log_know_the_total(growing, monkeypatch, caplog, every_s):
     monkeypatch.setattr(console, "LOG_EVERY_S", every_s)
-    log = logging.Logger("lines")         # its own: others may have told "photometry" where to write
+    log = logging.Logger("lines")      # "photometry" may have been told where to write by others
     log.addHandler(caplog.handler)
     monkeypatch.setattr(console, "logger", log)
     show = console.progress_for(Namespace(quiet=False))

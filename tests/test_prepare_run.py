@@ -97,7 +97,8 @@ def family(pid):
 def memory_of(pid):
     """Return the memory of a process, its part of what it shares with others (forks) included."""
     with suppress(OSError, IndexError):
-        return 1024 * int(Path(f"/proc/{pid}/smaps_rollup").read_text().split("\nPss:")[1].split()[0])
+        told = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return 1024 * int(told.split("\nPss:")[1].split()[0])
     return 0
 
 

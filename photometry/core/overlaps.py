@@ -2,9 +2,9 @@
 
 Two stars compete when the center of one lies in the aperture of the other. Stars are settled
 brightest first (ties by `starid`): a star that competes with one already kept is skipped, and
-a skipped star skips nobody. A star whose method tells it from its neighbors is not skipped for
-being in another's aperture, only for what its own method could not separate. Nothing depends
-on who was measured first.
+a skipped star skips nobody. A star whose method tells it from its neighbors, or that has an
+aperture to itself within the large one of a saturated star, is not skipped for being in another's
+aperture, only for what it could not be separated from. Nothing depends on who was measured first.
 """
 
 import math
@@ -16,6 +16,7 @@ from photometry.core.ids import Task
 from photometry.core.outcome import Status
 
 WITH_RESULT = frozenset({Status.OK, Status.WARNING, Status.SKIPPED})
+OWN_LIGHT = 0.1                   # share of other stars' light up to which it is the star's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,12 @@ class Measured:
     task: Task
     status: Status
     neighbours: tuple[int, ...] = ()      # other stars whose center lies in the aperture
-    separated: bool = False               # the method tells it from all other stars
+    separated: bool = False               # told from all other stars
+
+
+def is_own_light(contamination: float | None) -> bool:
+    """Tell whether an aperture has a star's own light, whoever's aperture the star is in."""
+    return contamination is not None and contamination <= OWN_LIGHT
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 from photometry.core.errors import TodoError
 from photometry.core.ids import CcdId, Select, Task
 from photometry.core.outcome import Result, Status
-from photometry.core.overlaps import Measured, settle
+from photometry.core.overlaps import Measured, is_own_light, settle
 from photometry.io import todo_file
 from photometry.io.layout import MEMBER_MARK, todo_path
 from photometry.io.todo_connection import ANY, TodoConnection
@@ -314,8 +314,9 @@ class Todo:
         for priority, starid in self._query("select_overlaps", values, where):
             overlaps.setdefault(priority, []).append(starid)
         return [Measured(task_of(row), Status(status), tuple(overlaps.get(row[0], ())),
-                         used in separating)
-                for *row, status, used in self._query("select_measured", values, where)]
+                         used in separating or is_own_light(foreign))
+                for *row, status, used, foreign in
+                self._query("select_measured", values, where)]
 
     # About runs and the whole list.
 

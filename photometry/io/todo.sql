@@ -191,7 +191,7 @@ ORDER BY priority LIMIT 1 OFFSET ?;
 
 -- name: select_measured: rows that have a result, for the settlement
 SELECT priority, starid, sector, camera, ccd, cadence, datasource, method, tmag, cbv_area, status,
-       method_used
+       method_used, contamination
 FROM todolist LEFT JOIN diagnostics USING (priority)
 WHERE status IN (1, 3, 5) AND {where} ORDER BY priority;
 

@@ -5,7 +5,7 @@ import pytest
 
 from photometry.core.ids import CcdId, Task
 from photometry.core.outcome import Status
-from photometry.core.overlaps import Measured, settle
+from photometry.core.overlaps import Measured, is_own_light, settle
 
 CCD = CcdId(1, 3, 2)
 
@@ -146,6 +146,12 @@ def test_star_told_from_its_neighbours_keeps_its_own_light():
 def test_star_that_could_not_be_told_from_a_brighter_one_is_skipped():
     rows = [separated(1, 11, 8.0, [12]), separated(2, 12, 9.0, [11])]
     assert settle(rows).skipped_by == {2: 1}
+
+
+def test_light_is_the_stars_own_where_little_of_it_is_of_others():
+    assert is_own_light(0.04)
+    assert not is_own_light(0.4)
+    assert not is_own_light(None)
 
 
 def test_star_that_was_not_separated_is_skipped_though_the_brighter_one_was():

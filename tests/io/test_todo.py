@@ -675,12 +675,12 @@ def test_attempts_are_counted_until_a_row_is_finished(todo):
 
 # Who keeps shared light.
 
-def with_files(todo, neighbours, output):
+def with_files(todo, neighbours, output, contamination=0.5):
     """Run all full-frame rows of the first CCD and make their files."""
     tasks = list(todo.tasks(Select(datasource="ffi", cameras=(3,))))
     todo.start(tasks)
-    results = [result(task, output=output, neighbours=neighbours.get(task.starid, ()))
-               for task in tasks]
+    results = [result(task, output=output, neighbours=neighbours.get(task.starid, ()),
+                      metrics=metrics(contamination=contamination)) for task in tasks]
     for one in results:
         Path(one.path).parent.mkdir(parents=True, exist_ok=True)
         Path(one.path).write_bytes(b"light")
@@ -700,6 +700,11 @@ def test_settlement_names_the_files_to_remove(todo, name):
     assert query(todo.path, "SELECT * FROM photometry_skipped") == [(4, 1), (7, 5)]
     assert query(todo.path, "SELECT starid, kept_starid FROM skipped_stars"
                  ) == [(12, 11), (15, 14)]
+
+
+def test_an_aperture_of_ones_own_in_that_of_a_brighter_star_is_kept(todo):
+    with_files(todo, {11: (12,)}, todo.folder / "lightcurves", contamination=0.04)
+    assert todo.settle_overlaps(todo.folder / "lightcurves") == []
 
 
 def test_row_whose_skipper_fails_becomes_pending(todo):
