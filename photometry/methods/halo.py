@@ -2,7 +2,8 @@
 
 For stars whose charge runs out of any aperture: their wings are seen by hundreds of good pixels.
 Each span of time between gaps has its own weights. The relative light curve is the result; its
-level is the catalog's flux, because the light of the star is not in the pixels.
+level is the catalog's flux, because the light of the star is not in the pixels. The catalog tells
+the light of a star that is not in eclipse, so that is what the median of the cadences is set to.
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from photometry.methods._remarks import NO_CADENCES, OUTSIDE
 from photometry.methods._scene import Scene, build_scene
 from photometry.methods._steady import Answer, find_answer, steadied
 from photometry.methods._variation import Fitted, fit_weights
+from photometry.scatters import median
 
 REFERENCES = ("2017MNRAS.471.2882W",)
 
@@ -228,13 +230,15 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
     """Return the light curve and the share of it that is other stars' light.
 
     flux = level sum(w p) / sum(w own), where a pixel without a value in a cadence is left out
-    of both sums; error = level sqrt(sum(w^2 sigma^2) + shared variance) / sum(w own).
+    of both sums; error = level sqrt(sum(w^2 sigma^2) + shared variance) / sum(w own). All are
+    scaled so that the median of what is the star's own is `level`.
     """
     pixels, target = stamp.pixels, stamp.target
     valid = np.isfinite(field.flux)
     error = np.nan_to_num(_columns(pixels.flux_err, field.place))
     sky = np.nan_to_num(_columns(pixels.background, field.place))
     sums = np.full((4, len(field.flux)), np.nan)
+    foreign = np.zeros(len(field.flux))
     impure = 0.0
     for span, fit in zip(spans, fits, strict=True):
         weights, light = fit.weights, fit.weights @ field.own
@@ -249,9 +253,11 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
             np.where(valid[span], field.flux[span], 0.0) @ weights,
             np.sqrt(photons + shared), sky[span] @ weights, np.ones_like(seen)])
         impure += (1.0 - light / (weights @ field.mean)) * len(seen) / len(field.flux)
+        foreign[span] = level * (weights @ field.mean / light - 1.0)
     answer = steadied(sums[0], stamp.drift, stamp.jitter, good, sums[1] ** 2)
     if answer is not None:
         sums[0], sums[1] = sums[0] + answer[0], np.sqrt(sums[1] ** 2 + answer[1])
+    sums[:3] *= level / median((sums[0] - foreign)[good & np.isfinite(sums[0])])
     known = np.where(np.isfinite(sums[3]), 0.0, np.nan)
     drift = Motion.of(stamp).drift
     return LightCurve(sums[0], sums[1], sums[2], target.row + drift[:, 0] + known,

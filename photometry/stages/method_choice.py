@@ -15,10 +15,11 @@ A star's own scatter plays no part: what varies is not worse measured for it.
    error. The one with the smaller predicted error is kept; the fit anyway if the aperture holds
    the place of a brighter star.
 
-The predicted error is e sqrt(1 + (s / `flux_tolerance`)^2): e the rms quoted error over the star's
-own flux, without the worst cadences; s the relative error of the mean flux that the method itself
-expects from PRF and neighbors, and by how many magnitudes the mean flux is farther from the
-catalog's than `magnitude_error`.
+The predicted error is sqrt(e^2 + (`variability` c)^2) sqrt(1 + (s / `flux_tolerance`)^2): e the
+rms quoted error over the star's own flux, without the worst cadences; c the share of other stars'
+light, which may vary, whatever it does here; s the relative error of the mean flux that the method
+itself expects from PRF and neighbors, and by how many magnitudes the mean flux is farther from
+the catalog's than `magnitude_error`.
 """
 
 from collections.abc import Callable
@@ -55,6 +56,7 @@ class Settings:
     promise: float = 0.9              # of the aperture's predicted error, for a fit to be tried
     flux_tolerance: float = 0.01      # relative error of the mean flux as bad as the noise
     magnitude_error: float = 0.5      # of the catalog
+    variability: float = 0.01         # relative, rms, of other stars' light
 
 
 DEFAULTS = Settings()
@@ -170,7 +172,8 @@ def predicted_error(trial: Trial, rules: Settings) -> float:
     off = abs(float(tmag_from_flux(_own_flux(trial, found))) - trial.stamp.target.tmag)
     constant = np.hypot(np.nan_to_num(found.systematic),
                         max(np.nan_to_num(off - rules.magnitude_error), 0.0))
-    error = float(_noise(trial, found) * np.hypot(1.0, constant / rules.flux_tolerance))
+    noise = np.hypot(_noise(trial, found), rules.variability * found.contamination)
+    error = float(noise * np.hypot(1.0, constant / rules.flux_tolerance))
     return error if np.isfinite(error) else float("inf")
 
 

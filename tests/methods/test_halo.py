@@ -93,6 +93,15 @@ def test_the_share_of_neighbors_is_stated():
     assert found.neighbours == ()
 
 
+def test_the_catalog_tells_the_light_out_of_eclipse():
+    shape = np.where(np.arange(400) % 50 < 6, 0.7, 1.0)
+    stamp, truth = bright(4.0, variation=shape, neighbours=((6.5, 9.3, -8.1),))
+    found = halo.measure(stamp)
+    own = found.lightcurve.flux - found.contamination * found.lightcurve.flux.mean()
+    assert own[shape == 1].mean() == pytest.approx(truth.flux.max(), rel=1e-3)
+    assert own[shape < 1].mean() == pytest.approx(truth.flux.min(), rel=3e-3)
+
+
 def with_gap(stamp, after, days):
     cadences = stamp.pixels.cadences
     time = cadences.time + np.where(np.arange(len(cadences)) > after, days, 0)

@@ -127,7 +127,7 @@ def test_in_crowds_the_smaller_predicted_error_wins(fakes, error, expected):
     fakes["linpsf"].answers = [found(error, contamination=0.0)]
     trial = measure(bench(TMAG))
     assert trial.method == expected
-    assert "aperture 27951 ppm" in reason(trial)
+    assert "aperture 28306 ppm" in reason(trial)
 
 
 @pytest.mark.parametrize(("promise", "expected"), [(8.0, "linpsf"), (9.8, "aperture")])
@@ -136,6 +136,14 @@ def test_a_fit_is_tried_where_it_promises_less_noise(fakes, promise, expected):
     fakes["linpsf"].answers = [found(promise, contamination=0.0)]
     assert measure(bench(TMAG)).method == expected
     assert fakes["linpsf"].asked == (expected == "linpsf")
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.04, "linpsf"), (0.01, "aperture")])
+def test_a_bright_star_is_freed_of_neighbors_that_may_vary(fakes, share, expected):
+    # A noise of 300 ppm, and stars that may vary by 400 or 100 ppm of the light.
+    fakes["aperture"].answers = [found(0.3, contamination=share, fit_error=0.3)]
+    fakes["linpsf"].answers = [found(0.35, contamination=0.0)]
+    assert measure(bench(TMAG)).method == expected
 
 
 def test_a_star_in_whose_aperture_a_brighter_one_is_gets_the_fit(fakes):
