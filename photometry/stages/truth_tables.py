@@ -44,7 +44,7 @@ class StarResult:
     contamination_error: float = float("inf")
     brighter: bool = False        # whether a brighter neighbor matters
     blended: bool = False         # whether another star is too near to be told apart
-    told: bool = False            # whether the light curve says so
+    told: bool = False            # whether the light curve, or the list if there is none, says so
     varies: bool = False          # whether the light curve says that something varies
     named: bool = False           # whether it names the star that does
     ideal_snr: float = float("nan")   # of what varies

@@ -21,7 +21,7 @@ contamination  CONT minus the share of other stars' light in the same pixels; fo
 =============  ==================================================================================
 """
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,7 @@ def validate(folder: Path, output: Path) -> Validation:
 Files = dict[int, list[Path]]
 
 
-def _compare_images(folder: Path, asked: Request, truth: Truth, starids: Sequence[int],
+def _compare_images(folder: Path, asked: Request, truth: Truth, starids: Mapping[int, bool],
                     files: Files) -> Validation:
     with Cube(layout.cube_path(folder, asked.ccd)) as cube:
         expect = of_images(truth, cube.cadences.cadenceno)
@@ -112,7 +112,7 @@ def _compare_images(folder: Path, asked: Request, truth: Truth, starids: Sequenc
                          share_flagged(clean, cube.cadences.quality, number))
 
 
-def _compare_pixel_files(_: Path, asked: Request, truth: Truth, starids: Sequence[int],
+def _compare_pixel_files(_: Path, asked: Request, truth: Truth, starids: Mapping[int, bool],
                          files: Files) -> Validation:
     light, expect = find_light(truth, detector.readout(asked.cadence_s)), of_pixel_files(truth)
     flagged = []
@@ -128,12 +128,12 @@ def _compare_pixel_files(_: Path, asked: Request, truth: Truth, starids: Sequenc
                      float(np.mean(flagged)) if flagged else float("nan"))
 
 
-def _compare(truth: Truth, asked: Request, light: Light, starids: Sequence[int], files: Files,
-             expect: Expect) -> Iterator[StarResult]:
+def _compare(truth: Truth, asked: Request, light: Light, starids: Mapping[int, bool],
+             files: Files, expect: Expect) -> Iterator[StarResult]:
     index = {int(starid): number for number, starid in enumerate(truth.stars["starid"])}
     kinds = dict(zip(truth.variables["index"].tolist(), truth.variables["kind"].astype(str),
                      strict=True))
-    for starid in starids:
+    for starid, elsewhere in starids.items():
         if starid not in index:
             continue
         star = index[starid]
@@ -143,7 +143,7 @@ def _compare(truth: Truth, asked: Request, light: Light, starids: Sequence[int],
         light_clean = expected.flux[expected.clean]
         ideal = (_power(light_clean) / place.floor if kind != CONSTANT and len(light_clean)
                  else np.nan)
-        numbers = {} if stored is None else {
+        numbers = {"told": elsewhere} if stored is None else {
             **compare_star(stored, expected, place.floor),
             "contamination_error": _contamination_error(stored, truth, star, light, place),
             "told": _is_told(stored), "varies": "VARSRC" in stored.header,

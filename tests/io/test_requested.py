@@ -1,5 +1,8 @@
 """Which stars a to-do list asks for."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from photometry.core.errors import InputError
@@ -13,9 +16,11 @@ def test_stars_by_ccd_and_data(tmp_path):
     tasks = [Task(1, 30, CcdId(1, 3, 2), 1800, tmag=9.0), Task(2, 20, CcdId(1, 3, 2), 1800),
              Task(3, 20, CcdId(1, 3, 2), 120, "tpf"), Task(4, 10, CcdId(2, 1, 4), 1800)]
     Todo.create(path, [(task, None) for task in tasks])
-    assert requested(path) == {Request(CcdId(1, 3, 2), 1800, True): [20, 30],
-                               Request(CcdId(1, 3, 2), 120, False): [20],
-                               Request(CcdId(2, 1, 4), 1800, True): [10]}
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO photometry_skipped VALUES (1, 2)")
+    assert requested(path) == {Request(CcdId(1, 3, 2), 1800, True): {20: False, 30: True},
+                               Request(CcdId(1, 3, 2), 120, False): {20: False},
+                               Request(CcdId(2, 1, 4), 1800, True): {10: False}}
 
 
 def test_a_list_must_be_there(tmp_path):

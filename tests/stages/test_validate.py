@@ -1,6 +1,8 @@
 """What validation says of light curves whose errors are known."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -168,6 +170,17 @@ def test_missing_files_lower_the_share_that_was_delivered(quiet, tmp_path):
         path.unlink()
     some = validate.validate(quiet, kept)
     assert sum(star.method == "none" for star in some.stars) >= len(files[::2])
+
+
+def test_stars_whose_light_another_keeps_are_told_by_the_list(quiet, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(quiet, data, ignore=shutil.ignore_patterns("ffi", "lightcurves"))
+    with closing(sqlite3.connect(data / "todo.sqlite")) as connection, connection:
+        (lost, priority), (_, other), *_ = connection.execute(
+            "SELECT starid, priority FROM todolist ORDER BY priority")
+        connection.execute("INSERT INTO photometry_skipped VALUES (?, ?)", (priority, other))
+    told = {star.starid for star in validate.validate(data, tmp_path / "empty").stars if star.told}
+    assert told == {lost}
 
 
 def test_stars_are_grouped_by_place_and_by_variability():
