@@ -16,7 +16,6 @@ from scipy import ndimage
 from photometry.compiled import compiled
 from photometry.core.flags import is_good
 from photometry.core.outcome import VARIABLE, Note
-from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 from photometry.methods._drifting import Changes
@@ -53,66 +52,123 @@ def restless_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[n
     used = (is_good(stamp.pixels.cadences.quality) & np.isfinite(flux) & np.isfinite(flux_err))
     if used.sum() < LEAST_CADENCES or not len(scene.relevant):
         return error, ()
-    noise, own = median(flux_err[used]), float(scene.share[mask].sum())
-    stars = stamp.stars
-    index, light = _brightest(stamp, scene.relevant, mask, MATTERS * noise)
+    noise = median(flux_err[used])
+    index, light, shares = _brightest(stamp, scene, mask, MATTERS * noise)
     if not len(index):
         return error, ()
-    shares = stamp.prf(stamp.pixels.box, stars.row[index], stars.column[index])
     full = trails | (stamp.pixels.sumimage > FULL)
     if full.any():
         full = ndimage.binary_dilation(full, np.ones((3, 3)), iterations=BLED_PX)
     quiet = stamp.pixels.collected & np.isfinite(stamp.pixels.sumimage) & ~full
-    for star, mean, share in zip(index, light, shares, strict=True):
-        inside = float(share[mask].sum())
-        telling = _telling(scene, mean * share, quiet)
-        part, foreign = float(share[telling].sum()), float(scene.share[telling].sum())
-        if not part * own > inside * foreign:
-            continue
-        seen, variance = sum_series(stamp.pixels.flux, stamp.pixels.flux_err,
-                                    *np.nonzero(telling))
-        # A PRF that errs by so much makes as much of the motion.
-        unsure = PRF_ERROR * (mean + scene.target_flux * foreign / part)
-        weight = 1 / (part * own - inside * foreign)
-        found = _varying(seen, own * weight, flux, foreign * weight, variance / part**2,
-                         unsure, changes.coefficients, used)
-        if not found.any():
-            continue
-        error = np.hypot(error, inside * found)
-        change = inside * float(np.sqrt(np.mean(found[used] ** 2)))
+    changes_of = _add_errors(
+        error, light, shares, scene.share, scene.light, scene.target_flux, quiet, mask,
+        stamp.pixels.flux, stamp.pixels.flux_err, flux, changes.coefficients, used)
+    for star, change in zip(stamp.stars.starid[index].tolist(), changes_of.tolist(), strict=True):
         if change > noise:
-            notes.append(Note(VARIABLE, f"TIC {stars.starid[star]} varies, and with it this light "
+            notes.append(Note(VARIABLE, f"TIC {star} varies, and with it this light "
                                         f"curve, by {change:.3g} e-/s (rms), which is in its "
                                         "errors"))
     return error, tuple(notes)
 
 
-def _brightest(stamp: Stamp, relevant: NDArray[np.int_], mask: NDArray[np.bool_],
-               least: float) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
-    """Return the neighbors whose light in a mask is at least `least` e-/s, and all their light."""
-    stars, target, box = stamp.stars, stamp.target, stamp.pixels.box
-    row, column, light = (stars.row[relevant], stars.column[relevant],
-                          flux_from_tmag(stars.tmag[relevant]))
-    away = np.hypot(row - target.row, column - target.column)
-    index = np.argsort(-light / (FALL_PX + away) ** 3, kind="stable")[:MOST_STARS]
-    index = index[light[index] > least]
-    rows, columns = (slice(where[0], where[-1] + 1)
-                     for where in (np.flatnonzero(mask.any(axis)) for axis in (1, 0)))
-    near = Box(box.row0 + rows.start, box.row0 + rows.stop,
-               box.column0 + columns.start, box.column0 + columns.stop)
-    inside = (stamp.prf(near, row[index], column[index]) * mask[rows, columns]).sum(axis=(1, 2))
-    index = index[light[index] * inside >= least]
-    return relevant[index], light[index]
+def _brightest(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],
+               least: float) -> tuple[NDArray[np.int_], NDArray, NDArray]:
+    """Return the neighbors with at least `least` e-/s in a mask, all their light, and shares."""
+    stars, target = stamp.stars, stamp.target
+    index = _nearest(stars.row[scene.relevant] - target.row,
+                     stars.column[scene.relevant] - target.column,
+                     flux_from_tmag(stars.tmag[scene.relevant]), least)
+    index = scene.relevant[index]
+    if not len(index):
+        return index, np.zeros(0), np.zeros((0, *mask.shape))
+    light = flux_from_tmag(stars.tmag[index])
+    shares = stamp.prf(stamp.pixels.box, stars.row[index], stars.column[index])
+    found = light * shares[:, mask].sum(axis=1) >= least
+    return index[found], light[found], shares[found]
 
 
-def _telling(scene: Scene, light: NDArray, quiet: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels (R, C), of `quiet` ones, that tell of a neighbor with light (R, C)."""
-    pure = quiet & (light > PURE * scene.light)
-    ranked = np.where(pure, light, 0.0)
-    best = np.argsort(-ranked, axis=None, kind="stable")[:TELLING]
-    telling = np.zeros(light.shape, dtype=bool)
-    telling.flat[best] = ranked.flat[best] > 0
-    return telling
+@compiled
+def _nearest(from_row: NDArray, from_column: NDArray, light: NDArray,
+             least: float) -> NDArray[np.int64]:
+    """Return the indices of the stars with most light at the target, and `least` in all."""
+    away = np.hypot(from_row, from_column)
+    order = np.argsort(-light / (FALL_PX + away) ** 3, kind="mergesort")[:MOST_STARS]
+    return order[light[order] > least]
+
+
+@compiled
+def _add_errors(error: NDArray, light: NDArray, shares: NDArray, own_share: NDArray,
+                all_light: NDArray, own_light: float, quiet: NDArray, mask: NDArray,
+                flux_of: NDArray, error_of: NDArray, flux: NDArray, motion: NDArray,
+                used: NDArray) -> NDArray[np.float64]:
+    """Add to an error (T,), in place, that from neighbors (N,); return their rms (N,), e-/s.
+
+    Parameters
+    ----------
+    light, shares : (N,), (N, R, C)
+        Of the neighbors.
+    own_share, all_light : (R, C)
+        Of the target's light, and of all stars, e-/s.
+    quiet, mask : (R, C)
+        Pixels that may tell, and those that are summed.
+    flux_of, error_of : (T, R, C)
+    flux, motion, used : (T,), (T, 6), (T,)
+    """
+    changes, own = np.zeros(len(light)), _sum_in(own_share, mask)
+    for star in range(len(light)):
+        inside = _sum_in(shares[star], mask)
+        rows, columns = _telling(light[star] * shares[star], all_light, quiet)
+        part = foreign = 0.0
+        for place in range(len(rows)):
+            part += shares[star, rows[place], columns[place]]
+            foreign += own_share[rows[place], columns[place]]
+        if not part * own > inside * foreign:
+            continue
+        seen, variance = sum_series(flux_of, error_of, rows, columns)
+        # A PRF that errs by so much makes as much of the motion.
+        unsure = PRF_ERROR * (light[star] + own_light * foreign / part)
+        weight = 1 / (part * own - inside * foreign)
+        found = _varying(seen, own * weight, flux, foreign * weight, variance / part**2, unsure,
+                         motion, used)
+        power = 0.0
+        for frame in range(len(error)):
+            if found[frame] != 0:
+                error[frame] = np.hypot(error[frame], inside * found[frame])
+            if used[frame]:
+                power += found[frame] ** 2
+        changes[star] = inside * np.sqrt(power / used.sum())
+    return changes
+
+
+@compiled
+def _sum_in(image: NDArray, mask: NDArray) -> float:
+    total = 0.0
+    for row in range(mask.shape[0]):
+        for column in range(mask.shape[1]):
+            if mask[row, column]:
+                total += image[row, column]
+    return total
+
+
+@compiled
+def _telling(light: NDArray, all_light: NDArray,
+             quiet: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows and columns of those quiet pixels with most of a neighbor's light (R, C)."""
+    left = np.zeros(light.shape)
+    for row in range(light.shape[0]):
+        for column in range(light.shape[1]):
+            if quiet[row, column] and light[row, column] > PURE * all_light[row, column]:
+                left[row, column] = light[row, column]
+    rows, columns, count = np.empty(TELLING, np.int64), np.empty(TELLING, np.int64), 0
+    while count < TELLING:
+        best = np.argmax(left)
+        row, column = best // light.shape[1], best % light.shape[1]
+        if not left[row, column] > 0:
+            break
+        rows[count], columns[count] = row, column
+        left[row, column] = 0.0
+        count += 1
+    return rows[:count], columns[:count]
 
 
 @compiled

@@ -5,15 +5,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photometry.core.stats import mad_sigma
+from photometry.methods._steady_loops import (
+    LEAST_PX,
+    beyond_of,
+    find_calm,
+    find_steps,
+    find_used,
+    sizes_of,
+    solve,
+    terms_of,
+)
 
 RIDGE = 1e-3                      # of the power of the motion; keeps nearly parallel terms apart
 SIGNIFICANT = 3.0                 # errors of a coefficient, below which it counts as nothing
-LEAST_PX = 1e-4                   # of motion, or its square, from step to step
 SEEN = 1.5                        # the same of a sum, in which little must be left
 TOLD = 0.5                        # of the noise, that errors of slopes make where steps tell them
-OUTLIER = 5.0                     # times the scatter of the steps
 LEAST_STEPS = 20                  # for a measurement
+UNKNOWN = np.zeros(0)             # blur
+SMALLEST = np.finfo(float).tiny
 BEYOND_ERROR = 0.2                # relative, of what motion does that is larger than was measured
 
 
@@ -95,48 +104,31 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
         row column, column^2) and the squared blur may be, in all series: they are drawn to zero
         by as much, and none counts as nothing.
     """
+    series = np.ascontiguousarray(series, dtype=float)
     count, size = series.shape
-    used = np.flatnonzero(good & np.isfinite(series).all(axis=1) & np.isfinite(drift).all(axis=1))
+    used = find_used(series, drift, good)
+    steps = find_steps(used)
     nothing = np.zeros((count, 0))
     none = Answer(np.zeros((0, size)), np.zeros((0, size)), nothing, nothing,
                   np.zeros((0, size), dtype=bool), np.zeros(count))
-    next_to = np.diff(used) == 1
-    if next_to.sum() < LEAST_STEPS:
+    if len(steps) < LEAST_STEPS:
         return none
-    row, column = (drift - drift[used].mean(axis=0)).T
-    terms = [row, column, row**2, row * column, column**2]
-    if blur is not None:
-        terms.append(np.nan_to_num(blur) ** 2)
-    terms = np.column_stack(terms)
-    terms = np.nan_to_num(terms - terms[used].mean(axis=0))    # the mean flux stays
-    moves = np.diff(terms[used], axis=0)[next_to]
-    size_of = moves.std(axis=0)
+    terms = terms_of(drift, UNKNOWN if blur is None else blur, used)   # the mean flux stays
+    size_of = sizes_of(terms, steps)
     kept = size_of > LEAST_PX
     if not kept.any():
         return none
-    steps = np.diff(series[used], axis=0)[next_to]
-    calm = _calm(steps.sum(axis=1))
-    others, terms = terms[:, ~kept], terms[:, kept] / size_of[kept]
-    moves = moves[:, kept] / size_of[kept]
-    moves, steps = moves[calm], steps[calm]
-    normal = moves.T @ moves + RIDGE * len(moves) * np.eye(kept.sum())
-    slopes = np.linalg.solve(normal, moves.T @ steps)
-    rest = mad_sigma(steps - moves @ slopes, axis=0)
-    noise = np.maximum(variance, rest**2 / 2)
-    error = np.sqrt(2 * noise * np.diag(np.linalg.inv(normal))[:, None])
-    beyond = terms - np.clip(terms, terms[used].min(axis=0), terms[used].max(axis=0))
+    others, terms = terms[~kept], terms[kept] / size_of[kept, None]
+    slopes, error, rest = solve(series, terms, find_calm(series, steps), RIDGE)
+    error = np.sqrt(2 * np.maximum(variance, rest**2 / 2)) * error[:, None]
+    beyond = beyond_of(terms, used)
     if sizes is not None:
         size = (sizes[:len(kept)][kept] * size_of[kept])[:, None]
-        part = size**2 / np.maximum(size**2 + error**2, np.finfo(float).tiny)
-        unfollowed = others**2 @ sizes[:len(kept)][~kept] ** 2
-        return Answer(part * slopes, np.sqrt(part) * error, terms, beyond, part > 0, unfollowed)
-    told = error**2 * np.mean(terms[used] ** 2, axis=0)[:, None] < TOLD**2 * variance
+        part = size**2 / np.maximum(size**2 + error**2, SMALLEST)
+        unfollowed = sizes[:len(kept)][~kept] ** 2 @ others**2
+        return Answer(part * slopes, np.sqrt(part) * error, terms.T, beyond.T, part > 0,
+                      unfollowed)
+    told = error**2 * np.mean(terms[:, used] ** 2, axis=1)[:, None] < TOLD**2 * variance
     least = np.where(told, seen, SIGNIFICANT) * error
-    return Answer(np.where(np.abs(slopes) > least, slopes, 0.0), error, terms, beyond, told,
+    return Answer(np.where(np.abs(slopes) > least, slopes, 0.0), error, terms.T, beyond.T, told,
                   np.zeros(count))
-
-
-def _calm(steps: NDArray) -> NDArray[np.bool_]:
-    """Return which steps (S,) are not much larger than most."""
-    away = np.abs(steps - np.median(steps))
-    return away <= OUTLIER * max(float(mad_sigma(steps)), np.finfo(float).tiny)
