@@ -17,8 +17,9 @@ def read_box(dataset: h5py.Dataset, rows: slice, columns: slice) -> NDArray:
     """Return all frames (T, R, C) of a box of pixels; in memory time varies fastest."""
     n_frames, n_rows, n_columns = dataset.shape
     frames_of, rows_of, columns_of = dataset.chunks
-    found = np.empty((rows.stop - rows.start, columns.stop - columns.start, n_frames),
-                     dataset.dtype)
+    is_flags = dataset.dtype.kind == "u"
+    found = (np.zeros if is_flags else np.empty)(
+        (rows.stop - rows.start, columns.stop - columns.start, n_frames), dataset.dtype)
     file_space = dataset.id.get_space()
     for first, row, column in product(range(0, n_frames, frames_of),
                                       _chunks(rows, rows_of), _chunks(columns, columns_of)):
@@ -26,7 +27,8 @@ def read_box(dataset: h5py.Dataset, rows: slice, columns: slice) -> NDArray:
                           min(columns_of, n_columns - column)), dataset.dtype)
         file_space.select_hyperslab((first, row, column), chunk.shape)
         dataset.id.read(h5py.h5s.create_simple(chunk.shape), file_space, chunk)
-        turn(chunk, found, first, row - rows.start, column - columns.start)
+        if not is_flags or chunk.any():         # most chunks have none set
+            turn(chunk, found, first, row - rows.start, column - columns.start)
     return found.transpose(2, 0, 1)
 
 

@@ -102,24 +102,26 @@ def _error(coefficients: NDArray, terms: NDArray) -> NDArray[np.float64]:
 def find_changes(stamp: Stamp) -> Changes:
     """Return how the frames of a stamp move and blur."""
     motion = Motion.of(stamp)
-    terms, covariance = _expanded(motion.drift - motion.center, (motion.jitter / BLUR_PX) ** 2,
-                                  motion.good)
-    unsure = TERM_ERROR**2 * np.diag(np.diag(covariance))
-    return Changes(terms, covariance + unsure)
+    return Changes(*_expanded(motion.drift, motion.jitter, motion.center, motion.good))
 
 
 @compiled
-def _expanded(drift: NDArray, blur: NDArray, good: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the terms (T, 6) of motions and their covariance (6, 6) in good cadences."""
+def _expanded(drift: NDArray, jitter: NDArray, center: NDArray,
+              good: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the terms (T, 6) of motions and their covariance (6, 6) in good cadences.
+
+    With the errors of the terms.
+    """
     n_frames, n_good = len(drift), good.sum()
     terms, mean, covariance = np.empty((n_frames, 6)), np.zeros(6), np.zeros((6, 6))
     for frame in range(n_frames):
-        row, column = drift[frame]
+        row, column = drift[frame, 0] - center[0], drift[frame, 1] - center[1]
         terms[frame, 0], terms[frame, 1] = row, column
         terms[frame, 2], terms[frame, 3] = row**2 / 2, column**2 / 2
-        terms[frame, 4], terms[frame, 5] = row * column, blur[frame]
+        terms[frame, 4], terms[frame, 5] = row * column, (jitter[frame] / BLUR_PX) ** 2
         if good[frame]:
-            mean += terms[frame]
+            for i in range(6):
+                mean[i] += terms[frame, i]
     mean /= n_good
     for frame in range(n_frames):
         for i in range(6):
@@ -128,4 +130,7 @@ def _expanded(drift: NDArray, blur: NDArray, good: NDArray) -> tuple[NDArray, ND
             for i in range(6):
                 for j in range(6):
                     covariance[i, j] += terms[frame, i] * terms[frame, j]
-    return terms, covariance / n_good
+    covariance /= n_good
+    for i in range(6):
+        covariance[i, i] *= 1 + TERM_ERROR**2
+    return terms, covariance

@@ -79,6 +79,8 @@ class SampledPrf:
     straps: Straps = NO_STRAPS        # whose columns gain light
     _splines: dict = field(default_factory=dict, repr=False, compare=False)
     _nodes: dict = field(default_factory=dict, repr=False, compare=False)
+    # By columns; not for a copy with other straps.
+    _gains: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.origin}, at {len(self.rows)} x {len(self.columns)} positions"
@@ -140,8 +142,12 @@ class SampledPrf:
         return self._gained(image, box)
 
     def _gained(self, image: NDArray, box: Box) -> NDArray[np.float64]:
-        behind = self.straps.behind(box.columns) if self.straps.response else NONE
-        return image * self.straps.factor(box.columns) if behind.any() else image
+        key = box.column0, box.column1
+        if key not in self._gains:
+            behind = self.straps.behind(box.columns) if self.straps.response else NONE
+            self._gains[key] = self.straps.factor(box.columns) if behind.any() else None
+        gain = self._gains[key]
+        return image if gain is None else image * gain
 
     def _render(self, box: Box, row: NDArray, column: NDArray,
                 broadening: float) -> NDArray[np.float64]:

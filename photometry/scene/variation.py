@@ -80,11 +80,11 @@ def _trends(time: NDArray, drift: NDArray) -> NDArray[np.float64]:
         else:
             axis = drift[:, number - TREND_ORDER - 1]
             term[:] = axis - axis.mean()
-        whole = np.sqrt(np.sum(term**2))
+        whole = _size(term)
         for _ in range(2):            # the second time for what rounding left of the first
             for before in range(count):
-                term -= np.sum(term * basis[before]) * basis[before]
-        rest = np.sqrt(np.sum(term**2))
+                _take_off(term, basis[before])
+        rest = _size(term)
         if rest > INDEPENDENT * whole:
             term /= rest
             count += 1
@@ -92,10 +92,31 @@ def _trends(time: NDArray, drift: NDArray) -> NDArray[np.float64]:
 
 
 @compiled
+def _size(term: NDArray) -> float:
+    total = 0.0
+    for value in term:
+        total += value**2
+    return np.sqrt(total)
+
+
+@compiled
+def _take_off(series: NDArray, trend: NDArray) -> None:
+    """Take off, in place, what a series (T,) has of a trend of size 1."""
+    even = odd = 0.0                  # two sums, for the processor to add side by side
+    for place in range(0, len(series) - 1, 2):
+        even += series[place] * trend[place]
+        odd += series[place + 1] * trend[place + 1]
+    if len(series) % 2:
+        even += series[-1] * trend[-1]
+    for place in range(len(series)):
+        series[place] -= (even + odd) * trend[place]
+
+
+@compiled
 def _without(series: NDArray, trends: NDArray) -> NDArray[np.float64]:
     rest = series.copy()
     for trend in trends:
-        rest -= np.sum(series * trend) * trend
+        _take_off(rest, trend)
     return rest
 
 

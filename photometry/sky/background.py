@@ -107,8 +107,8 @@ class BackgroundModel:
         rows, columns = (slice(used[0], used[-1] + 1) for used in
                          (np.flatnonzero(np.abs(by).max(axis=0) > _NEGLIGIBLE)
                           for by in (by_row, by_column)))
-        cells = np.moveaxis(self.mesh_err[:, rows, columns], 0, -1).astype(float, order="C")
-        return ModelError(self, box, by_row[:, rows], by_column[:, columns], cells**2, strap)
+        cells = np.ascontiguousarray(np.moveaxis(self.mesh_err[:, rows, columns], 0, -1))
+        return ModelError(self, box, by_row[:, rows], by_column[:, columns], cells, strap)
 
     def series(self, row: int, column: int) -> NDArray[np.float64]:
         """Return the background (T,), e-/s, of a pixel without the straps' excess."""
@@ -168,7 +168,7 @@ class ModelError:
     box: Box
     by_row: NDArray[np.float64]       # (R, ky) how the cells around enter the pixels
     by_column: NDArray[np.float64]    # (C, kx)
-    cells: NDArray[np.float64]        # (ky, kx, T) their variance
+    cells: NDArray[np.float32]        # (ky, kx, T) their errors
     strap: NDArray[np.int_]           # (C,) which strap the column is over, NO_STRAP = none
 
     def variance(self, weights: NDArray) -> NDArray[np.float64]:
@@ -206,7 +206,7 @@ class ModelError:
 @compiled
 def _variance_of_cells(weights: NDArray, by_row: NDArray, by_column: NDArray,
                        cells: NDArray) -> NDArray[np.float64]:
-    """Return the variance (T,) of a sum with weights (R, C) from that of cells (ky, kx, T).
+    """Return the variance (T,) of a sum with weights (R, C) by errors of cells (ky, kx, T).
 
     Cells that hardly enter any pixel are left out.
     """
@@ -223,7 +223,7 @@ def _variance_of_cells(weights: NDArray, by_row: NDArray, by_column: NDArray,
                 continue
             share = np.sum(half * by_column[:, x]) ** 2
             for frame in range(n_frames):
-                variance[frame] += cells[y, x, frame] * share
+                variance[frame] += np.float64(cells[y, x, frame]) ** 2 * share
     return variance
 
 

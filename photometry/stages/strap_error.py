@@ -24,6 +24,8 @@ def with_strap_error(found: Measurement, stamp: Stamp, method: str) -> Measureme
     prf, target, box = stamp.prf, stamp.target, stamp.pixels.box
     if not (isinstance(prf, SampledPrf) and np.isfinite(found.systematic)):
         return found
+    if not prf.straps.behind(box.columns).any():
+        return found
     unsure = prf.straps.uncertainty(box.columns)
     if not unsure.any():
         return found

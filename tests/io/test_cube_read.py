@@ -30,3 +30,12 @@ def test_other_kinds_and_a_single_chunk(tmp_path):
         dataset = file.create_dataset("flags", data=values, chunks=values.shape)
         found = read_box(dataset, slice(1, 5), slice(2, 4))
     np.testing.assert_array_equal(found, values[:, 1:5, 2:4])
+
+
+def test_flags_of_which_most_chunks_have_none(tmp_path):
+    values = np.zeros((45, 37, 41), np.uint8)
+    values[[0, 25, 44], [3, 20, 36], [40, 17, 0]] = 1, 2, 4
+    with h5py.File(tmp_path / "flags.hdf5", "w") as file:
+        dataset = file.create_dataset("flags", data=values, chunks=(20, 16, 16), **FILTER)
+        found = read_box(dataset, slice(2, 37), slice(0, 41))
+    np.testing.assert_array_equal(found, values[:, 2:])
