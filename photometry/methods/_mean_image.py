@@ -31,6 +31,8 @@ FULL_PEAK = 0.5                   # of the saturation level, in the central pixe
 LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
 ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
+PLACE_SLOPE = 2.0                 # per pixel of motion, of where the PRF misplaces a neighbor
+STEPS_LEAVE = 0.35                # of what other stars do, where steps tell what motion does
 SEEN = 0.05                       # of the flux's variance, that motion may make and is looked for
 TOLD = 0.2                        # of that variance, that errors of slopes may make
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
@@ -164,8 +166,10 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
     others = np.linalg.norm(np.hypot(relative * crossing, within))
     foreign = OTHERS_SLOPE * np.linalg.norm(_foreign(model) * weights.ravel() / seen
                                             * model.misfit)
+    misplaced = PLACE_SLOPE * settings.position_error * np.linalg.norm(
+        model.flux[model.near[1:]] * (model.slopes[:, 1:] @ weights.ravel()))
     return correction(left, float(share[0]), ASTRAY_SLOPE * astray, float(others), common,
-                      float(foreign))
+                      float(np.hypot(foreign, misplaced)))
 
 
 def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Correction,
@@ -175,6 +179,7 @@ def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Corre
     What is still left may be more than noise where the star is bright. Steps of the flux from one
     cadence to the next tell it, if they vary enough to tell more than what fits leave over; and
     all of it for a star whose core is full: its light moves into and out of the pixels left.
+    Steps are small, and what other stars do over large motions need not go on as it began.
 
     Parameters
     ----------
@@ -196,9 +201,11 @@ def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Corre
     if found is None or full:
         return found or (change, uncertain)
     least = max(np.mean(uncertain[known]), TOLD * np.median(variance[known]))
-    if np.mean(found[1][known]) + slopes.unexplained > least:
+    beyond = (STEPS_LEAVE * slopes.foreign) ** 2 * np.sum(motion.moves[:, :2] ** 2, axis=1)
+    uncertain_still = found[1] + slopes.unexplained + beyond
+    if np.mean(uncertain_still[known]) > least:
         return change, uncertain
-    return change + found[0], found[1] + slopes.unexplained
+    return change + found[0], uncertain_still
 
 
 def own_flux(model: Model) -> float:

@@ -52,6 +52,7 @@ class Correction:
     covariance: NDArray[np.float64]   # (TERMS, TERMS)
     own: float                        # how large slopes of the star by itself may be
     unexplained: float = 0.0          # (e-/s)^2, of the flux in each cadence
+    foreign: float = 0.0              # part of the error that other stars make, e-/s per pixel
 
     def of(self, motion: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what to add to the flux for motions and blur (T, 3), and its variance."""
@@ -96,7 +97,7 @@ def correction(left: Leftover, share: float, own: float, others: float,
     rest = min(rest / share**2, (WHOLE_PX * own) ** 2)
     return Correction(part * found[1:],
                       part**2 * covariance[1:, 1:] + part * others**2 * np.eye(TERMS)
-                      + uncorrected(foreign).covariance, own, part**2 * rest)
+                      + uncorrected(foreign).covariance, own, part**2 * rest, foreign)
 
 
 def _unexplained(rest: NDArray, expected: NDArray) -> float:
@@ -111,7 +112,8 @@ def _unexplained(rest: NDArray, expected: NDArray) -> float:
 
 def uncorrected(error: float) -> Correction:
     """Return no correction, where motion makes an error, e-/s per pixel."""
-    return Correction(np.zeros(TERMS), np.diag([error**2, error**2, *[0.0] * (TERMS - 2)]), 0.0)
+    covariance = np.diag([error**2, error**2, *[0.0] * (TERMS - 2)])
+    return Correction(np.zeros(TERMS), covariance, 0.0, foreign=error)
 
 
 def motion_terms(motion: NDArray) -> NDArray[np.float64]:

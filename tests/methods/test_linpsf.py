@@ -137,6 +137,24 @@ def test_light_of_stars_nearby_that_do_not_fit_counts_as_error():
     assert np.median(wrong.flux_err) > 2 * np.median(right.flux_err)
 
 
+class MisplacedPrf(MixturePrf):
+    """A PRF that is off by up to 0.008 px, as the stars' places in their pixels say."""
+
+    def series(self, box, rows, columns, broadening=0.0):
+        rows = rows + 0.008 * np.sin(2 * np.pi * np.asarray(rows))
+        return super().series(box, rows, columns, broadening)
+
+
+def test_light_that_a_step_moves_between_two_close_stars_counts_as_error():
+    widths = []
+    for offset in np.arange(0.0, 1.0, 0.2):
+        stamp, truth = make_stamp(tmag=12.0, shape=(17, 19), cadences=200, step=(0.3, 0.1),
+                                  offset=(offset, 0.0), neighbours=((12.1, 1.4, 0.4),),
+                                  model_prf=MisplacedPrf())
+        widths.append(np.std(pulls(measured(stamp), truth)))
+    assert 0.7 < np.sqrt(np.mean(np.square(widths))) < 1.3
+
+
 def test_blur_that_is_not_quite_known_is_found_in_the_few_frames_that_have_it():
     stamp, truth = make_stamp(tmag=8.0, cadences=300)
     shaken = np.arange(300) % 30 == 0
