@@ -1,7 +1,7 @@
 """The tables of a validation as text of at most 100 columns."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from photometry.stages.truth_tables import ALL, Account, Validation
@@ -68,8 +68,7 @@ def _tables(found: Validation) -> Iterator[str]:
     bins = (row for row in found.rows if row.region == ALL)
     for columns, rows in ((BINS, bins), (GROUPS, found.groups), (CROWDS, found.crowds),
                           (WIDTHS, found.widths)):
-        yield ""
-        yield from _table(columns, rows)
+        yield from _table(columns, tuple(rows))
     yield ""
     yield from _account(found.accounts[0])
     for sky in found.sky:
@@ -77,10 +76,11 @@ def _tables(found: Validation) -> Iterator[str]:
                f"{_told(sky.varying, 1, '.3f')} e-/s, rms over quoted error {_told(sky.pull, 1)}")
 
 
-def _table(columns: tuple[Column, ...], rows: Iterable[Any]) -> Iterator[str]:
-    yield " ".join(column.title() for column in columns)
-    for row in rows:
-        yield " ".join(column.cell(row) for column in columns)
+def _table(columns: tuple[Column, ...], rows: Sequence[Any]) -> Iterator[str]:
+    if rows:
+        yield ""
+        yield " ".join(column.title() for column in columns)
+        yield from (" ".join(column.cell(row) for column in columns) for row in rows)
 
 
 def _account(one: Account) -> Iterator[str]:
@@ -99,4 +99,4 @@ def _told(value: float, width: int, form: str = ".2f") -> str:
 
 
 def _percent(share: float) -> str:
-    return "none" if math.isnan(share) else f"{100 * share:.1f} %"
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"

@@ -243,6 +243,7 @@ def test_tables_as_text_and_as_rows(found):
         1 + len(found.groups), 2, 1 + len(found.widths)]
     assert all(len(set(map(len, block.splitlines()))) == 1 for block in (bins, *blocks))
     assert len(last.splitlines()) == 3 + len(found.sky)
+    assert not any("neighbors" in line for line in truth_text.lines(replace(found, crowds=())))
     assert set(truth_tables.as_tables(found)) == {
         "bins", "groups", "crowds", "widths", "accounts", "stars", "background"}
 
