@@ -78,10 +78,9 @@ def test_the_stars_of_an_area_are_one_slice_of_columns(bulk, serial):
         assert np.isfinite(file["stars/variability"][:]).any()
 
 
-@pytest.mark.parametrize("options", [("--workers", "2"), ("--workers", "4")])
-def test_processes_give_the_same_bytes(sector, expected, tmp_path, options):
+def test_processes_give_the_same_bytes(sector, expected, tmp_path):
     folder = copy_without_results(sector, tmp_path / "data")
-    output = run_photometry(folder, tmp_path / "out", "--bulk", *options)
+    output = run_photometry(folder, tmp_path / "out", "--bulk", "--workers", "2")
     assert file_of(output).read_bytes() == expected
 
 
@@ -178,20 +177,18 @@ def test_stars_are_drawn_from_either_kind(bulk, sector, tmp_path):
     shutil.copytree(sector, tmp_path / "fits")
     pictures = []
     for folder in (tmp_path / "bulk", tmp_path / "fits"):
-        starids = [starid for starid, _ in find_lightcurves(folder / "lightcurves")[:2]]
-        assert cli.main(["plot", str(folder), *(f"--starid={starid}" for starid in starids)]) \
-            == console.DONE
+        starid, _ = find_lightcurves(folder / "lightcurves")[0]
+        assert cli.main(["plot", str(folder), f"--starid={starid}"]) == console.DONE
         pictures.append({path.name for path in folder.rglob("*.png")})
     assert pictures[0] == pictures[1]
-    assert len(pictures[0]) == 2
+    assert len(pictures[0]) == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["serial", "processes"])
-def test_a_killed_master_is_followed_by_the_next(sector, expected, tmp_path, options):
+def test_a_killed_master_is_followed_by_the_next(sector, expected, tmp_path):
     folder, output = copy_without_results(sector, tmp_path / "data"), tmp_path / "out"
     process = subprocess.Popen([sys.executable, ROOT / "run_tessphot.py", "--all", folder, "-q",
-                                "--bulk", "--output", output, *options])
+                                "--bulk", "--output", output, "--workers", "2"])
     while process.poll() is None and not list(output.glob("*/*.parts/*.hdf5")):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

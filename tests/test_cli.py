@@ -189,7 +189,7 @@ def test_a_doubled_image_is_left_out(images, capfd):
 
 def test_images_of_two_windows_are_named(images, capfd):
     simulate(images / "other", "--size", "64x60", "--frames", "2", "--stars", "20")
-    assert cli.prepare_photometry([str(images), "-q"]) == console.UNUSABLE
+    assert cli.prepare_photometry([str(images), "-q", "--workers", "1"]) == console.UNUSABLE
     line = told(capfd)
     assert "rows 900-955" in line or "rows 1000-1055" in line
 
@@ -255,7 +255,7 @@ def test_prepare_wants_the_stars_first(images, capfd):
     assert cli.prepare_photometry([str(images), "--workers", "1"]) == console.DONE
     assert "no catalog_sector001_camera1_ccd4.sqlite: the level" in capfd.readouterr().out
     assert cli.make_catalog(["1", str(images), "-q"]) == console.DONE
-    assert cli.prepare_photometry([str(images), "-q"]) == console.UNUSABLE
+    assert cli.prepare_photometry([str(images), "-q", "--workers", "1"]) == console.UNUSABLE
     assert "--overwrite" in told(capfd)
     assert cli.prepare_photometry([str(images), "--workers", "1", "-o"]) == console.DONE
     assert "no catalog" not in capfd.readouterr().out
@@ -347,6 +347,11 @@ class TestPhotometry:
         assert "--workers 0: expected 1 or more" in told(capfd)
 
 
+def assert_explained(done, *words):
+    for word in ("position", "stamp", "cadences", "motion", *words):
+        assert f"  {word}: " in done.stdout
+
+
 class TestExample:
     """`python run_tessphot.py --starid=182092046` right after installation."""
 
@@ -358,23 +363,19 @@ class TestExample:
                 cwd=tmp_path, capture_output=True, text=True, check=False)
         return run
 
-    def test_tells_the_file(self, run, tmp_path):
+    def test_tells_the_file_and_with_debug_every_step(self, run, tmp_path):
         before = {path: path.read_bytes() for path in (ROOT / "tests/input").rglob("*.sqlite*")}
-        done = run()
+        done = run("--debug", "--method", "aperture")
         assert done.returncode == console.DONE, done.stderr
+        assert_explained(done, "level", "candidates", "share", "contamination")
         curves = layout.find_lightcurves(tmp_path / "lightcurves")
         assert [starid for starid, _ in curves] == [182092046]
         assert str(curves[0][1]) in done.stdout
         assert before == {path: path.read_bytes()
                           for path in (ROOT / "tests/input").rglob("*.sqlite*")}
 
-    @pytest.mark.parametrize(("method", "words"), [
-        ("aperture", ("level", "candidates", "share", "contamination")),
-        ("linpsf", ("fit", "shift", "systematic"))])
-    def test_debug_explains_every_step(self, run, method, words):
-        done = run("--debug", "--method", method)
-        for word in ("position", "stamp", "cadences", "motion", *words):
-            assert f"  {word}: " in done.stdout
+    def test_debug_explains_every_step_of_a_fit(self, run):
+        assert_explained(run("--debug", "--method", "linpsf"), "fit", "shift", "systematic")
 
     @pytest.mark.plot
     def test_plot_saves_a_figure(self, run, tmp_path):

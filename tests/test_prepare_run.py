@@ -16,7 +16,7 @@ from photometry.core.ids import Select
 from photometry.core.pixels import Box
 from photometry.stages import prepare
 from tests.conftest import ROOT
-from tests.running import MPICH, OPEN_MPI
+from tests.running import MPICH, OPEN_MPI, says
 from tests.stages.frames import write_window
 from tests.test_trouble import CUBE, copy_images
 
@@ -74,10 +74,10 @@ def test_killed_at_any_moment(sector, tmp_path):
 def test_a_killed_worker_is_replaced(sector, tmp_path):
     folder = copy_images(sector, tmp_path)
     process, scratch = start(folder, "--workers", "2"), folder / f"{CUBE}.scratch"
-    while process.poll() is None and not any(scratch.glob("*.tmp")):
+    workers = []
+    while process.poll() is None and not (workers and any(scratch.glob("*.tmp"))):
         time.sleep(0.001)
-    workers = [pid for pid in family(process.pid)
-               if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        workers = [pid for pid in family(process.pid) if says(pid, "spawn_main")]
     os.kill(workers[0], signal.SIGKILL)
     told, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == console.DONE, told
