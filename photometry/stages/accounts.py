@@ -8,7 +8,8 @@ from photometry.core.outcome import Result
 from photometry.io.layout import split_member
 from photometry.io.todo import Todo
 
-SHOWN_FAILURES = 20
+SHOWN_REASONS = 20
+SHOWN_STARS = 3           # of those that failed for the same reason
 SHOWN_STRAY = 10
 
 
@@ -33,11 +34,14 @@ def story(result: Result, in_full: bool = False) -> Iterator[str]:
 def account(todo: Todo, select: Select, failed: Sequence[Result], output: Path,
             stray: Sequence[Path] = ()) -> Iterator[str]:
     """Yield failures, stray files, and a final count that adds up to what was requested."""
-    for result in failed[:SHOWN_FAILURES]:
-        last = result.notes[-1].message.splitlines()[0] if result.notes else "no reason given"
-        yield f"failed: TIC {result.task.starid} ({result.task.datasource}): {last}"
-    if len(failed) > SHOWN_FAILURES:
-        yield f"... and {len(failed) - SHOWN_FAILURES} more; see diagnostics.errors in {todo.path}"
+    reasons = _by_reason(failed)
+    for (datasource, reason), starids in list(reasons.items())[:SHOWN_REASONS]:
+        more = f" and {len(starids) - SHOWN_STARS} more" if len(starids) > SHOWN_STARS else ""
+        yield (f"failed: TIC {', '.join(map(str, starids[:SHOWN_STARS]))}{more} ({datasource}): "
+               f"{reason}")
+    if len(reasons) > SHOWN_REASONS:
+        yield (f"... and for {len(reasons) - SHOWN_REASONS} more reasons; see the view failures "
+               f"in {todo.path}")
     if stray:
         more = f" and {len(stray) - SHOWN_STRAY} more" if len(stray) > SHOWN_STRAY else ""
         yield (f"{len(stray)} files that no result refers to: "
@@ -47,3 +51,12 @@ def account(todo: Todo, select: Select, failed: Sequence[Result], output: Path,
              for status, n_rows in sorted(count.items(), key=lambda item: item[0] or 0)]
     yield f"requested {sum(count.values())}: {', '.join(parts)}"
     yield f"light curves: {output}"
+
+
+def _by_reason(failed: Sequence[Result]) -> dict[tuple[str, str], list[int]]:
+    """Return the stars that failed by datasource and the first line of the last reason."""
+    reasons: dict[tuple[str, str], list[int]] = {}
+    for result in failed:
+        last = result.notes[-1].message.splitlines()[0] if result.notes else "no reason given"
+        reasons.setdefault((result.task.datasource, last), []).append(result.task.starid)
+    return reasons
