@@ -80,9 +80,23 @@ class Changes:
         """Return by how much (T,) the light of some pixels may change, for summed terms (6,)."""
         return _error(self.coefficients, terms)
 
+    def power(self, used: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the mean squares (6,) of the coefficients in some cadences (T,)."""
+        return _power(self.coefficients, used)
+
     def sizes(self, terms: NDArray) -> NDArray[np.float64]:
         """Return how large (6,) the sum of terms (6, P) of some pixels may be."""
         return np.hypot(terms.sum(axis=1), PIXEL_ERROR * np.linalg.norm(terms, axis=1))
+
+
+@compiled
+def _power(coefficients: NDArray, used: NDArray) -> NDArray[np.float64]:
+    power = np.zeros(coefficients.shape[1])
+    for frame in range(len(used)):
+        if used[frame]:
+            for i in range(len(power)):
+                power[i] += coefficients[frame, i] ** 2
+    return power / used.sum()
 
 
 @compiled

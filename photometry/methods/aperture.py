@@ -144,10 +144,8 @@ def _steadied(stamp: Stamp, curve: LightCurve, good: NDArray[np.bool_], changes:
     """
     moving, sizes = changes.error(terms.sum(axis=1)), changes.sizes(terms)
     used = good & np.isfinite(curve.flux_err) & np.isfinite(moving)
-    if not used.any():
-        return curve, moving
-    noise = np.median(curve.flux_err[used]) ** 2
-    if not np.mean(changes.coefficients[used] ** 2, axis=0) @ sizes**2 > SEEN * noise:
+    noise = median(curve.flux_err[used]) ** 2         # NaN without any
+    if not changes.power(used) @ sizes**2 > SEEN * noise:
         return curve, moving
     found = steadied(curve.flux, stamp.drift, stamp.jitter, good, curve.flux_err**2,
                      slope_sizes(sizes))
