@@ -1,7 +1,7 @@
 """Boxes of the cube in memory: read once for many stars, no more than a process may hold."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +49,10 @@ def cut(pixels: Pixels, box: Box) -> Pixels:
         return pixels
     rows, columns = box.slices(pixels.box.offset)
     inside = (slice(None), rows, columns)
-    return replace(pixels, box=box, flux=pixels.flux[inside], flux_err=pixels.flux_err[inside],
-                   background=pixels.background[inside],
-                   common=pixels.common.within(box),
-                   pixel_flags=pixels.pixel_flags[inside],
-                   sumimage=pixels.sumimage[rows, columns],
-                   collected=pixels.collected[rows, columns])
+    return Pixels(box, pixels.cadences, pixels.flux[inside], pixels.flux_err[inside],
+                  pixels.background[inside], pixels.common.within(box),
+                  pixels.pixel_flags[inside], pixels.sumimage[rows, columns],
+                  pixels.collected[rows, columns], pixels.flagged)
 
 
 def shared_box(boxes: Iterable[Box], n_frames: int) -> Box | None:
