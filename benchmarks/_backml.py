@@ -5,10 +5,10 @@ import time
 from io import BytesIO
 from types import SimpleNamespace
 
-import lkspacecraft
 import numpy as np
 
-lkspacecraft.enable_test_mode()           # it would ask the network for kernels
+# It would ask the network for kernels, which light does not need.
+sys.modules["lkspacecraft"] = SimpleNamespace(TESSSpacecraft=SimpleNamespace)
 
 from tess_backml import bkg_data  # noqa: E402
 

@@ -163,8 +163,8 @@ def ours(frames, args):
 
 
 def astrocut(frames, cube, args):
-    has_it = subprocess.run([args.astrocut, "-c", "import astrocut"], check=False,
-                            capture_output=True).returncode == 0
+    has_it = shutil.which(args.astrocut) and subprocess.run(
+        [args.astrocut, "-c", "import astrocut"], check=False, capture_output=True).returncode == 0
     if not has_it:
         print("astrocut: not installed for", args.astrocut)
         return

@@ -21,6 +21,9 @@ _RESPONSE_ERROR = 0.05            # relative, of one star's blur: pixels sample 
 _PHASE_PX2 = 0.01                 # by which the blur varies with the place in the pixel ...
 _OWN_PHASE_PX2 = 0.002            # ... by which a single star differs in that ...
 _PHASE_ERROR_PX2 = 5e-4           # ... and what is left in the end, at least
+_LONE_PX2, _BESIDE_PX2 = 0.001, 0.01      # what a pointing does to one lone star; more, for each
+                                  # part of its peak that is elsewhere around it: neighbors, too,
+                                  # have places in their pixels
 _OWN_SHARE = 0.4                  # of how stars differ in that: what is left, star by star
 _DAMPING = 2 * np.pi**2           # per px^2 of blur, of what has a period of one pixel
 _SHARPEST_PX2 = -0.1              # below the usual, that is believed of a whole frame
@@ -43,7 +46,8 @@ class Blur:
         return np.sqrt(np.maximum(self.variance, 0.0))
 
 
-def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bool_]) -> Blur:
+def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bool_],
+             orbit: NDArray[np.int_] | None = None, others: NDArray | None = None) -> Blur:
     """Return how much broader than the sharp ones frames are.
 
     Parameters
@@ -56,10 +60,16 @@ def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bo
         Rows and columns of the beacons: where in their pixels they are matters a little.
     good : (T,)
         Frames among which the sharp ones are sought.
+    orbit : (T,)
+        Of each frame, counted from 0: between them stars are in other places of their pixels.
+    others : (N,)
+        Highest pixel outside the cores of the beacons, over the peak; None = nothing.
     """
     nothing = np.full(len(width), np.nan)
     if width.shape[1] == 0 or not good.any():
         return Blur(nothing, nothing)
+    orbit = np.zeros(len(width), dtype=int) if orbit is None else orbit
+    phase = _LONE_PX2 + _BESIDE_PX2 * (np.zeros(width.shape[1]) if others is None else others)
     raw = np.stack([np.interp(found, known, BLURS_PX2) for found, known in
                     zip(width.T, curve, strict=True)], axis=1)
     raw -= nan_median(raw[good])
@@ -70,7 +80,7 @@ def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bo
     shared = own = np.zeros((1, 8))
     for number in range(_COMMON_ROUNDS + _OWN_ROUNDS):
         common = number < _COMMON_ROUNDS
-        kept = _PHASE_ERROR_PX2 if common else 0.0
+        kept = phase if common else 0.0
         weight = _weight(blur[telling], mean[telling], np.hypot(noise, kept))
         terms = np.stack([*_harmonics(place[telling], mean[telling])], axis=2)
         terms -= _averages(terms, weight, axis=0)      # what stays, the medians have taken
@@ -85,7 +95,20 @@ def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bo
         noise = _noise(blur, mean, good)
         mean, error = _averaged(blur, mean, np.hypot(noise, kept),
                                 _OWN_SHARE * float(np.sqrt(np.mean(np.sum(own**2, axis=1)))))
-    return Blur(mean - sharp_level(mean[good]), error)
+        if number == _COMMON_ROUNDS - 1:
+            even, apart = mean, _levels(blur - mean[:, None], orbit, good)
+    # What orbits differ by, many stars tell better than a few bright ones.
+    mean = mean + _levels((even - mean)[:, None], orbit, good)[orbit, 0]
+    between = np.sqrt(np.sum((apart / phase**2)**2, axis=1)) / np.sum(phase**-2.0)
+    return Blur(mean - sharp_level(mean[good]), np.hypot(error, between[orbit]))
+
+
+def _levels(values: NDArray, orbit: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return medians (K, N) of values (T, N) over the good frames of orbits; 0 of none."""
+    found = np.zeros((orbit.max() + 1, values.shape[1]))
+    for number in np.unique(orbit[good]):
+        found[number] = np.nan_to_num(nan_median(values[good & (orbit == number)]))
+    return found
 
 
 def _noise(blur: NDArray, middle: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -15,10 +15,14 @@ from scipy.ndimage import maximum_filter
 
 from photometry.core.stats import nan_median
 
-_HALF = 4                         # stamps of 9 x 9 pixels
+_HALF = 5                         # stamps of 11 x 11 pixels: in smaller ones the window is cut off
+_RIM = 1                          # around the 9 x 9 pixels that tell where a star is
 _CORE = 2                         # the 5 x 5 pixels in the middle hold the star
-_WINDOW_PX2 = 2.0                 # variance of the window: wider, it has more noise; narrower, the
-                                  # place in the pixel matters more
+_LONELY_SHARE = 0.05              # of the peak, that is the most elsewhere around a lone star ...
+_SOME_SHARE = 0.5                 # ... and around others: what stands still is in the mean image
+_FAINTER = 0.3                    # of the faintest lone stars' peaks, those of others
+_WINDOW_PX2 = 1.5                 # variance of the window: wider, it has more noise and neighbors;
+                                  # narrower, the place in the pixel matters more
 # Blurs for which widths are tabulated, px^2; less than none, where the mean image is blurred.
 BLURS_PX2 = np.linspace(-0.2, 1.6, 37)
 _ROUNDS = 4                       # of following a star
@@ -28,39 +32,47 @@ _LEAST_RESPONSE = 0.1             # change of the width with the blur; a lone st
 
 @dataclass(frozen=True, slots=True)
 class Beacons:
-    """Bright, isolated, unsaturated stars whose widths are followed."""
+    """Bright, unsaturated stars whose widths are followed."""
 
     row: NDArray[np.int_]         # (N,) brightest pixel, counted within the window
     column: NDArray[np.int_]
     center: NDArray[np.float64]   # (N, 2) of the light, from the middle of that pixel
     curve: NDArray[np.float64]    # (N, B) widths at the tabulated blurs, px^2
+    lonely: NDArray[np.bool_]     # (N,) isolated well enough to tell where the image is
+    others: NDArray[np.float64]   # (N,) highest pixel outside the core, over the peak
 
 
 def choose_beacons(mean: NDArray, faintest: float, brightest: float,
                    limit: int = 300) -> Beacons:
     """Find the stars of a background-subtracted mean image that serve as beacons.
 
+    Lone ones first, which also show how the image moves; with neighbors that stand still in the
+    mean image, others tell its blur as well.
+
     Parameters
     ----------
     mean : (R, C)
         Stars with pixels that are NaN near them are not chosen.
     faintest, brightest
-        Range of the brightest pixel, e-/s.
+        Range of the brightest pixel of lone stars, e-/s.
     """
     image = np.nan_to_num(mean)
     inner = np.zeros(image.shape, dtype=bool)
     inner[_HALF:-_HALF, _HALF:-_HALF] = True
-    row, column = np.nonzero(inner & (image > faintest) & (image <= brightest)
-                             & (image == maximum_filter(image, 2 * _HALF + 1, mode="constant")))
-    stamps = cut(mean, row, column)
-    lonely = _isolated(stamps)
-    row, column, stamps = row[lonely], column[lonely], stamps[lonely]
-    order = np.argsort(-image[row, column], kind="stable")[:limit]
+    highest = maximum_filter(image, 2 * (_HALF - _RIM) + 1, mode="constant")
+    row, column = np.nonzero(inner & (image > _FAINTER * faintest) & (image <= brightest)
+                             & (image == highest))
+    stamps, peak = cut(mean, row, column), image[row, column]
+    lonely = (peak > faintest) & (_elsewhere(middle(stamps)) < _LONELY_SHARE * peak)
+    others = np.minimum(_elsewhere(stamps) / peak, 1.0)
+    order = np.lexsort((-peak, ~lonely))
+    order = order[(lonely | (others < _SOME_SHARE))[order]][:limit]
     row, column, stamps = row[order], column[order], stamps[order]
     center = _center(stamps)
     curve = np.stack([_width(stamps, center, blur) for blur in BLURS_PX2], axis=1)
     grows = np.all(np.diff(curve, axis=1) > _LEAST_RESPONSE * np.diff(BLURS_PX2), axis=1)
-    return Beacons(row[grows], column[grows], center[grows], curve[grows])
+    return Beacons(row[grows], column[grows], center[grows], curve[grows], lonely[order][grows],
+                   others[order][grows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +80,7 @@ class StampPixels:
     """The pixels of stamps around some stars."""
 
     wanted: NDArray[np.int_]      # (W,) flat pixels of the image, in order
-    places: NDArray[np.int_]      # (N, 9, 9) where among them each pixel of each stamp is
+    places: NDArray[np.int_]      # (N, 11, 11) where among them each pixel of each stamp is
 
 
 def stamp_pixels(shape: tuple[int, int], row: NDArray, column: NDArray) -> StampPixels:
@@ -80,21 +92,26 @@ def stamp_pixels(shape: tuple[int, int], row: NDArray, column: NDArray) -> Stamp
 
 
 def cut(image: NDArray, row: NDArray, column: NDArray) -> NDArray:
-    """Return the stamps (N, 9, 9) around pixels of an image."""
+    """Return the stamps (N, 11, 11) around pixels of an image."""
     steps = np.arange(-_HALF, _HALF + 1)
     return image[row[:, None, None] + steps[:, None], column[:, None, None] + steps]
 
 
-def _isolated(stamps: NDArray) -> NDArray[np.bool_]:
-    """Tell where nothing outside the core is more than a few percent of the peak, or NaN."""
-    outside = stamps.copy()
-    core = slice(_HALF - _CORE, _HALF + _CORE + 1)
+def middle(stamps: NDArray) -> NDArray:
+    """Return the part (N, 9, 9) of stamps that tells where stars are."""
+    return stamps[:, _RIM:-_RIM, _RIM:-_RIM]
+
+
+def _elsewhere(stamps: NDArray) -> NDArray:
+    """Return the highest pixel (N,) of stamps outside the core; NaN if one is."""
+    outside, half = stamps.copy(), stamps.shape[1] // 2
+    core = slice(half - _CORE, half + _CORE + 1)
     outside[:, core, core] = 0
-    return outside.max(axis=(1, 2), initial=0) < 0.05 * stamps[:, _HALF, _HALF]
+    return outside.max(axis=(1, 2), initial=0)
 
 
 def widths(stamps: NDArray, center: NDArray) -> NDArray[np.float64]:
-    """Return the widths (N,), px^2 per axis, of stars in stamps (N, 9, 9) of one frame.
+    """Return the widths (N,), px^2 per axis, of stars in stamps (N, 11, 11) of one frame.
 
     Parameters
     ----------

@@ -27,6 +27,7 @@ from photometry.sky.interpolate import optical_axis
 from photometry.stages.prepare_pack import Piece
 from photometry.stages.prepare_passes import MODEL, STRAPS, Block, Choices, Job, grid_of
 from photometry.stages.prepare_plan import Frame, LeftOut, majority
+from photometry.stages.prepare_sky import orbit_of
 
 
 def assemble(job: Job, blocks: Sequence[Block], pieces: Sequence[Piece], head: tuple,
@@ -89,15 +90,20 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
     sky = job.scratch.load("sky")
     told = fit_motion(found["coefficients"], observation.cadences.time, reference_index, job.box)
     row, column = sky["beacon_row"] + job.box.row0, sky["beacon_column"] + job.box.column0
-    usual = jitter.cut(job.scratch.load("sum")["sumimage"], sky["beacon_row"],
-                       sky["beacon_column"])
+    time = np.array([frame.header.time for block in blocks for frame in block.frames])
+    lonely = sky["beacon_lonely"]
+    lone = row[lonely], column[lonely]
+    usual = jitter.middle(jitter.cut(job.scratch.load("sum")["sumimage"],
+                                     sky["beacon_row"][lonely], sky["beacon_column"][lonely]))
     follow = responses(usual)
-    motion = refined(told, found["centers"] / follow, row, column, good)
+    motion = refined(told, found["centers"] / follow, *lone, good)
     blur = fit_blur(found["widths"], sky["beacon_curve"],
-                    motion.drift(row, column) + sky["beacon_center"], good)
+                    motion.drift(row, column) + sky["beacon_center"], good,
+                    orbit_of(time, sky["orbit_starts"]),
+                    sky["beacon_others"])
     more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
     straight = found["centers"] - leanings(usual) * more[:, None, None]
-    motion = refined(told, straight / follow, row, column, good)
+    motion = refined(told, straight / follow, *lone, good)
     if sky["wcs_frames"].any():
         # Mended coordinates are those of the stars on the mean image of these frames.
         motion = counted_from(motion, sky["wcs_frames"])

@@ -305,7 +305,8 @@ def background_block(job: Job, block: Block) -> None:
     name = block.named("background")
     if job.scratch.has(name):
         return
-    sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center", "orbit_starts")
+    sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center", "beacon_lonely",
+                           "orbit_starts")
     stamps = jitter.stamp_pixels(job.box.shape, sky["beacon_row"], sky["beacon_column"])
     added = anomalies.Sum(np.zeros(job.box.shape, np.float32), np.zeros(job.box.shape, np.uint8))
     fits, widths, centers = [], [], []
@@ -317,8 +318,9 @@ def background_block(job: Job, block: Block) -> None:
             fit = measure(job, static, image, exclude)
             fits.append(fit)
             seen = _look(job, static, image, exclude, fit, stamps, added if good else None)
-            widths.append(jitter.widths(seen.values[stamps.places], sky["beacon_center"]))
-            centers.append(centroids(seen.values[stamps.places]))
+            stars = seen.values[stamps.places]
+            widths.append(jitter.widths(stars, sky["beacon_center"]))
+            centers.append(centroids(jitter.middle(stars[sky["beacon_lonely"]])))
             stacks.append(seen.flags, anomalies.residual_cells(seen.left, job.box.shape,
                                                                float(fit["noise"])))
     coefficients = frame_displacements([frame.header.wcs_text for frame in block.frames],

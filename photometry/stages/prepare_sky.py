@@ -91,7 +91,9 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
     beacons = choose_beacons(mean - behind, job.choices.prepare.beacon_faintest,
                              job.choices.prepare.beacon_brightest)
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
-                     beacon_center=beacons.center, beacon_curve=beacons.curve, orbit_starts=starts,
+                     beacon_center=beacons.center, beacon_curve=beacons.curve,
+                     beacon_lonely=beacons.lonely, beacon_others=beacons.others,
+                     orbit_starts=starts,
                      level_err=sky.level_err, wcs_text=np.array(places.wcs_text),
                      wcs_note=np.array(places.note), wcs_frames=shown & places.mended,
                      **{name: getattr(straps, name.removeprefix("strap_")) for name in STRAPS})

@@ -3,7 +3,7 @@ import pytest
 
 from photometry.core.pixels import Box
 from photometry.scene.blur import either, fit_blur, sharp_level
-from photometry.scene.jitter import choose_beacons, cut, widths
+from photometry.scene.jitter import BLURS_PX2, choose_beacons, cut, widths
 from tests.factories import MixturePrf
 
 SPACING, SKY, SECONDS = 18, 100.0, 1400.0
@@ -149,6 +149,23 @@ def test_stars_that_differ_more_in_their_pixels_make_a_larger_error(sector, foun
 def small(motion, **options):
     stars = Stars(motion, drifts(len(motion)), np.full(20, 9000.0))
     return stars.fit(**options)
+
+
+def test_stars_beside_others_tell_little_of_what_orbits_differ_by():
+    """Neighbors have places in their pixels too, which a step in pointing changes."""
+    rng = np.random.default_rng(6)
+    motion, orbit = np.full(60, QUIET), np.repeat([0, 1], 30)
+    place = 0.24 * orbit[:, None, None] + rng.uniform(-0.5, 0.5, (30, 2))
+    curve = np.tile(0.5 + 0.4 * BLURS_PX2, (30, 1))
+    others = np.repeat([0.0, 0.4], 15)
+    width = 0.5 + 0.4 * (motion[:, None]**2 + rng.normal(0, 2e-4, (60, 30)))
+    width += 0.4 * orbit[:, None] * np.where(others > 0, 0.004, 0.0)
+    steps = []
+    for known in (None, others):
+        blur = fit_blur(width, curve, place, np.ones(60, bool), orbit, known)
+        steps.append(blur.variance[30:].mean() - blur.variance[:30].mean())
+        assert np.all(blur.error > abs(steps[-1]) / 10)
+    assert abs(steps[1]) < 5e-4 < 1e-3 < abs(steps[0])
 
 
 def test_one_spoilt_star_does_not_matter():

@@ -5,7 +5,7 @@ from photometry.core.pixels import Box
 from photometry.scene import detector, pointing
 from photometry.scene.blur import Blur
 from photometry.scene.centroids import centroids, leanings, measure, responses
-from photometry.scene.jitter import choose_beacons, cut
+from photometry.scene.jitter import choose_beacons, cut, middle
 from photometry.scene.motion import blurred, fit_motion, refined
 from photometry.scene.simulated_prf import GaussianPrf
 from tests.factories import MixturePrf
@@ -41,8 +41,8 @@ def frames():
 
 
 def measured(images, beacons):
-    follow = responses(cut(np.nanmean(images, axis=0), beacons.row, beacons.column))
-    return np.array([centroids(cut(image, beacons.row, beacons.column))
+    follow = responses(middle(cut(np.nanmean(images, axis=0), beacons.row, beacons.column)))
+    return np.array([centroids(middle(cut(image, beacons.row, beacons.column)))
                      for image in images]) / follow
 
 
@@ -110,7 +110,7 @@ def test_without_stars_the_headers_remain(frames):
 
 def test_a_star_without_value_spoils_no_other(frames):
     images, beacons, _ = frames
-    stamps = cut(images.mean(axis=0), beacons.row, beacons.column)
+    stamps = middle(cut(images.mean(axis=0), beacons.row, beacons.column))
     expected = responses(stamps)
     stamps[4, 3, 2] = np.nan
     found = responses(stamps)

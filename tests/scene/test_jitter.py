@@ -5,7 +5,7 @@ from photometry.core.pixels import Box
 from photometry.scene.jitter import BLURS_PX2, choose_beacons, cut, widths
 from tests.factories import MixturePrf
 
-BOX = Box(0, 90, 0, 121)
+BOX = Box(0, 92, 0, 121)
 PLACES = [(row + 0.13 * (row % 5), column + 0.11 * (column % 7))
           for row in range(12, 85, 18) for column in range(12, 115, 20)]
 
@@ -26,17 +26,23 @@ def test_isolated_stars_within_the_range_are_chosen(beacons):
     assert len(beacons.row) == len(PLACES)
     assert set(zip(beacons.row.tolist(), beacons.column.tolist(), strict=True)) == {
         (round(row), round(column)) for row, column in PLACES}
+    assert beacons.lonely.all() and np.all(beacons.others < 0.05)
     crowded = scene() + 3000 * MixturePrf()(BOX, 16.0, 15.0)     # beside the first star
+    crowded += 8000 * MixturePrf()(BOX, 16.0, 35.0)              # and one as bright as the second
     crowded += 1e6 * MixturePrf()(BOX, 75.0, 75.0)               # saturated
     few = choose_beacons(crowded, 300.0, 30000.0)
-    assert len(few.row) < len(PLACES)
-    assert not np.any((np.hypot(few.row - 12, few.column - 12) < 6)
-                      | (np.hypot(few.row - 75, few.column - 75) < 4))
+    assert not np.any(few.lonely & (np.hypot(few.row - 12, few.column - 12) < 6))
+    assert not np.any(np.hypot(few.row - 12, few.column - 32) < 6)
+    assert not np.any(np.hypot(few.row - 75, few.column - 75) < 4)
+    beside, = np.flatnonzero(~few.lonely & (np.hypot(few.row - 12, few.column - 12) < 3))
+    assert beside >= few.lonely.sum() and 0.05 < few.others[beside] < 0.5
+    faint = choose_beacons(0.3 * scene(), 1500.0, 30000.0)
+    assert len(faint.row) > 20 and not faint.lonely.any()
     assert len(choose_beacons(scene(), 1e5, 1e6).row) == 0
     strap = scene()
-    strap[:, 35:37] = np.nan          # runs through the third column's stamps
+    strap[:, 35:37] = np.nan          # runs through the second column's stamps
     seen = set(choose_beacons(strap, 300.0, 30000.0).column.tolist())
-    assert not seen & set(range(31, 41)) and len(seen) > 3
+    assert not seen & set(range(30, 42)) and len(seen) > 3
 
 
 def test_stars_are_followed_from_pixel_to_pixel(beacons):
@@ -58,5 +64,5 @@ def test_a_window_tells_how_width_follows_blur(beacons):
 
 
 def test_stars_that_are_nowhere_near_are_not_measured(beacons):
-    blank = np.full((len(beacons.row), 9, 9), np.nan)
+    blank = np.full((len(beacons.row), 11, 11), np.nan)
     assert np.isnan(widths(blank, beacons.center)).all()
