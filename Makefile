@@ -41,7 +41,7 @@ $(MPICH): $(INSTALLED)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --prefix $(MPICH) 'mpich >=5.0' || echo "make: MPICH is not to be had here: its tests are skipped" >&2
 	@if [ -d $(MPICH) ]; then touch $(MPICH); fi
 
-demo: $(INSTALLED) ## simulate a small sector and make its light curves (a minute)
+demo: $(INSTALLED) ## simulate a small sector and make its light curves (a minute or two)
 	@$(BIN)/python tools/demo.py --workers 2 demo
 
 test: check $(MPICH) ## check, then every test

@@ -91,8 +91,9 @@ def plan(folder: Path, select: Select, origin: str | None = None,
         raise InputError(folder, "there is no such folder")
     found = find_images(folder, profile)
     if not found:
-        raise InputError(folder, "holds no calibrated full-frame images (*_ffic.fits[.gz]), "
-                                 "cutouts (*_astrocut.fits) or images with a profile.toml")
+        raise InputError(folder, "holds no calibrated full-frame images (*_ffic.fits[.gz], "
+                                 "hlsp_tica_*), cutouts (*_astrocut.fits) or images with a "
+                                 "profile.toml")
     found = [file for file in found if file.ccd is None or select.matches_ccd(file.ccd)]
     batches = [found[first:first + _FILES] for first in range(0, len(found), _FILES)]
     draw = draw if workers > 1 else in_turn
