@@ -11,6 +11,7 @@ from photometry.core.outcome import Note
 from photometry.core.stamp import Stamp
 from photometry.methods._drifting import Changes
 from photometry.methods._fit_pixels import filled
+from photometry.methods._pixel_series import mean_square
 from photometry.methods._scene import Scene
 from photometry.scatters import median
 
@@ -72,38 +73,9 @@ def sample_cadences(stamp: Stamp) -> NDArray[np.int_]:
 
 def sample_noise(stamp: Stamp, some: NDArray[np.int_], changes: Changes) -> PixelNoise:
     """Return the typical noise of the pixels from the cadences with indices `some`."""
-    variance = filled(_mean_square(stamp.pixels.flux_err, some))
+    variance = filled(mean_square(stamp.pixels.flux_err, some))
     return PixelNoise(variance, _common_sigma(stamp), changes.covariance,
                       int(is_good(stamp.pixels.cadences.quality).sum()))
-
-
-@compiled
-def count_finite(values: NDArray, some: NDArray) -> NDArray[np.int64]:
-    """Return how many values (R, C) are finite in some cadences."""
-    count = np.zeros(values.shape[1:], np.int64)
-    for row in range(values.shape[1]):
-        for column in range(values.shape[2]):
-            for frame in some:
-                count[row, column] += np.isfinite(values[frame, row, column])
-    return count
-
-
-@compiled
-def _mean_square(values: NDArray, some: NDArray) -> NDArray[np.float64]:
-    """Return the mean squares (R, C) of what is finite in some cadences, NaN where nothing is."""
-    n_rows, n_columns = values.shape[1:]
-    mean = np.full((n_rows, n_columns), np.nan)
-    for row in range(n_rows):
-        for column in range(n_columns):
-            total, count = 0.0, 0
-            for frame in some:
-                value = np.float64(values[frame, row, column])
-                if np.isfinite(value):
-                    total += value**2
-                    count += 1
-            if count > 0:
-                mean[row, column] = total / count
-    return mean
 
 
 def _common_sigma(stamp: Stamp) -> float:

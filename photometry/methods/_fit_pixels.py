@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from photometry.core.flags import PixelFlag, is_good
 from photometry.core.stamp import Stamp
+from photometry.methods._pixel_series import count_finite, count_flagged
 
 CORE_PX = 1.0                     # some usable pixel must be this near the target
 BLEED_PX = 2                      # rows beyond a saturated pixel that may hold its charge
@@ -47,12 +48,12 @@ class FitPixels:
 def choose_pixels(stamp: Stamp, radius: float, saturation: float) -> FitPixels:
     """Return the pixels that have values in most good cadences and are not saturated."""
     pixels, target = stamp.pixels, stamp.target
-    good = is_good(pixels.cadences.quality)
-    filled_often = np.count_nonzero(np.isfinite(pixels.flux)[good], axis=0) > good.sum() / 2
+    good = np.flatnonzero(is_good(pixels.cadences.quality))
+    filled_often = count_finite(pixels.flux, good) > len(good) / 2
     valid = pixels.collected & np.isfinite(pixels.sumimage) & filled_often
     full = np.nan_to_num(pixels.sumimage) > saturation
-    flagged = pixels.pixel_flags[good] & np.uint8(PixelFlag.SATURATED)
-    full |= np.count_nonzero(flagged, axis=0) > FULL_SHARE * good.sum()
+    flagged = count_flagged(pixels.pixel_flags, int(PixelFlag.SATURATED), good)
+    full |= flagged > FULL_SHARE * len(good)
     bleeding = _bleeding(full)
     distance = np.hypot((pixels.box.rows - target.row)[:, None],
                         pixels.box.columns - target.column)

@@ -21,6 +21,7 @@ from photometry.methods._moving import (
     expand,
     expand_faint,
 )
+from photometry.methods._pixel_series import mean_square, series_of
 from photometry.methods._sources import Sources
 
 ALIKE = 9                         # pixels that a wrong PRF makes err together
@@ -80,6 +81,8 @@ class Motion:
         steps where the next begins. No group has more than `block` cadences.
         """
         cells = np.rint((self.drift - self.center) / CELL_PX)
+        if len(cells) <= block and (cells == cells[0]).all():
+            return [(self.center + CELL_PX * cells[0], np.arange(len(cells)))]
         places, member = np.unique(cells, axis=0, return_inverse=True)
         groups = []
         for number, cell in enumerate(places):
@@ -103,7 +106,7 @@ class Motion:
 
 def typical_variance(stamp: Stamp, pixels: FitPixels, frames: NDArray) -> NDArray[np.float64]:
     """Return the mean variance (P,) of the fitted pixels in some cadences."""
-    return filled(nan_mean(_columns(stamp.pixels.flux_err[frames], pixels.index) ** 2))
+    return filled(mean_square(stamp.pixels.flux_err, frames).ravel()[pixels.index])
 
 
 def _known(drift: NDArray) -> NDArray[np.float64]:
@@ -196,7 +199,7 @@ class BlockFit:
         """Return the equations of cadences, and the terms of what is free."""
         stamp, moves = self._stamp, self._motion.terms(frames, center)
         terms, others = self._expanded(center)
-        values = _columns(stamp.pixels.flux[frames], self._pixels.index)
+        values = series_of(stamp.pixels.flux, self._pixels.index, frames)
         values = values - moves @ others - self._model.offset
         blurred = np.flatnonzero(moves[:, BLUR] > 1)
         if len(blurred):
@@ -241,7 +244,7 @@ class BlockFit:
             reach, mean = neighbors.reach(varying), neighbors.mean
         found = self._solve(cadences, change, reach, mean, wanted=(0,))
         weights = cadences.weights(found.mixing)
-        errors = _columns(stamp.pixels.flux_err[frames], index) ** 2
+        errors = series_of(stamp.pixels.flux_err, index, frames) ** 2
         known = np.where(np.isfinite(errors), errors, self._typical)
         variance = np.einsum("tp,tp,tp->t", weights, weights, known)
         # The flux answers to what is held by the covariance with it over the prior variance.
@@ -251,7 +254,7 @@ class BlockFit:
         variance += (varied**2) @ self._leak(np.nan_to_num(nan_mean(weights))) ** 2
         if not np.isfinite(errors).any():
             variance[:] = np.nan
-        background = np.nan_to_num(_columns(stamp.pixels.background[frames], index))
+        background = np.nan_to_num(series_of(stamp.pixels.background, index, frames))
         series = Series(found.values[:, 0], variance, np.einsum("tp,tp->t", weights, background),
                         away, weights)
         left = found.values.copy()
@@ -375,8 +378,3 @@ def _inner(box: Box, fitted: NDArray[np.bool_]) -> tuple[Box, NDArray[np.int_]]:
     inner = Box(box.row0 + int(rows[0]), box.row0 + int(rows[-1]) + 1,
                 box.column0 + int(columns[0]), box.column0 + int(columns[-1]) + 1)
     return inner, np.flatnonzero(fitted[inner.slices(box.offset)])
-
-
-def _columns(cube: NDArray, index: NDArray[np.int_]) -> NDArray[np.float64]:
-    """Return some pixels of a cube as (T, P) in double precision."""
-    return cube.reshape(len(cube), -1)[:, index].astype(float)

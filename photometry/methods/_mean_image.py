@@ -7,7 +7,6 @@ from photometry.core.flags import is_good
 from photometry.core.outcome import Decline, Grow
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
-from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
 from photometry.methods._joint import ALIKE, LEAST_SEEN, Model, Motion
 from photometry.methods._linear import fit_mean
@@ -19,6 +18,7 @@ from photometry.methods._misfit import (
     uncorrected,
 )
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
+from photometry.methods._pixel_series import mean_square
 from photometry.methods._remarks import NO_CADENCES, NO_PIXELS, NO_PRF, OUTSIDE
 from photometry.methods._sources import Sources
 from photometry.methods._steady import steadied
@@ -130,7 +130,7 @@ def _divide(sources: Sources, images: NDArray, pixels: FitPixels, weight: NDArra
 
 def mean_variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the mean variance (R, C) of the pixels in some cadences."""
-    return filled(nan_mean(stamp.pixels.flux_err[frames].astype(float) ** 2))
+    return filled(mean_square(stamp.pixels.flux_err, np.flatnonzero(frames)))
 
 
 def common_error(stamp: Stamp, pixels: FitPixels) -> float:

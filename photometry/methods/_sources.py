@@ -51,22 +51,28 @@ class Sources:
     def images(self, prf: Prf, box: Box, shift: NDArray,
                broadening: float = 0.0) -> NDArray[np.float64]:
         """Return the light shares (K, P) of the sources when all stars move by `shift` (2,)."""
-        light = prf(box, self.row + shift[0], self.column + shift[1], broadening)
-        light = self.share[:, None] * light.reshape(len(self.row), -1)
-        order = np.argsort(self.source, kind="stable")
-        starts = np.searchsorted(self.source[order], np.arange(len(self)))
-        return np.add.reduceat(light[order], starts) if len(starts) < len(order) else light[order]
+        return self.images_at(prf, box, shift[None], broadening)[0]
 
     def images_at(self, prf: Prf, box: Box, shifts: NDArray,
                   broadening: float = 0.0) -> NDArray[np.float64]:
         """Return the light shares (M, K, P) for each of the shifts (M, 2)."""
-        return np.stack([self.images(prf, box, shift, broadening) for shift in shifts])
+        light = self.share[:, None] * self._stars_at(prf, box, shifts, broadening)
+        order = np.argsort(self.source, kind="stable")
+        starts = np.searchsorted(self.source[order], np.arange(len(self)))
+        light = light[:, order]
+        return np.add.reduceat(light, starts, axis=1) if len(starts) < len(order) else light
 
     def summed(self, flux: NDArray, prf: Prf, box: Box, shifts: NDArray) -> NDArray[np.float64]:
         """Return the light (M, P) of all sources of given fluxes (K,) for shifts (M, 2)."""
-        light = flux[self.source] * self.share
-        return np.stack([light @ prf(box, self.row + down, self.column + right).reshape(
-            len(light), -1) for down, right in shifts])
+        return (flux[self.source] * self.share) @ self._stars_at(prf, box, shifts)
+
+    def _stars_at(self, prf: Prf, box: Box, shifts: NDArray,
+                  broadening: float = 0.0) -> NDArray[np.float64]:
+        """Return the light shares (M, N, P) of the stars."""
+        row, column = (place + shift[:, None] for place, shift in
+                       zip((self.row, self.column), shifts.T, strict=True))
+        return prf(box, row.ravel(), column.ravel(), broadening).reshape(
+            len(shifts), len(self.row), -1)
 
 
 def find_sources(stamp: Stamp, separation: float) -> Sources:

@@ -20,7 +20,6 @@ from photometry.methods._choice import (
     PixelNoise,
     Rules,
     choose,
-    count_finite,
     sample_cadences,
     sample_noise,
 )
@@ -28,6 +27,7 @@ from photometry.methods._clusters import connected_to, fill_holes
 from photometry.methods._drifting import Changes, change_terms, find_changes, slope_sizes
 from photometry.methods._fraction import Fraction, find_fraction
 from photometry.methods._overflow import PLATEAU
+from photometry.methods._pixel_series import count_finite
 from photometry.methods._remarks import (
     INCOMPLETE,
     NO_CADENCES,
