@@ -7,11 +7,11 @@ keeps the width nearly independent of where in its pixel the star is. What follo
 within exposures: `photometry.scene.blur`.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from photometry.core.stats import nan_median
 
@@ -56,13 +56,8 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     faintest, brightest
         Range of the brightest pixel of lone stars, e-/s.
     """
-    image = np.nan_to_num(mean)
-    inner = np.zeros(image.shape, dtype=bool)
-    inner[_HALF:-_HALF, _HALF:-_HALF] = True
-    highest = maximum_filter(image, 2 * (_HALF - _RIM) + 1, mode="constant")
-    row, column = np.nonzero(inner & (image > _FAINTER * faintest) & (image <= brightest)
-                             & (image == highest))
-    stamps, peak = cut(mean, row, column), image[row, column]
+    row, column = _peaks(np.nan_to_num(mean), _FAINTER * faintest, brightest)
+    stamps, peak = cut(mean, row, column), mean[row, column]
     lonely = (peak > faintest) & (_elsewhere(middle(stamps)) < _LONELY_SHARE * peak)
     others = np.minimum(_elsewhere(stamps) / peak, 1.0)
     order = np.lexsort((-peak, ~lonely))
@@ -73,6 +68,19 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     grows = np.all(np.diff(curve, axis=1) > _LEAST_RESPONSE * np.diff(BLURS_PX2), axis=1)
     return Beacons(row[grows], column[grows], center[grows], curve[grows], lonely[order][grows],
                    others[order][grows])
+
+
+def _peaks(image: NDArray, least: float, most: float) -> tuple[NDArray, NDArray]:
+    """Return row and column of pixels that are the highest within a stamp's middle."""
+    from photutils.detection import find_peaks  # takes a second to import
+    from photutils.utils.exceptions import NoDetectionsWarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)          # no peaks are no trouble
+        found = find_peaks(image, least, box_size=2 * (_HALF - _RIM) + 1, border_width=_HALF)
+    if found is None:
+        return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+    found = found[found["peak_value"] <= most]
+    return np.array(found["y_peak"]), np.array(found["x_peak"])
 
 
 @dataclass(frozen=True, slots=True)

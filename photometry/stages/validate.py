@@ -241,17 +241,21 @@ def _amplitude(found: NDArray, true: NDArray, error: NDArray) -> dict[str, float
 
 
 def compare_sky(ccd: CcdId, truth: Truth, cube: Cube) -> SkyResult:
-    """Compare the background model with the true sky, in clean frames spread evenly."""
+    """Compare the background model with the true sky, in clean frames spread evenly.
+
+    Pixels without a value in any image, as where a region was excluded, do not count.
+    """
     model, sky = BackgroundModel(**cube.background_arrays()), Sky(**truth.sky)
     index = frames_of(truth, cube.cadences.cadenceno)
     good = np.flatnonzero(is_good(cube.cadences.quality) & clean_frames(truth)[index])
     some = good[np.linspace(0, len(good) - 1, min(SKY_FRAMES, len(good))).astype(int)]
-    left, error, common = [], [], model.level_error(cube.box)
+    seen, common = np.isfinite(cube.sumimage(cube.box)), model.level_error(cube.box)
+    left, error = [], []
     for frame in some.tolist():
         one = slice(frame, frame + 1)
         true = sky.evaluate(int(index[frame]), cube.box)
-        left.append(model.evaluate(cube.box, one)[0] - true)
-        error.append(np.hypot(model.error(cube.box, one)[0], common))
+        left.append((model.evaluate(cube.box, one)[0] - true)[seen])
+        error.append(np.hypot(model.error(cube.box, one)[0], common)[seen])
     residual = np.array(left)
     return SkyResult(str(ccd), int(truth.settings["cadence_s"]), _rms(residual),
                      _rms(residual - residual.mean(axis=0)), _rms(residual / np.array(error)))

@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,6 +18,8 @@ from photometry.io import layout
 from photometry.io.cube import Cube
 from photometry.io.lightcurve import read_lightcurve
 from photometry.io.truth import read_truth
+from photometry.scene.simulated_sky import Sky
+from photometry.sky.background import BackgroundModel
 from photometry.stages import truth_light, truth_tables, truth_text, validate
 from photometry.stages.truth_expected import Expected
 from photometry.stages.truth_tables import (
@@ -59,6 +62,21 @@ def test_the_background_is_compared(found):
     (sky,) = found.sky
     assert sky.ccd == str(CCD)
     assert 0 < sky.varying <= sky.rms < 2
+
+
+def test_the_background_counts_only_where_pixels_were_used(quiet, tmp_path):
+    source, truth = next(quiet.glob("sector*.hdf5")), read_truth(next(quiet.glob("truth/*.hdf5")))
+    path = tmp_path / source.name
+    shutil.copy(source, path)
+    with h5py.File(path, "r+") as file:
+        file["sumimage"][:, 5:] = np.nan
+    with Cube(source) as whole, Cube(path) as part:
+        everywhere, there = (validate.compare_sky(whole.ccd, truth, one) for one in (whole, part))
+        model, sky = BackgroundModel(**whole.background_arrays()), Sky(**truth.sky)
+        left = [model.evaluate(whole.box, slice(t, t + 1))[0] - sky.evaluate(t, whole.box)
+                for t in np.linspace(0, len(whole.cadences) - 1, validate.SKY_FRAMES).astype(int)]
+    assert there.rms == pytest.approx(np.sqrt(np.mean(np.array(left)[..., :5] ** 2)), rel=0.1)
+    assert there.rms != everywhere.rms
 
 
 def floor_of(truth, star, variance):
