@@ -24,7 +24,8 @@ def write_grid(path: Path, ccd: CcdId, box: Box, spacing: int, tmag: tuple[float
                pairs: bool = False) -> None:
     """Write a star list with stars on a grid, whose magnitudes span a range.
 
-    With `pairs` every star but the first shares its pixels with a fainter one.
+    With `pairs` every star but the first shares its pixels with a fainter one, which cannot be
+    told from it in half of them.
     """
     rows, columns = np.mgrid[box.row0 + spacing // 2:box.row1:spacing,
                              box.column0 + spacing // 2:box.column1:spacing]
@@ -32,7 +33,8 @@ def write_grid(path: Path, ccd: CcdId, box: Box, spacing: int, tmag: tuple[float
     row, column = (axis.ravel() + rng.uniform(-0.5, 0.5, axis.size) for axis in (rows, columns))
     magnitude = rng.permutation(np.linspace(*tmag, len(row)))
     if pairs:
-        row, column = (np.append(axis, axis[1:] + rng.uniform(0.8, 1.6, len(axis) - 1))
+        farthest = np.where(np.arange(len(row) - 1) % 2, 0.45, 1.6)
+        row, column = (np.append(axis, axis[1:] + farthest * rng.uniform(0.5, 1, len(axis) - 1))
                        for axis in (row, column))
         magnitude = np.append(magnitude, magnitude[1:] + rng.uniform(2.5, 4, len(magnitude) - 1))
     ra, dec = wcs.to_sky(pointings.wcs_text(ccd), row, column)

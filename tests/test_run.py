@@ -357,7 +357,8 @@ def test_stars_without_a_cube_fail_and_the_others_do_not(crowd, tmp_path, capfd)
     assert set(failures) == {77, 78, 79}
     assert "sector001_camera1_ccd1.hdf5: there is no such cube" in failures[78]
     assert "sector001_camera1_ccd4.hdf5: is not a readable" in failures[79]
-    assert "failed: TIC 77 (ffi): InputError" in told.out
+    assert "failed: TIC 77, 78 (ffi): InputError" in told.out
+    assert "failed: TIC 79 (ffi): InputError" in told.out
     with Todo(folder, readonly=True) as todo:
         counts = todo.count(Select(tmag_max=9.0))
     assert counts[Status.ERROR] == 3
