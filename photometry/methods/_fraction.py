@@ -15,6 +15,7 @@ from photometry.core.stamp import Stamp
 from photometry.core.stats import MAD_TO_SIGMA
 from photometry.methods._choice import PixelNoise
 from photometry.methods._scene import Scene
+from photometry.methods._sums import sum_inside
 from photometry.scatters import median
 
 # Radii of large apertures, of which the best is used; those beyond the usual ones in stamps that
@@ -84,11 +85,11 @@ def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, varianc
           neighbor_error: float) -> tuple[float, float, float, float]:
     """Return the fields of `Fraction`; images (R, C) of the data and of what is expected."""
     model, error = _modeled(share, broad, small)
-    part = _sum(light, small)
+    part = sum_inside(light, small)
     best, best_error = model, np.inf
     for radius in radii:
         large = small | (allowed & (distance <= radius))
-        whole = _sum(light, large)
+        whole = sum_inside(light, large)
         if large.sum() == small.sum() or not 0 < part <= whole:
             continue
         lost = _light_error(left, variance, others, large & ~small, allowed & ~large,
@@ -106,20 +107,10 @@ def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, varianc
 
 
 @compiled
-def _sum(image: NDArray, mask: NDArray) -> float:
-    total = 0.0
-    for row in range(mask.shape[0]):
-        for column in range(mask.shape[1]):
-            if mask[row, column]:
-                total += image[row, column]
-    return total
-
-
-@compiled
 def _modeled(share: NDArray, broad: NDArray, mask: NDArray) -> tuple[float, float]:
     """Return the share in a mask and its error, from the width and from the wings outside."""
-    inside = _sum(share, mask)
-    return inside, abs(inside - _sum(broad, mask)) + WING_ERROR * max(1.0 - inside, 0.0)
+    inside = sum_inside(share, mask)
+    return inside, abs(inside - sum_inside(broad, mask)) + WING_ERROR * max(1.0 - inside, 0.0)
 
 
 @compiled
@@ -137,4 +128,4 @@ def _light_error(left: NDArray, variance: NDArray, others: NDArray, ring: NDArra
                 count += 1
     usual = np.median(values[:count]) if count > 0 else 0.0
     pedestal = np.hypot(SKY_ERROR, usual) * ring.sum()
-    return np.sqrt(photons + pedestal**2 + (neighbor_error * _sum(others, ring)) ** 2)
+    return np.sqrt(photons + pedestal**2 + (neighbor_error * sum_inside(others, ring)) ** 2)

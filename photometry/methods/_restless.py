@@ -20,7 +20,7 @@ from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
 from photometry.methods._drifting import Changes
 from photometry.methods._scene import Scene
-from photometry.methods._sums import sum_series
+from photometry.methods._sums import sum_inside, sum_series
 from photometry.scatters import median
 
 MOST_STARS = 4                    # the neighbors with most light at the target
@@ -114,9 +114,9 @@ def _add_errors(error: NDArray, light: NDArray, shares: NDArray, own_share: NDAr
     flux_of, error_of : (T, R, C)
     flux, motion, used : (T,), (T, 6), (T,)
     """
-    changes, own = np.zeros(len(light)), _sum_in(own_share, mask)
+    changes, own = np.zeros(len(light)), sum_inside(own_share, mask)
     for star in range(len(light)):
-        inside = _sum_in(shares[star], mask)
+        inside = sum_inside(shares[star], mask)
         rows, columns = _telling(light[star] * shares[star], all_light, quiet)
         part = foreign = 0.0
         for place in range(len(rows)):
@@ -138,16 +138,6 @@ def _add_errors(error: NDArray, light: NDArray, shares: NDArray, own_share: NDAr
                 power += found[frame] ** 2
         changes[star] = inside * np.sqrt(power / used.sum())
     return changes
-
-
-@compiled
-def _sum_in(image: NDArray, mask: NDArray) -> float:
-    total = 0.0
-    for row in range(mask.shape[0]):
-        for column in range(mask.shape[1]):
-            if mask[row, column]:
-                total += image[row, column]
-    return total
 
 
 @compiled

@@ -52,6 +52,17 @@ def _sums(flux: NDArray, flux_err: NDArray, background: NDArray, rows: NDArray,
 
 
 @compiled
+def sum_inside(image: NDArray, mask: NDArray) -> float:
+    """Return the sum of an image (R, C) over a mask."""
+    total = 0.0
+    for row in range(mask.shape[0]):
+        for column in range(mask.shape[1]):
+            if mask[row, column]:
+                total += image[row, column]
+    return total
+
+
+@compiled
 def sum_series(flux: NDArray, flux_err: NDArray, rows: NDArray,
                columns: NDArray) -> NDArray[np.float64]:
     """Return sums of flux and variance (2, T) of some pixels."""
