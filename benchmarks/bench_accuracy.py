@@ -151,9 +151,11 @@ def judge(scene, tables):
               + told(100 * row["delivered"], form=".1f")
               + told(row["per_prf_floor"], CROWD_SCATTER) + told(row["per_prf_floor_90"])
               + told(times(row["bias_50"], 100)) + told(times(row["bias_90"], 100))
-              + f"  within 1 % or 1 sigma: {100 * row['within']:.1f} %, "
+              + "  within 1 % or 1 sigma"
+              + told(100 * row["within"], 100 * row["honest"], ".1f", least=True)
+              + f"%, honest errors: {100 * row['honest']:.1f} %, "
               + f"1 sigma: {100 * row['within_sigma']:.1f} %, over these"
-              + told(row["excess_50"]) + told(row["excess_90"], 1.0))
+              + told(row["excess_50"]) + told(row["excess_90"]))
     for row in tables["accounts"]:
         print(f"{row['cadence_s']} s: contamination{told(row['contamination_50'], form='.4f')}"
               + told(row["contamination_90"], CONTAMINATION, ".4f")

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import erf
 
 from photometry.core.ids import CcdId
 from photometry.scene.variability import KINDS as VARIABLE_KINDS
@@ -110,6 +111,7 @@ class Crowd:
     bias_90: float
     within: float                 # share of stars with a bias below 1 % or the quoted error
     within_sigma: float           # share of stars with a bias below the quoted error
+    honest: float                 # `within` of honest Gaussian errors, given the quoted ones
     excess_50: float              # bias over the larger of 1 % and the quoted error
     excess_90: float
     deep: int
@@ -294,10 +296,19 @@ def crowds(data: Data, stars: Sequence[StarResult]) -> list[Crowd]:
             continue
         excess = [star.bias / max(LEAST_BIAS, np.nan_to_num(star.sigma)) for star in group]
         within = float(np.mean(np.abs(excess) <= 1))
-        honest = float(np.mean([abs(star.bias) <= star.sigma for star in group]))
+        sure = float(np.mean([abs(star.bias) <= star.sigma for star in group]))
+        honest = float(np.mean([_honest(star) for star in group]))
         rows.append(Crowd(*data, name, len(group), _delivered(group), *_quality(group),
-                          within, honest, *_two(excess), *_depths(group)))
+                          within, sure, honest, *_two(excess), *_depths(group)))
     return rows
+
+
+def _honest(star: StarResult) -> float:
+    """Return how likely a Gaussian error of the quoted size is within the limit."""
+    if not np.isfinite(star.bias):
+        return 0.0
+    sigma = np.nan_to_num(star.sigma)
+    return float(erf(max(LEAST_BIAS, sigma) / sigma / np.sqrt(2))) if sigma > 0 else 1.0
 
 
 def widths(data: Data, stars: Sequence[StarResult]) -> list[Width]:

@@ -48,7 +48,7 @@ GROUPS = (Column("stars", "name", 11, "s"), Column("number", "stars", 6, "d"), G
           *BIAS, PULL, *DEPTHS, *HIGH)
 CROWDS = (Column("neighbors", "neighbors", 9, "s"), Column("number", "stars", 6, "d"), GIVEN,
           *SCATTER, *BIAS, Column("within", "within", 6, ".1f", 100),
-          Column("sigma", "within_sigma", 6, ".1f", 100), Column("excess", "excess_50", 6),
+          Column("honest", "honest", 6, ".1f", 100), Column("excess", "excess_50", 6),
           Column("90 %", "excess_90", 5), *DEPTHS)
 WIDTHS = (Column("variability", "kind", 11, "s"), Column("method", "method", 9, "s"),
           Column("stars", "stars", 5, "d"), Column("pull 10 %", "pull_10", 9),

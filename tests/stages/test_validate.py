@@ -299,6 +299,23 @@ def test_crowded_stars_may_be_wrong_by_a_percent_or_the_quoted_error():
     assert unknown.within_sigma == 0
 
 
+def test_within_is_what_honest_errors_would_give():
+    random = np.random.default_rng(3)
+    sigmas = 10 ** random.uniform(-2.6, -0.8, 4000)
+    some = [StarResult(one, 12.0, "linpsf", region="crowded", scatter=1.0, per_prf_floor=1.1,
+                       bias=error, sigma=sigma)
+            for one, (sigma, error) in enumerate(zip(sigmas, random.normal(0, sigmas),
+                                                     strict=True))]
+    found, = crowds(DATA, some)
+    assert found.within == pytest.approx(found.honest, abs=0.02)
+    assert 0.7 < found.honest < 0.9
+    less, = crowds(DATA, [replace(star, sigma=star.sigma / 2) for star in some])
+    assert less.within < less.honest - 0.1
+    lost = StarResult(0, 12.0, region="crowded")
+    half, = crowds(DATA, [lost, replace(some[1], sigma=0.02)])
+    assert half.honest == pytest.approx(0.6827 / 2, abs=1e-4)
+
+
 def test_error_bars_are_told_by_kind_and_method():
     star = StarResult(1, 10.0, "linpsf", pull=1.0)
     rows = widths(DATA, [star, replace(star, pull=2.0), replace(star, method="halo"),
