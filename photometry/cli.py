@@ -17,6 +17,7 @@ from photometry.console import (
     SOME_FAILED,
     add_folders,
     add_overwrite,
+    add_prf,
     add_profile,
     add_selection,
     command,
@@ -25,6 +26,7 @@ from photometry.console import (
     mpi_size,
     new_parser,
     number,
+    prf_folder,
     progress_for,
     refuse_shipped,
     say,
@@ -34,7 +36,10 @@ from photometry.console import (
     workers_of,
 )
 from photometry.core.errors import InputError, UsageError
+from photometry.core.ids import CcdId
+from photometry.core.progress import Progress
 from photometry.core.settings import to_toml
+from photometry.core.work import Draw
 
 # run_make_catalog.py.
 
@@ -116,6 +121,7 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
     parser.add_argument("--exclude", type=Path, metavar="FILE.toml",
                         help="regions and stretches of time that are not to be used, besides "
                              "those that come with the program (see docs/data-model.md)")
+    add_prf(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     add_overwrite(parser)
     return command(parser, lambda args: _prepare_photometry(args, beside), argv)
@@ -123,7 +129,7 @@ def prepare_photometry(argv: Sequence[str] | None = None, beside: Path | None = 
 
 def _prepare_photometry(args: argparse.Namespace, beside: Path | None) -> int:
     from photometry.workers import crew
-    modules = ["photometry.stages.prepare"]
+    modules = ["photometry.stages.prepare", "photometry.stages.prfs"]
     with crew(workers_of(args), mpi_size() > 1, modules=modules) as workers:
         return DONE if workers is None else _prepare_master(args, beside, workers)
 
@@ -133,7 +139,7 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
     from photometry.stages import prepare as stage
     from photometry.stages.prepare_flags import with_transferred_flags
     from photometry.workers import each
-    folder = input_folder(args, beside)
+    folder, prf = input_folder(args, beside), prf_folder(args)
     refuse_shipped(folder, beside)
     if args.max_memory <= 0:
         raise UsageError(f"--max-memory {args.max_memory}: expected more than 0")
@@ -149,7 +155,7 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
         stage.plan(folder, selection(args), args.origin, progress, draw, readers, args.profile),
         folder)
     crew.rest()
-    unusable, left_out = [], 0
+    unusable, left_out, built = [], 0, []
     for group in groups:
         say(f"{group.ccd}: {group}")
         if args.dry_run:
@@ -175,6 +181,8 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
                  f" ({report.n_known} of them were there already)" if report.n_known else "")
         say(f"  {report.n_frames} frames in {report.path}{there}")
         left_out += len(report.left_out)
+        built.append(group.ccd)
+    _keep_prfs(prf, folder, built, draw, progress, args.max_memory)
     if len(unusable) == len(groups):
         raise unusable[0]
     for problem in unusable:
@@ -182,7 +190,18 @@ def _prepare_master(args: argparse.Namespace, beside: Path | None, crew: Any) ->
     return SOME_FAILED if unusable or left_out else DONE
 
 
-# Run_make_todo.py.
+def _keep_prfs(prf: Path | None, folder: Path, ccds: Sequence[CcdId], draw: Draw,
+               progress: Progress, max_memory_gb: float) -> None:
+    """Have the PRFs of new cubes measured, so that no run of photometry has to wait for them."""
+    from photometry.stages.prfs import MEMORY_GB, store_prf, unmeasured
+    wanted = unmeasured(prf, ccds, folder)
+    if wanted:
+        at_most = max(1, int(max_memory_gb / MEMORY_GB))
+        say(*progress(draw(partial(store_prf, prf, folder, folder), wanted, at_most),
+                      len(wanted), "measuring PRFs"))
+
+
+# run_make_todo.py.
 
 
 def make_todo(argv: Sequence[str] | None = None, beside: Path | None = None) -> int:

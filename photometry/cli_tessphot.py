@@ -17,6 +17,7 @@ from photometry.console import (
     UNUSABLE,
     add_folders,
     add_overwrite,
+    add_prf,
     add_selection,
     command,
     input_folder,
@@ -71,10 +72,7 @@ def _tessphot_parser() -> argparse.ArgumentParser:
     parser.add_argument("--aperture", type=Path, action="append", default=[], metavar="FILE",
                         help="sum these pixels for the stars in the file: CSV starid,row,column, "
                              "or FITS masks; may be repeated")
-    parser.add_argument("--prf", type=Path, metavar="DIR",
-                        help="the mission's PRF models, to be corrected by the cube's stars; or "
-                             "the word stars: measured on those alone, or average: a simple "
-                             "profile (default: $TESSPHOT_PRF, else stars)")
+    add_prf(parser)
     parser.add_argument("--output", type=Path, metavar="DIR",
                         help="default: $TESSPHOT_OUTPUT, else INPUT/lightcurves")
     parser.add_argument("--version", type=int, default=1, metavar="N",

@@ -211,6 +211,14 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
                              "docs/images.md)")
 
 
+def add_prf(parser: argparse.ArgumentParser) -> None:
+    """Add where the measurement of PRFs starts from."""
+    parser.add_argument("--prf", type=Path, metavar="DIR",
+                        help="the mission's PRF models, to be corrected by the cube's stars; or "
+                             "the word stars: measured on those alone, or average: a simple "
+                             "profile (default: $TESSPHOT_PRF, else stars)")
+
+
 def selection(args: argparse.Namespace) -> Select:
     """Return the selection that the options describe."""
     sector = getattr(args, "sector", ())

@@ -25,7 +25,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self
 
-from photometry.core.errors import WorkerDied
+from photometry import __version__
+from photometry.core.errors import UsageError, WorkerDied
 from photometry.core.work import Answer, process_name
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)     # the master's business
@@ -43,8 +44,8 @@ class _Worker:
         self.number = number
         self.pipe, theirs = context.Pipe()
         copies = (self.pipe, *pipes) if kind == "fork" else ()
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, copies),
-                                                    daemon=True)
+        self.process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, __version__, copies), daemon=True)
         with _signals_held_back():
             self.process.start()
         theirs.close()
@@ -197,8 +198,11 @@ def peak_memory_mb() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
-def _serve(pipe: Connection, copies: Iterable[Connection] = ()) -> None:
-    """Do what comes through the pipe until its other end is closed."""
+def _serve(pipe: Connection, version: str, copies: Iterable[Connection] = ()) -> None:
+    """Do what comes through the pipe until its other end is closed.
+
+    Not if the program was replaced after the master of that version had begun.
+    """
     ignore_signals()
     for copy in copies:
         copy.close()
@@ -214,6 +218,9 @@ def _serve(pipe: Connection, copies: Iterable[Connection] = ()) -> None:
         waited_s = 0.0 if idle_since is None else time.perf_counter() - idle_since
         result = error = None
         try:
+            if version != __version__:
+                raise UsageError(f"a new worker runs version {__version__} of this program, the "
+                                 f"master version {version}: run the same command again")
             result = function(task)
         except Exception as problem:  # noqa: BLE001  raised again where the task came from
             problem.add_note(traceback.format_exc())

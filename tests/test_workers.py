@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from photometry.core.errors import WorkerDied
+from photometry import processes
+from photometry.core.errors import UsageError, WorkerDied
 from photometry.io.traces import take_trace, traced
 from photometry.workers import SerialCrew, crew, dispatch_rate, each, pull
 
@@ -159,6 +160,12 @@ def test_a_lost_worker_is_named_as_its_trace_is(tmp_path, function, end, trace):
 def test_workers_that_all_die_end_the_run():
     with crew(2) as found, pytest.raises(WorkerDied, match="run the same command again"):
         list(pull(found, crash, range(100)))
+
+
+def test_a_program_that_was_replaced_meanwhile_does_not_mix_its_results(monkeypatch):
+    monkeypatch.setattr(processes, "__version__", "0.1")         # as the master began
+    with crew(2) as found, pytest.raises(UsageError, match=r"master version 0\.1: run the same"):
+        list(pull(found, square, range(5)))
 
 
 def die_once(path):

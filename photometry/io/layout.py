@@ -41,9 +41,9 @@ def cube_path(folder: Path, ccd: CcdId) -> Path:
     return folder / f"sector{ccd.sector:03d}_camera{ccd.camera}_ccd{ccd.ccd}.hdf5"
 
 
-def measured_prf_path(output: Path, ccd: CcdId) -> Path:
-    """Return where a run keeps the PRF that it has measured on the stars of a CCD."""
-    return output / "prf" / (
+def measured_prf_path(folder: Path, ccd: CcdId) -> Path:
+    """Return where the PRF that was measured on a CCD's stars is kept, in either folder."""
+    return folder / "prf" / (
         f"prf_sector{ccd.sector:03d}_camera{ccd.camera}_ccd{ccd.ccd}.hdf5")
 
 

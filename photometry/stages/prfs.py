@@ -43,12 +43,13 @@ logger = logging.getLogger(__name__)
 RECIPE = "recipe 6"               # changes with how a PRF is measured
 AVERAGE_ERROR, MODEL_ERROR = 0.3, 0.05      # relative, of the average profile and of models
 FROM_STARS, AVERAGE = Path("stars"), Path("average")      # said instead of a folder
+MEMORY_GB = 0.6                   # that measuring takes, on a whole CCD
 _LEAST_MOTION_PX = 0.02           # rms; less does not blur
 _MARGIN_PX = 20                   # stars this far outside still shine into the image
 
 
 def choose_prf(prf: Path | None, ccd: CcdId, cube: Cube | None = None,
-               catalog: Catalog | None = None, output: Path | None = None) -> Prf:
+               catalog: Catalog | None = None, kept: Iterable[Path] = ()) -> Prf:
     """Return what is assumed of a CCD's PRF, corrected by its own stars where there are some.
 
     Parameters
@@ -58,8 +59,8 @@ def choose_prf(prf: Path | None, ccd: CcdId, cube: Cube | None = None,
         profile; AVERAGE for that profile as it is.
     cube, catalog
         Where the PRF can be measured; None leaves what is assumed.
-    output
-        Where a run has kept what it has measured.
+    kept
+        Folders where it may have been kept after it was measured.
 
     Raises
     ------
@@ -69,9 +70,8 @@ def choose_prf(prf: Path | None, ccd: CcdId, cube: Cube | None = None,
     assumed = _assumed(prf, ccd)
     if prf == AVERAGE or cube is None or catalog is None:
         return assumed
-    kept = None if output is None else _stored(output, cube, _key(cube, catalog, assumed),
-                                               assumed)
-    return kept or measure_prf(cube, catalog, assumed) or assumed
+    stored = _stored(kept, cube, _key(cube, catalog, assumed), assumed)
+    return stored or measure_prf(cube, catalog, assumed) or assumed
 
 
 def _assumed(prf: Path | None, ccd: CcdId) -> Prf:
@@ -93,36 +93,36 @@ def prf_beside(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> Prf:
     if prf != AVERAGE and cube.exists() and catalog.exists():
         try:
             with Cube(cube) as opened, Catalog(catalog) as stars:
-                return choose_prf(prf, ccd, opened, stars, output)
+                return choose_prf(prf, ccd, opened, stars, (folder, output))
         except InputError as problem:       # it can do without a damaged cube
             logger.warning("%s: no PRF can be measured: %s", ccd, problem)
     return choose_prf(prf, ccd)
 
 
 def unmeasured(prf: Path | None, ccds: Iterable[CcdId], folder: Path,
-               output: Path) -> list[CcdId]:
-    """Return the CCDs whose PRFs can be measured for the workers of a run, and are not yet."""
+               *kept: Path) -> list[CcdId]:
+    """Return the CCDs whose PRFs can be measured, and are not yet kept with cubes or elsewhere."""
     if prf == AVERAGE:
         return []
     return [ccd for ccd in sorted(set(ccds), key=str)
             if layout.cube_path(folder, ccd).exists()
             and layout.catalog_path(folder, ccd).exists()
-            and not _is_stored(prf, ccd, folder, output)]
+            and not _is_stored(prf, ccd, folder, (folder, *kept))]
 
 
-def _is_stored(prf: Path | None, ccd: CcdId, folder: Path, output: Path) -> bool:
+def _is_stored(prf: Path | None, ccd: CcdId, folder: Path, kept: Iterable[Path]) -> bool:
     try:
         with Cube(layout.cube_path(folder, ccd)) as cube, \
                 Catalog(layout.catalog_path(folder, ccd)) as catalog:
             assumed = _assumed(prf, ccd)
-            return _stored(output, cube, _key(cube, catalog, assumed), assumed) is not None
+            return _stored(kept, cube, _key(cube, catalog, assumed), assumed) is not None
     except InputError as problem:       # the stars there will fail and say so
         logger.warning("%s: no PRF can be measured: %s", ccd, problem)
         return True
 
 
-def store_prf(prf: Path | None, folder: Path, output: Path, ccd: CcdId) -> str:
-    """Measure the PRF of a CCD and keep it for the workers of a run; return it in words.
+def store_prf(prf: Path | None, folder: Path, keep: Path, ccd: CcdId) -> str:
+    """Measure the PRF of a CCD and keep it in a folder for all who need it; return it in words.
 
     Where no star is fit to tell, that is kept, so that nobody tries again.
     """
@@ -133,14 +133,14 @@ def store_prf(prf: Path | None, folder: Path, output: Path, ccd: CcdId) -> str:
             found = measure_prf(cube, catalog, assumed)
             key = _key(cube, catalog, assumed)
     except InputError as problem:
-        return f"one that cannot be measured: {problem}"
-    write_measured_prf(layout.measured_prf_path(output, ccd),
+        return f"{ccd}: no PRF can be measured: {problem}"
+    write_measured_prf(layout.measured_prf_path(keep, ccd),
                        none_measured(key, str(assumed)) if found is None or found.wings is None
                        else MeasuredPrf(key, found.origin, found.rows, found.columns,
                                         found.models, found.wings.shares, found.wings.sigmas,
                                         found.straps.response, found.straps.error,
                                         found.straps.apart, found.straps.apart_error))
-    return str(found or assumed)
+    return f"{ccd}: the PRF is the {found or assumed}"
 
 
 def measure_prf(cube: Cube, catalog: Catalog, assumed: Prf) -> SampledPrf | None:
@@ -150,9 +150,11 @@ def measure_prf(cube: Cube, catalog: Catalog, assumed: Prf) -> SampledPrf | None
                              Straps(detector.strap_columns()))
 
 
-def _stored(output: Path, cube: Cube, key: str, assumed: Prf) -> Prf | None:
+def _stored(folders: Iterable[Path], cube: Cube, key: str, assumed: Prf) -> Prf | None:
     """Return what was kept of a CCD's PRF; None where nobody has tried to measure it."""
-    kept = read_measured_prf(layout.measured_prf_path(output, cube.ccd), key)
+    found = (read_measured_prf(layout.measured_prf_path(folder, cube.ccd), key)
+             for folder in folders)
+    kept = next((each for each in found if each is not None), None)
     if kept is None or not kept.is_measured:
         return None if kept is None else assumed
     return SampledPrf(kept.rows, kept.columns, kept.models, SAMPLES_PER_PIXEL, kept.origin,

@@ -149,12 +149,12 @@ def _rounds(todo: Todo, run: Run, select: Select, draw: Draw, extent: Extent,
 
 
 def _store_prfs(run: Run, ccds: Iterable[CcdId], draw: Draw, stop: Callable[[], bool]) -> None:
-    """Have the PRFs measured that all workers need, each by one of them."""
+    """Have the PRFs measured that all need and that prepare has not left, each by one of them."""
     wanted = unmeasured(run.prf, ccds, run.input, run.output)
     some = takewhile(lambda _: not stop(), wanted)
     for answer in draw(partial(store_prf, run.prf, run.input, run.output), some):
         if answer.lost is None:
-            logger.info("%s: the PRF is the %s", answer.task, answer.result)
+            logger.info(answer.result)
         else:
             logger.warning("%s: no PRF was measured: %s", answer.task, answer.lost)
 

@@ -127,8 +127,9 @@ def _cube_source(cube: Cube, stars: Catalog | None,
         lone = LoneStar(*wanted.star)
         source = CubeStamps(cube, lone, choose_prf(wanted.prf, cube.ccd))
         return source, source.target(0)
+    folder = cube.path.parent
     source = CubeStamps(cube, stars, choose_prf(wanted.prf, cube.ccd, cube, stars,
-                                                cube.path.parent / RESULTS))
+                                                (folder, folder / RESULTS)))
     return source, source.target(_number(wanted, stars, None, stars.path))
 
 

@@ -139,7 +139,7 @@ def open_source(run: Run, task: Task) -> StampSource:
 @lru_cache(maxsize=2)
 def _cube_stamps(folder: Path, output: Path, ccd: CcdId, prf: Path | None) -> CubeStamps:
     cube, catalog = Cube(layout.cube_path(folder, ccd)), Catalog(layout.catalog_path(folder, ccd))
-    return CubeStamps(cube, catalog, choose_prf(prf, ccd, cube, catalog, output))
+    return CubeStamps(cube, catalog, choose_prf(prf, ccd, cube, catalog, (folder, output)))
 
 
 @lru_cache(maxsize=2)
