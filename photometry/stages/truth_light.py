@@ -24,6 +24,8 @@ FLOOR_FRAMES = 32             # whose sky makes the floor
 CROWDED_SHARE = 0.1           # light of others in a star's PRF, over its own
 BRIGHTER_SHARE = 0.1          # of brighter stars alone, that makes them matter
 NEAR_PX = 20.0                # brighter stars farther away do not count
+OVERLAP_PX = 4.0              # within which other stars are fitted with one
+VARIATION = 0.3               # relative, of these in an ideal joint fit
 EDGE_PX = 64
 STRAP_PX = 3                  # this near to a strap's column
 GLOW_TIMES, GLOW_LEAST = 2.0, 1.0     # in a glow: the sky's median change; e-/s
@@ -63,6 +65,22 @@ def find_place(truth: Truth, star: int, light: Light) -> Place:
     close, impure = _blend(truth, star)
     return Place(floor, region_of(truth, star, share, light.stars[here], light.changing),
                  _brighter_share(truth, star, near, share) > BRIGHTER_SHARE, close, impure)
+
+
+def joint_floor(truth: Truth, star: int, light: Light) -> float:
+    """Return the error, e-/s, of an ideal fit of one frame to a star and those that overlap it.
+
+    It does not know which of them varies: each may do so by `VARIATION` of its light.
+    """
+    near, share = star_share(truth, star)
+    close = np.flatnonzero(_distance(truth, star) < OVERLAP_PX)
+    others = [_prf(truth)(near, *(truth.stars[name][one, None] for name in ("row", "column")),
+                          np.ones(1)) for one in close[close != star]]
+    design = np.array([share, *others]).reshape(1 + len(others), -1)
+    design /= np.sqrt(light.variance[near.slices(truth.box.offset)].ravel())
+    free = VARIATION * truth.stars["flux"][close[close != star]]
+    normal = design @ design.T + np.diag(np.append(0.0, np.power(free, -2.0)))
+    return float(np.sqrt(np.linalg.inv(normal)[0, 0]))
 
 
 def _brighter_share(truth: Truth, star: int, near: Box, share: NDArray) -> float:

@@ -49,6 +49,7 @@ class StarResult:
     varies: bool = False          # whether the light curve says that something varies
     named: bool = False           # whether it names the star that does
     ideal_snr: float = float("nan")   # of what varies
+    joint_snr: float = float("nan")   # of eclipses, where stars that overlap may vary, too
     snr: float = 0.0
 
 
@@ -327,7 +328,7 @@ def account(data: Data, stars: Sequence[StarResult], flagged: float) -> Account:
     """Return what was delivered, and what a user is told."""
     blends, varying = ([star for star in stars if getattr(star, name)]
                        for name in ("blended", "varies"))
-    ideal = [star for star in stars if star.kind in ECLIPSING and star.ideal_snr > IDEAL_SNR]
+    ideal = [star for star in stars if star.joint_snr > IDEAL_SNR]
     bright, faint = ([star for star in stars if star.tmag < limit] for limit in (13, 15))
     return Account(*data, len(stars), _delivered(bright), _delivered(faint), flagged,
                    *_impurity(stars), len(blends), _share(blends, lambda star: star.told),

@@ -15,6 +15,7 @@ pull           standard deviation of (left - mean(left)) FLFRCSAP / FLUX_RAW_ERR
 amplitude      sum(w x y) / sum(w y^2), x = own / mean(own) - 1, y the same of the truth, w = 1 /
                error^2: found over true depth of transits and eclipses, amplitude of pulsations
 ideal S/N      (sum(y^2))^1/2 mean(truth) / PRF floor, of stars that vary
+joint S/N      the same over the error of an ideal fit in which stars that overlap may vary, too
 S/N            amplitude (sum(y^2))^1/2 mean(truth) / scatter
 contamination  CONT minus the share of other stars' light in the same pixels; for methods that fit
                all stars, minus that of stars too near to be told apart
@@ -60,9 +61,11 @@ from photometry.stages.truth_light import (
     find_place,
     frames_of,
     impurity,
+    joint_floor,
 )
 from photometry.stages.truth_tables import (
     CONSTANT,
+    ECLIPSING,
     SkyResult,
     StarResult,
     Validation,
@@ -141,8 +144,8 @@ def _compare(truth: Truth, asked: Request, light: Light, starids: Mapping[int, b
         stored = _find(files.get(starid, ()), asked)
         expected = expect(star, stored)
         light_clean = expected.flux[expected.clean]
-        ideal = (_power(light_clean) / place.floor if kind != CONSTANT and len(light_clean)
-                 else np.nan)
+        power = _power(light_clean) if kind != CONSTANT and len(light_clean) else np.nan
+        joint = joint_floor(truth, star, light) if kind in ECLIPSING else np.nan
         numbers = {"told": elsewhere} if stored is None else {
             **compare_star(stored, expected, place.floor),
             "contamination_error": _contamination_error(stored, truth, star, light, place),
@@ -150,7 +153,8 @@ def _compare(truth: Truth, asked: Request, light: Light, starids: Mapping[int, b
             "named": _is_named(stored, {int(truth.stars["starid"][one]) for one in kinds})}
         yield StarResult(starid, float(truth.stars["tmag"][star]), cadence_s=asked.cadence_s,
                          kind=kind, region=place.region, brighter=place.brighter,
-                         blended=place.blended, ideal_snr=ideal, **numbers)
+                         blended=place.blended, ideal_snr=power / place.floor,
+                         joint_snr=power / joint, **numbers)
 
 
 def _find(paths: Sequence[Path], asked: Request) -> StoredLightCurve | None:

@@ -241,6 +241,24 @@ def test_an_amplitude_that_is_too_small_is_found(quiet):
         0.002 / np.sqrt(np.sum((true / true.mean() - 1) ** 2)), rel=0.01)
 
 
+def test_an_ideal_fit_of_a_close_pair_knows_less_of_each(quiet):
+    truth = read_truth(layout.truth_path(quiet, CCD))
+    flat = truth_light.Light(np.zeros(truth.box.shape), np.full(truth.box.shape, 4.0),
+                             np.zeros(truth.box.shape))
+    stars = {name: values.copy() for name, values in truth.stars.items()}
+    star, other = (int(index) for index in np.argsort(stars["tmag"])[10:12])
+    stars["flux"][:], stars["flux"][other] = 1e3, 5e3
+    row, column, floors = stars["row"][star], stars["column"][star], []
+    for away in (12.0, 2.5, 1.0, 0.1):
+        stars["row"][:], stars["row"][[star, other]] = row + 20.0, row
+        stars["column"][other] = column + away
+        floors.append(truth_light.joint_floor(replace(truth, stars=stars), star, flat))
+    assert floors[0] == pytest.approx(floor_of(truth, star, flat.variance), rel=0.05)
+    assert floors[1] < 1.1 * floors[0] < floors[2] < 1.5 * floors[0] < 0.3 * floors[3]
+    # Nothing tells them apart but that the other does not vary by more than this.
+    assert floors[3] < 1.1 * truth_light.VARIATION * 5e3
+
+
 def test_a_crowded_star_is_told_from_a_lonely_one(quiet):
     truth = read_truth(layout.truth_path(quiet, CCD))
     star = int(np.argmin(truth.stars["tmag"]))
@@ -327,12 +345,12 @@ def test_error_bars_are_told_by_kind_and_method():
 
 def test_the_account_counts_what_is_missing():
     good = StarResult(1, 10.0, "linpsf", "transit", scatter=1.0, contamination_error=-0.004,
-                      blended=True, told=True, ideal_snr=9.0, snr=8.0, varies=True, named=True)
+                      blended=True, told=True, joint_snr=9.0, snr=8.0, varies=True, named=True)
     rest = [replace(good, told=False, snr=7.0, contamination_error=0.001, named=False),
-            replace(good, blended=False, varies=False, ideal_snr=7.9,
+            replace(good, blended=False, varies=False, ideal_snr=9.9, joint_snr=7.9,
                     contamination_error=float("nan")),
             replace(good, kind="pulsation", starid=6, blended=False, varies=False, tmag=14.0,
-                    snr=0.0),
+                    joint_snr=float("nan"), snr=0.0),
             StarResult(4, 13.5), StarResult(5, 15.5)]
     found = account(DATA, [good, *rest], 0.003)
     assert (found.stars, found.delivered_13, found.delivered_15) == (6, 1.0, 0.8)
