@@ -26,6 +26,7 @@ from photometry.methods._choice import (
 from photometry.methods._clusters import connected_to, fill_holes
 from photometry.methods._drifting import Changes, change_terms, find_changes, slope_sizes
 from photometry.methods._fraction import Fraction, find_fraction
+from photometry.methods._impurity import Impurity, impurity, see_others
 from photometry.methods._overflow import PLATEAU
 from photometry.methods._pixel_series import count_finite
 from photometry.methods._remarks import (
@@ -99,7 +100,10 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     edge = find_edge(stamp, scene, mask, segment.trails, settings)
     if edge is not None:
         return edge
-    fraction = find_fraction(stamp, scene, noise, mask, allowed, settings.neighbor_error)
+    # Nothing is fitted to the rest of a saturated star: its catalog's magnitude tells more.
+    free = usable & ~segment.all_trails & ~segment.trails.any()
+    seen = see_others(stamp, scene, noise, mask, free)
+    fraction = find_fraction(stamp, seen, noise, mask, allowed, settings.neighbor_error)
     core = mask if segment.trails.any() else find_core(stamp, mask)
     curve, good = sum_pixels(stamp.pixels, mask, core), is_good(stamp.pixels.cadences.quality)
     if not np.isfinite(curve.flux[good]).any():
@@ -111,7 +115,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
                                    moving)
     curve = replace(curve, flux_err=np.hypot(moving, foreign))
     fit_error = float(np.sum(scene.share[usable] ** 2 / noise.variance[usable]) ** -0.5)
-    return _measurement(stamp, scene, curve, mask, core, fraction, fit_error, settings,
+    light = impurity(stamp, scene, seen, mask, fraction.value)
+    return _measurement(stamp, scene, curve, mask, core, fraction, light, fit_error, settings,
                         (*notes, *told), decisions)
 
 
@@ -243,11 +248,10 @@ def find_core(stamp: Stamp, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _measurement(stamp: Stamp, scene: Scene, curve: LightCurve, mask: NDArray[np.bool_],
-                 core: NDArray[np.bool_], fraction: Fraction, fit_error: float,
-                 settings: Settings, notes: tuple[Note, ...],
+                 core: NDArray[np.bool_], fraction: Fraction, light: Impurity,
+                 fit_error: float, settings: Settings, notes: tuple[Note, ...],
                  decisions: tuple[Note, ...]) -> Measurement:
-    own, others = scene.target_flux * fraction.value, float(scene.others[mask].sum())
-    contamination = others / (own + others)
+    contamination = light.share
     inside = stamp.stars.starid[stars_in(stamp.stars, stamp.pixels.box, mask)]
     share = Note("share", f"{fraction.value:.4f} of the light in {mask.sum()} pixels: PRF "
                           f"{fraction.model:.4f}, mean image with weight {fraction.weight:.2f}")
@@ -258,7 +262,7 @@ def _measurement(stamp: Stamp, scene: Scene, curve: LightCurve, mask: NDArray[np
         aperture=aperture_bits(stamp.pixels.collected, mask, core),
         contamination=contamination, flux_fraction=fraction.value,
         systematic=float(np.hypot(fraction.error / fraction.value,
-                                  fraction.foreign * others / own)),
+                                  fraction.foreign * light.others / light.own)),
         fit_error=fit_error,
         neighbours=tuple(inside[inside != stamp.target.starid].tolist()),
         notes=notes, decisions=(*decisions, *notes, share, impure),

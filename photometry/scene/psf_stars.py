@@ -22,7 +22,7 @@ CATALOG_ERROR = 0.3               # relative, of a neighbor's flux
 FITTED_LIGHT = 0.003              # of a star's flux: neighbors so bright are fitted with it
 CELL_PX = 256                     # every part of a large image gives stars
 WING_HALF_PX = 34
-WING_LIGHT = 0.01                 # of a star's flux: others so bright are removed around it
+WING_LIGHT = 0.01                 # of a star's flux: others so bright have wings around it
 SATURATION = 5e4                  # e-/s in a pixel of the mean image
 SPILL_PX = 4
 
@@ -31,12 +31,12 @@ SPILL_PX = 4
 class Settings:
     """Which stars make an effective PSF."""
 
-    brightest: float = 1.2e5          # e-/s, that are not saturated
-    brightest_few: float = 4e6        # where few are unsaturated: the rest of their pixels serves
+    # e-/s; beyond their full pixels saturated ones tell best what is some pixels from a star.
+    brightest: float = 4e6
     faintest: float = 3.0e2           # e-/s
     stars: int = 160                  # at most, of a small image
     stars_cell: int = 12              # of each CELL_PX squared of a large one
-    stars_few: int = 5                # below which saturated ones are added
+    stars_few: int = 5                # near a node, below which it has no correction of its own
     stars_varying: int = 25           # from which it varies over the image
     wing_stars: int = 40              # the brightest of a small image
     wing_stars_cell: int = 6          # of each CELL_PX squared of a large one
@@ -84,19 +84,9 @@ class StarStamps:
 
 
 def choose_stars(field: Field, settings: Settings) -> NDArray[np.int_]:
-    """Return the brightest stars that are lonely and well inside, by cells.
-
-    Saturated ones only where there are few others.
-    """
-    chosen = _choose(field, settings, settings.brightest)
-    if len(chosen) < settings.stars_few:
-        return _choose(field, settings, settings.brightest_few)
-    return chosen
-
-
-def _choose(field: Field, settings: Settings, brightest: float) -> NDArray[np.int_]:
+    """Return the brightest stars that are lonely and well inside, by cells."""
     inside = field.box.contains(field.row, field.column, -HALF_PX - 0.5)
-    fit = (field.flux < brightest) & (field.flux > settings.faintest) & inside
+    fit = (field.flux < settings.brightest) & (field.flux > settings.faintest) & inside
     candidates = np.flatnonzero(fit)
     candidates = candidates[np.argsort(-field.flux[candidates], kind="stable")]
     cell, cells = _cells(field, candidates)
@@ -232,14 +222,19 @@ def _alone(field: Field, prf: Prf, near: NDArray[np.int_], star: int,
 
 def surroundings(field: Field, neighbors: Neighbors, prf: SampledPrf, star: int,
                  flux: float) -> Surroundings:
-    """Return a star's wide surroundings without other stars' inner light."""
+    """Return a star's wide surroundings without other stars' inner light.
+
+    However faint: rings drop stars that stand out, more of them far away, where the star itself
+    makes less scatter, so that those which are left near it would look like its wings.
+    """
     box = _box(field, star, WING_HALF_PX).intersection(field.box)
     image = _cut(field, box).copy()
     near = neighbors.within(box, WING_HALF_PX)
-    near = near[(near != star) & (field.flux[near] > WING_LIGHT * flux)]
+    near = near[near != star]
     inside = near[box.contains(field.row[near], field.column[near], HALF_PX)]
     image -= prf.core_light(box, field.row[inside], field.column[inside], field.flux[inside])
     image[_spilled(field, box)] = np.nan
+    near = near[field.flux[near] > WING_LIGHT * flux]
     index = np.append(star, near)
     return Surroundings(image, box, field.row[index], field.column[index],
                         np.append(flux, field.flux[near]))
