@@ -14,6 +14,8 @@ import pytest
 from photometry import console
 from photometry.core.ids import Select
 from photometry.core.pixels import Box
+from photometry.io.cube import Cube
+from photometry.io.scratch import scratch_beside
 from photometry.stages import prepare
 from tests.conftest import ROOT
 from tests.running import MPICH, OPEN_MPI, says
@@ -57,18 +59,48 @@ def finish(folder, *options):
 MOMENTS = ("flux-*.tmp", "sky.arrays", "background-*", "packed-*")
 
 
-def test_killed_at_any_moment(sector, tmp_path):
-    folder = copy_images(sector, tmp_path)
-    scratch = folder / f"{CUBE}.scratch"
-    hit = 0
-    for moment in MOMENTS:
+def kill_at_moments(folder, moments, until_s):
+    """Kill the command whenever something appears in its scratch folder, and once at any time."""
+    scratch, hit = folder / f"{CUBE}.scratch", 0
+    for moment in moments:
         hit += kill_when(folder, lambda _, moment=moment: any(scratch.glob(moment)),
                          "--workers", "2")
-    assert hit >= len(MOMENTS) // 2     # short moments may be over before they are noticed
-    until = random.Random(20181).uniform(1.0, 4.0)
-    kill_when(folder, lambda age: age > until, "--workers", "2")
+    assert hit >= len(moments) // 2     # short moments may be over before they are noticed
+    kill_when(folder, lambda age: age > until_s, "--workers", "2")
+
+
+def check_finished(folder, sector):
+    """Insist that a run to the end makes the cube that an undisturbed one makes."""
     assert finish(folder, "--workers", "2") == (sector / CUBE).read_bytes()
-    assert not scratch.exists()
+    assert not (folder / f"{CUBE}.scratch").exists()
+
+
+def test_killed_at_any_moment(sector, tmp_path):
+    folder = copy_images(sector, tmp_path)
+    kill_at_moments(folder, MOMENTS, random.Random(20181).uniform(1.0, 4.0))
+    check_finished(folder, sector)
+
+
+def test_an_extension_killed_at_any_moment(sector, tmp_path):
+    folder, later = copy_images(sector, tmp_path / "data"), tmp_path / "later"
+    later.mkdir()
+    images = sorted((folder / "ffi").iterdir())
+    for path in images[1::4]:
+        path.rename(later / path.name)
+    before = finish(folder, "--workers", "2")
+    for path in later.iterdir():
+        path.rename(folder / "ffi" / path.name)
+    kill_at_moments(folder, ("flux-old*", *MOMENTS), random.Random(20182).uniform(1.0, 4.0))
+    assert (folder / CUBE).read_bytes() == before       # until the new one is complete
+    check_finished(folder, sector)
+
+
+def test_killed_when_the_cube_was_complete_already(sector, tmp_path):
+    folder = copy_images(sector, tmp_path)
+    finish(folder)
+    with Cube(folder / CUBE) as cube:
+        scratch_beside(folder / CUBE).start(cube.provenance.fingerprint)
+    check_finished(folder, sector)
 
 
 def test_a_killed_worker_is_replaced(sector, tmp_path):

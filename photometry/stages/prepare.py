@@ -110,16 +110,16 @@ def prepare(group: Group, cube_path: Path, choices: Choices | None = None, *,
     group = with_quaternions(with_ephemeris(group, ephemeris), quaternions)
     rules = exclude_rules(exclude)
     mark = _fingerprint(group, choices, (ephemeris, quaternions), catalog, rules)
-    known = Known()
+    known, scratch = Known(), scratch_beside(cube_path)
     if not overwrite and cube_path.exists():
         with Cube(cube_path) as cube:
             if cube.provenance.fingerprint == mark:
+                scratch.remove()      # there if a run was killed when all was done
                 return _existing(group, cube, rules)
             known = known_frames(cube, group.frames, choices)
         if known is None:
             raise UsageError(f"{cube_path}: was made from other images or settings; "
                              "use --overwrite to build it again")
-    scratch = scratch_beside(cube_path)
     if not scratch.start(mark):
         require_free(cube_path, needs_of(group, quantize=choices.prepare.quantize).disk)
     job = Job(scratch, mark, group.ccd, group.box, choices, ephemeris=ephemeris,
