@@ -180,4 +180,5 @@ def test_what_is_needed_to_extend_a_cube(made):
 
 
 def test_chunks_never_exceed_the_cube():
-    assert cube_chunks.chunk_shape((1200, 2048, 12)) == (512, 16, 12)
+    assert cube_chunks.chunk_shape((1200, 2048, 5)) == (656, 8, 5)
+    assert cube_chunks.chunk_shape((60, 2048, 12)) == (60, 16, 12)
