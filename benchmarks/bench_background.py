@@ -140,7 +140,7 @@ def time_full_frame(repeats=4):
     start = time.process_time()
     rng = np.random.default_rng(1)
     plan = differences.make_plan(scene.usable, grid)
-    plan = replace(plan, inflation=differences.inflation_of(plan, grid, rng))
+    plan = replace(plan, errors=differences.errors_of(plan, grid, rng))
     print(f"2048x2048: preparing the fit {time.process_time() - start:.2f} CPU-s, once per orbit")
     image = (1.5 * sky + rng.normal(0, 0.5, box.shape)).astype(np.float32)
     nothing = np.zeros(box.shape, dtype=bool)

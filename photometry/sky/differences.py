@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.core.stats import nan_median
 from photometry.sky import level
+from photometry.sky.flashes import Frame, drop_flashes
 from photometry.sky.level import Grid
 from photometry.sky.medians import clipped_medians
 from photometry.sky.passes import (
@@ -20,7 +22,7 @@ from photometry.sky.passes import (
     sums_below,
     values_at,
 )
-from photometry.sky.solver import Solver
+from photometry.sky.solver import TRIALS, Solver
 
 _CLIPPED_SIGMA = 0.98658          # of a normal distribution clipped at 3 sigma
 _CLIP, _NO_CLIP = 3.0, 1e9
@@ -31,6 +33,7 @@ _BINS = 4                         # per cell and axis
 _LEAST_PIXELS = 10                # of a cell: with fewer its error is taken from neighbors
 _FEWEST_PIXELS = 3                # of the only cell of a small window
 _FEW_MISSING = 0.02               # of the pixels: the fit need not be prepared anew
+_FEW_TRIALS = 25                  # of fits to noise, for one frame
 _LEAST_INFLATION = 1.3            # of variances, that is sure to be real
 _FEWEST_BINS = 4                  # per cell, to tell how its pixels err together
 _MIN_MOVING = 60                  # pixels that must show motion for it to be measured
@@ -100,36 +103,47 @@ def make_scene(image: NDArray, starlight: NDArray, halo: NDArray[np.bool_], full
 
 
 @dataclass(frozen=True, slots=True)
+class CellErrors:
+    """Errors of fits on a mask, as far as they depend on it."""
+
+    inflation: NDArray[np.float64]    # (gy, gx) of errors against those of independent cells
+    variance: NDArray[np.float64]     # (gy, gx) of the fit, mean over each cell, for unit noise
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The pixels that show changes of the smooth background, and the fit on them."""
 
     used: NDArray[np.bool_]       # (R, C)
     fit: Solver
-    inflation: NDArray[np.float64]    # (gy, gx) of errors against those of independent cells
+    errors: CellErrors
 
 
-def make_plan(used: NDArray[np.bool_], grid: Grid,
-              inflation: NDArray | None = None) -> Plan:
+def make_plan(used: NDArray[np.bool_], grid: Grid, errors: CellErrors | None = None) -> Plan:
     """Prepare fits on pixels (R, C), for all frames.
 
     Parameters
     ----------
-    inflation : (gy, gx)
-        From `inflation_of`; None for fits whose errors do not matter.
+    errors
+        From `errors_of`; None for fits whose errors do not matter.
     """
-    if inflation is None:
-        inflation = np.ones((len(grid.rows), len(grid.columns)))
-    return Plan(used, level.solver_of(used, grid, _BINS), inflation)
+    if errors is None:
+        shape = len(grid.rows), len(grid.columns)
+        errors = CellErrors(np.ones(shape), np.zeros(shape))
+    return Plan(used, level.solver_of(used, grid, _BINS), errors)
 
 
-def inflation_of(plan: Plan, grid: Grid, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return how much larger (gy, gx) errors of fits are than those of independent cells."""
+def errors_of(plan: Plan, grid: Grid, rng: np.random.Generator,
+              trials: int = TRIALS) -> CellErrors:
+    """Measure what errors fits have, by fits to noise."""
     _, pixels = level.sums_of_bins(np.where(plan.used, np.float32(1), np.float32(np.nan)), grid,
                                    (1, 1))
-    ratio = plan.fit.variance(rng) / level.independent_variance(pixels, grid)
+    variance = plan.fit.variance(rng, trials)
+    alone = np.where(pixels >= _LEAST_PIXELS, 1 / np.maximum(pixels, 1), variance)
+    ratio = variance / level.independent_variance(alone, grid)
     # A little more than 1 is within its error; where it is less the cell has few pixels, and the
     # fit relies on how smooth the sky is.
-    return np.sqrt(np.where(ratio > _LEAST_INFLATION, ratio, 1.0))
+    return CellErrors(np.sqrt(np.where(ratio > _LEAST_INFLATION, ratio, 1.0)), variance)
 
 
 def fit_change(image: NDArray, exclude: NDArray[np.bool_], scene: Scene, plan: Plan,
@@ -137,10 +151,13 @@ def fit_change(image: NDArray, exclude: NDArray[np.bool_], scene: Scene, plan: P
     """Measure by how much the background of a frame (R, C) differs from that of a scene."""
     image = np.asarray(image, np.float32)
     left, n_valid = difference(image, scene.image, plan.used, exclude)
-    plan = _adapted(plan, left, n_valid, grid)
     coarse = _coarse(left, grid, fit)
     mesh = level.coefficients(level.filled(coarse.value), grid)
     radial = np.zeros(len(grid.radii))
+    noise = float(nan_median(coarse.sigma.ravel()))
+    n_valid -= drop_flashes(left, Frame(image, scene.image, exclude), make_mesh(mesh, radial),
+                            grid.tables, noise)
+    plan = _adapted(plan, left, n_valid, grid)
     motion, sigma = np.zeros(3), level.spread(coarse.sigma)
     for number in range(settings.passes):
         means, count, sigma = _clipped_means(left, make_mesh(mesh, radial), sigma, grid, plan.fit)
@@ -152,7 +169,8 @@ def fit_change(image: NDArray, exclude: NDArray[np.bool_], scene: Scene, plan: P
     means = means - plan.fit.model(mesh - before, radial - rings_before)
     noise = sigma * _coherence(means, sigma, plan.fit)
     error = level.filled_error(level.means_of(mesh, grid),
-                               plan.inflation * noise / np.sqrt(count))
+                               plan.errors.inflation * noise / np.sqrt(count),
+                               noise * np.sqrt(plan.errors.variance))
     return Change(mesh, error, radial, motion, float(np.median(sigma)))
 
 
@@ -160,8 +178,8 @@ def _adapted(plan: Plan, left: NDArray, n_valid: int, grid: Grid) -> Plan:
     """Return a plan without the pixels that a frame lacks, if these are more than a few."""
     if n_valid == 0 or n_valid >= (1 - _FEW_MISSING) * plan.fit.pixels.sum():
         return plan
-    valid = np.isfinite(left)
-    return replace(plan, used=valid, fit=level.solver_of(valid, grid, _BINS))
+    plan = make_plan(np.isfinite(left), grid)
+    return replace(plan, errors=errors_of(plan, grid, np.random.default_rng(0), _FEW_TRIALS))
 
 
 def moved(motion: NDArray, scene: Scene) -> NDArray[np.float32]:

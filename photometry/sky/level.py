@@ -26,6 +26,7 @@ from photometry.sky.solver import Solver, make_solver
 
 _MARGIN = 0.125                   # of a cell, outside the spline's nodes
 _PARTS = 4                        # larger cells are made of so many bins along each axis
+_FEWEST_BENDS = 4                 # between cells along an axis, to tell what is usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,17 +213,17 @@ def _cell_means(weights: NDArray, size: int) -> NDArray[np.float64]:
     return np.add.reduceat(weights, starts, axis=0) / lengths[:, None]
 
 
-def independent_variance(pixels: NDArray, grid: Grid) -> NDArray[np.float64]:
-    """Return the variance (gy, gx) of the spline, mean over each cell, for unit noise.
+def independent_variance(cells: NDArray, grid: Grid) -> NDArray[np.float64]:
+    """Return the variance (gy, gx) of the spline, mean over each cell.
 
-    By the errors of independent cells with so many pixels (gy, gx), as the model's errors are
-    described by; what a fit really does also depends on where in a cell its pixels are.
+    By the variances of independent cells (gy, gx), as the model's errors are described by; what
+    a fit really does also depends on where in a cell its pixels are.
     """
     by_row, by_column = (_cell_means((weights @ spreading) ** 2, size) for
                          weights, spreading, size in
                          zip((grid.by_row, grid.by_column),
                              (grid.spread_rows, grid.spread_columns), grid.cell, strict=True))
-    return by_row @ (1 / np.maximum(pixels, 1)) @ by_column.T
+    return by_row @ cells @ by_column.T
 
 
 def full_model(frame: FrameBackground, grid: Grid) -> NDArray[np.float32]:
@@ -305,20 +306,30 @@ def sum_3x3(padded: NDArray) -> NDArray:
     return in_rows[:, :-2] + in_rows[:, 1:-1] + in_rows[:, 2:]
 
 
-def filled_error(means: NDArray, error: NDArray) -> NDArray[np.float64]:
+def filled_error(means: NDArray, error: NDArray,
+                 filling: NDArray | float = 0.0) -> NDArray[np.float64]:
     """Return the errors of the means over cells; where NaN, of means taken from neighbors.
 
-    These also carry how much means bend between neighbors, which over a gap grows as the square
-    of the distance.
+    Parameters
+    ----------
+    filling : (gy, gx)
+        What noise makes of means taken from neighbors. To it comes how unevenly means bend
+        between neighbors, which over a gap grows as the square of the distance.
     """
     unknown = np.isnan(error)
     if not unknown.any() or unknown.all():
         return error
     known = np.where(unknown, np.nan, means)
-    bends = np.concatenate([np.diff(known, 2, axis=axis).ravel() for axis in (0, 1)])
-    bends = np.abs(bends[np.isfinite(bends)])
+    bends = np.concatenate([_unevenness(np.diff(known, 2, axis=axis)) for axis in (0, 1)])
     bend = MAD_TO_SIGMA * np.median(bends) if len(bends) > 0 else 0.0
-    return np.hypot(spread(error), bend * distance_transform_edt(unknown) ** 2)
+    filled = np.where(unknown, np.fmax(spread(error), filling), error)
+    return np.hypot(filled, bend * distance_transform_edt(unknown) ** 2)
+
+
+def _unevenness(bends: NDArray) -> NDArray[np.float64]:
+    """Return how far known values are from their median; from zero if they are very few."""
+    known = bends[np.isfinite(bends)]
+    return np.abs(known - np.median(known)) if len(known) >= _FEWEST_BENDS else np.abs(known)
 
 
 def faintest(residual: NDArray, grid: Grid, share: float) -> NDArray[np.float64]:

@@ -65,7 +65,7 @@ def make_mesh(mesh: NDArray, radial: NDArray) -> Mesh:
 
 
 @compiled
-def _write_row(row: int, model: Mesh, tables: Tables, nodes: NDArray, out: NDArray) -> None:
+def write_row(row: int, model: Mesh, tables: Tables, nodes: NDArray, out: NDArray) -> None:
     """Write the background of a row of pixels; `nodes` is room for the mesh's columns."""
     at = tables.row_first[row]
     for node in range(len(nodes)):
@@ -100,7 +100,7 @@ def smooth_image(model: Mesh, tables: Tables) -> NDArray[np.float32]:
     image = np.empty((len(tables.row_first), tables.column_weights.shape[1]), np.float32)
     nodes = np.empty(model.mesh.shape[1], np.float32)
     for row in range(len(image)):
-        _write_row(row, model, tables, nodes, image[row])
+        write_row(row, model, tables, nodes, image[row])
     return image
 
 
@@ -155,7 +155,7 @@ def sums_below(left: NDArray[np.float32], model: Mesh, tables: Tables,
     for below in range(-(-n_rows // size[0])):
         sums[:], squares[:], counts[:] = 0, 0, 0
         for row in range(below * size[0], min(n_rows, (below + 1) * size[0])):
-            _write_row(row, model, tables, nodes, smooth)
+            write_row(row, model, tables, nodes, smooth)
             pixels, most = left[row], limit[row // cell_rows]
             for column in range(n_columns):
                 value = pixels[column] - smooth[column]
@@ -234,7 +234,7 @@ def values_at(pixels: NDArray[np.int_], image: NDArray[np.float32],
     for number in range(len(pixels)):
         row, column = divmod(pixels[number], n_columns)
         if row != current:
-            _write_row(row, model, tables, nodes, smooth)
+            write_row(row, model, tables, nodes, smooth)
             current = row
         value = np.float64(image[row, column] - usual[row, column]) - smooth[column]
         found[number] = np.nan if exclude[row, column] else value
@@ -298,7 +298,7 @@ def examine(image: NDArray[np.float32], place: Place, behind: Behind, tables: Ta
     saturation, full = np.uint8(_SATURATED), np.float32(full)
     done = 0
     for row in range(n_rows):
-        _write_row(row, model, tables, nodes, smooth)
+        write_row(row, model, tables, nodes, smooth)
         pixels, bits, used = image[row], flags[row], place.used[row]
         exclude = place.exclude[row]
         for column in range(n_columns):

@@ -19,7 +19,7 @@ from photometry.sky.passes import middles_of
 _MESH_PENALTY = 1e-5              # of a cell's pixels
 _RING_PENALTY = 1e-5              # same
 _RING_RIDGE = 1e-7                # same
-_TRIALS = 100                     # of fits to noise: variances are right to 14 %
+TRIALS = 100                      # of fits to noise: variances are right to 14 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Solver:
         shape = tuple(n * part for n, part in zip(self.shape, self.parts, strict=True))
         return (self.design @ np.concatenate([mesh.ravel(), radial])).reshape(shape)
 
-    def variance(self, rng: np.random.Generator) -> NDArray[np.float64]:
+    def variance(self, rng: np.random.Generator, trials: int = TRIALS) -> NDArray[np.float64]:
         """Return the variance (gy, gx) of fits to pixels with unit noise, mean over each cell.
 
         Estimated from fits to noise, as the inverse matrix would be far too large.
         """
-        noise = rng.normal(size=(len(self.pixels), _TRIALS)) * np.sqrt(self.pixels)[:, None]
+        noise = rng.normal(size=(len(self.pixels), trials)) * np.sqrt(self.pixels)[:, None]
         found = self.design @ self.factors.solve(self.design.T @ noise)
         shape = (self.shape[0], self.parts[0], self.shape[1], self.parts[1])
         return np.mean(found**2, axis=1).reshape(shape).mean(axis=(1, 3))

@@ -61,7 +61,7 @@ def halos(mean: NDArray) -> NDArray[np.bool_]:
     for least in _HALO_AREAS:
         bright[bright] = areas >= least
         areas = areas[areas >= least]
-        _widen(around, bright, _HALO_REACH * np.sqrt(least))
+        widen(around, bright, _HALO_REACH * np.sqrt(least))
     return around
 
 
@@ -69,12 +69,12 @@ def _grown(residual: NDArray, threshold: NDArray) -> NDArray[np.bool_]:
     """Return pixels above the threshold and around them, the more so the brighter they are."""
     masked = np.zeros(residual.shape, dtype=bool)
     for factor, reach in _GROWTH:
-        _widen(masked, residual > factor * threshold, reach)
+        widen(masked, residual > factor * threshold, reach)
     return masked
 
 
 @compiled
-def _widen(masked: NDArray[np.bool_], pixels: NDArray[np.bool_], reach: float) -> None:
+def widen(masked: NDArray[np.bool_], pixels: NDArray[np.bool_], reach: float) -> None:
     """Mask all that lies no farther than so many pixels from some pixels, in place."""
     n_rows, n_columns = masked.shape
     high = int(reach)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import fftfreq, irfft2, next_fast_len, rfft2, rfftfreq
+from scipy.ndimage import distance_transform_edt
 from scipy.optimize import nnls
 
 from photometry.core.pixels import Box
 from photometry.core.stats import MAD_TO_SIGMA
-from photometry.sky import level
+from photometry.sky import level, starmask
 from photometry.sky.level import FrameBackground, Grid
 from photometry.sky.solver import Solver
 
@@ -30,6 +31,11 @@ _RIDGE = 1e-12                    # of the terms' squares
 _BINS = 4                         # per cell and axis
 _FOREIGN = 5.0                    # sigma: light that is not known stars'
 _FOREIGN_SHARE = 0.5              # same, of the estimated starlight
+# Extended things that are not known, such as galaxies: so far (px) is their middle from their
+# edge, farther than that of what is left of a star or of a few, ...
+_EXTENDED_DEPTHS = (6, 9, 13, 18, 25, 35)
+_EXTENDED_REACH = 0.8             # ... and so much of it do outskirts reach that noise hides
+_EXTENDED_ERROR = 0.3             # of what these change: light that reaches farther still
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +111,23 @@ def static_sky(image: NDArray, used: NDArray[np.bool_], halo: NDArray[np.bool_],
     """
     frame = level.fit_background(image, used, grid, fit)
     blurred = None if stars is None else _blurred(stars)
+    around = np.zeros(image.shape, dtype=bool)
     for number in range(2):
         light = stars or light_of_pixels(image, level.full_model(frame, grid), settings)
         if stars is None:
             blurred = _blurred(light)
         starlight = np.tensordot(_spread(image, used, blurred, grid), blurred, axes=1)
-        frame = level.fit_background(image - starlight, used, grid, fit)
+        frame = level.fit_background(image - starlight, used & ~around, grid, fit)
         left = image - starlight - level.full_model(frame, grid)
         if number == 0:
-            used = ~halo & _dark(left, starlight, used, grid, settings)
-    return StaticSky(frame, _error(left, light.error * starlight, used, frame, grid), starlight)
+            dark, around = _dark(left, starlight, used, grid, settings)
+            used = ~halo & dark
+    error = _error(left, light.error * starlight, used & ~around, frame, grid)
+    if around.any():
+        closer = level.fit_background(image - starlight, used, grid, fit)
+        change = level.means_of(closer.mesh - frame.mesh, grid)
+        error = np.hypot(error, _EXTENDED_ERROR * change)
+    return StaticSky(frame, error, starlight)
 
 
 def _blurred(light: Light) -> NDArray[np.float32]:
@@ -177,12 +190,25 @@ def _uneven(image: NDArray, used: NDArray[np.bool_], grid: Grid,
 
 
 def _dark(left: NDArray, starlight: NDArray, used: NDArray[np.bool_], grid: Grid,
-          settings: Settings) -> NDArray[np.bool_]:
-    """Return pixels with little starlight by the model, without what the model does not know."""
+          settings: Settings) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return pixels with little starlight by the model, without what the model does not know.
+
+    And what lies around extended things that it does not know, whose outskirts fade below what
+    can be told from noise.
+    """
     known = np.where(np.isfinite(left), starlight, np.nan)
     dark = (known < settings.limit) | (known <= level.faintest(known, grid, settings.keep_share))
     scatter = MAD_TO_SIGMA * np.median(np.abs(left[used])) if used.any() else 0.0
-    return dark & (np.abs(left) < np.maximum(_FOREIGN * scatter, _FOREIGN_SHARE * starlight))
+    foreign = np.abs(left) >= np.maximum(_FOREIGN * scatter, _FOREIGN_SHARE * starlight)
+    return dark & ~foreign, _around_extended(foreign)
+
+
+def _around_extended(foreign: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return what lies around the extended things (R, C) among unknown light."""
+    around, depth = np.zeros(foreign.shape, dtype=bool), distance_transform_edt(foreign)
+    for least in _EXTENDED_DEPTHS:
+        starmask.widen(around, depth >= least, (1 + _EXTENDED_REACH) * least)
+    return around
 
 
 def _error(left: NDArray, doubt: NDArray, used: NDArray[np.bool_], frame: FrameBackground,

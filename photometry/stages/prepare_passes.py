@@ -255,6 +255,7 @@ def static_of(job: Job, orbit: int) -> Static:
     scene = Scene(*(stored[name] for name in ("image", "usable", "moving", "terms")))
     straps = Straps(*(sky[name] for name in STRAPS))
     mesh, radial, inside = stored["mesh"], stored["radial"], straps.inside
+    errors = differences.CellErrors(stored["inflation"], stored["variance"])
     whole = level.smooth(mesh, radial, grid)
     add_straps(whole, straps, 1.0)
     light = anomalies.sparse(scene.image - whole)
@@ -262,15 +263,15 @@ def static_of(job: Job, orbit: int) -> Static:
                      scene.terms[:, :, inside])
     columns = level.columns_of(grid, inside)
     return Static(scene, sky["used"], mesh, radial, light,
-                  plan_of(job, scene.usable, stored["inflation"]), straps, strapped, columns,
+                  plan_of(job, scene.usable, errors), straps, strapped, columns,
                   level.smooth_columns(mesh, radial, grid, columns))
 
 
 def plan_of(job: Job, used: NDArray[np.bool_],
-            inflation: NDArray | None = None) -> differences.Plan:
+            errors: differences.CellErrors | None = None) -> differences.Plan:
     """Prepare fits of the background's change on pixels (R, C), straps left out."""
     return differences.make_plan(used & ~is_strap(job.box), grid_of(
-        job.box, job.ccd.ccd, job.choices.background), inflation)
+        job.box, job.ccd.ccd, job.choices.background), errors)
 
 
 def measure(job: Job, static: Static, image: NDArray,

@@ -1,7 +1,7 @@
 """Between the passes: the static scene of each orbit, which pixels are sky, the sum image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import compress
 
 import numpy as np
@@ -188,11 +188,10 @@ def _save_orbit(job: Job, number: int, image: NDArray, reference: Scene,
     starlight = image - level.smooth(mesh, radial, grid)
     scene = differences.make_scene(image, starlight, halos_of(job, image), FULL_WELL, grid,
                                    changes_of(job))
-    inflation = differences.inflation_of(plan_of(job, scene.usable), grid,
-                                         np.random.default_rng(0))
+    errors = differences.errors_of(plan_of(job, scene.usable), grid, np.random.default_rng(0))
     job.scratch.save(f"scene-{number:03d}", image=scene.image, usable=scene.usable,
                      moving=scene.moving, terms=scene.terms, mesh=mesh, radial=radial,
-                     inflation=inflation)
+                     **asdict(errors))
 
 
 def _chosen(candidates: NDArray[np.bool_], levels: NDArray, limit: int) -> NDArray[np.bool_]:

@@ -8,8 +8,8 @@ from photometry.sky import level
 from photometry.sky.background import BackgroundModel
 from photometry.sky.differences import (
     Settings,
+    errors_of,
     fit_change,
-    inflation_of,
     make_plan,
     make_scene,
 )
@@ -52,7 +52,7 @@ def fits(n_frames, noise=2.0):
     flat = np.zeros(BOX.shape)
     scene = make_scene(flat, flat, np.zeros(BOX.shape, bool), 1e5, grid, Settings())
     plan = make_plan(scene.usable, grid)
-    plan = replace(plan, inflation=inflation_of(plan, grid, np.random.default_rng(1)))
+    plan = replace(plan, errors=errors_of(plan, grid, np.random.default_rng(1)))
     found = [fit_change(rng.normal(0, noise, BOX.shape), np.zeros(BOX.shape, bool), scene, plan,
                         grid, level.Settings(), Settings()) for _ in range(n_frames)]
     arrays = make_background(BOX, n_frames).arrays() | {
@@ -79,6 +79,28 @@ def test_errors_are_the_scatter_of_pixels_and_of_sums():
         together = (model.error(box) * weights).sum(axis=(1, 2)) ** 2
         assert (variance > 0.5 * together).all() and (variance < 1.001 * together).all()
     assert np.sqrt(np.mean(np.square(pulls))) == pytest.approx(1.0, abs=0.12)
+
+
+def test_the_variance_of_a_sum_is_that_of_the_full_covariance():
+    """Each cell errs alone: by how much it moves every pixel, the covariance follows."""
+    model = fits(2)
+    box = Box(BOX.row0 + 22, BOX.row0 + 41, BOX.column0 + 9, BOX.column0 + 40)
+    n_rows, n_columns = model.mesh.shape[1:]
+    moves = []
+    for row in range(n_rows):
+        for column in range(n_columns):
+            mesh = np.outer(model.spread_rows[:, row], model.spread_columns[:, column])
+            one = BackgroundModel(**model.arrays() | {"mesh": np.array([mesh]),
+                                                      "radial": 0 * model.radial[:1]})
+            moves.append(one.smooth(box)[0].ravel())
+    moves = np.array(moves)
+    weights = np.random.default_rng(5).uniform(-0.2, 1.0, box.shape)
+    for frame in range(2):
+        covariance = (moves.T * model.mesh_err[frame].astype(float).ravel() ** 2) @ moves
+        expected = weights.ravel() @ covariance @ weights.ravel()
+        assert model.common(box).variance(weights)[frame] == pytest.approx(expected, rel=1e-5)
+        np.testing.assert_allclose(model.error(box)[frame].ravel() ** 2, np.diag(covariance),
+                                   rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["strap_amplitude_err", "strap_gain_err"])

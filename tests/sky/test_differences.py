@@ -6,14 +6,15 @@ import pytest
 from photometry.core.pixels import Box
 from photometry.core.stats import flux_from_tmag
 from photometry.sky import level, starmask
+from photometry.sky.background import BackgroundModel
 from photometry.sky.differences import (
     Settings,
+    errors_of,
     fit_change,
-    inflation_of,
     make_plan,
     make_scene,
 )
-from tests.factories import MixturePrf
+from tests.factories import MixturePrf, make_background
 
 BOX = Box(300, 430, 700, 857)
 AXIS = (2102.5, -57.5)
@@ -55,7 +56,7 @@ def scene_of(light, sky=100.0):
 
 def fitted(image, scene, exclude=NOTHING):
     plan = make_plan(scene.usable, GRID)
-    plan = replace(plan, inflation=inflation_of(plan, GRID, np.random.default_rng(1)))
+    plan = replace(plan, errors=errors_of(plan, GRID, np.random.default_rng(1)))
     change = fit_change(image, exclude, scene, plan, GRID, FIT, SETTINGS)
     return level.smooth(change.mesh, change.radial, GRID), change
 
@@ -164,3 +165,36 @@ def test_errors_know_how_pixels_err_together():
     without = fitted(image + noise(image, 8), scene)[1].mesh_err
     assert without[0, 0] > 2 * plain[0, 0]
     assert np.median(without / plain) < 1.1
+
+
+@pytest.mark.parametrize("bend", [0.0, 1.0])
+def test_errors_are_right_where_there_is_no_sky(bend):
+    """Inside a halo and in a corner without pixels, where the sky is bent or not."""
+    up, right = np.mgrid[:BOX.shape[0], :BOX.shape[1]]
+    flat = np.zeros(BOX.shape)
+    for halo in ((right > 105) & (up < 70), np.hypot(up - 64, right - 80) < 45):
+        scene = make_scene(flat, flat, halo, FULL_WELL, GRID, SETTINGS)
+        plan = make_plan(scene.usable, GRID)
+        plan = replace(plan, errors=errors_of(plan, GRID, np.random.default_rng(1)))
+        arrays = make_background(BOX, 1).arrays() | {
+            "rows": GRID.rows, "columns": GRID.columns, "spread_rows": GRID.spread_rows,
+            "spread_columns": GRID.spread_columns, "strap_columns": np.zeros(0, int)}
+        true, pulls = bend * ((up / 32) ** 2 + (right / 32) ** 2) / 2, []
+        for seed in range(24):
+            image = true + np.random.default_rng(seed).normal(0, 0.3, BOX.shape)
+            change = fit_change(image, NOTHING, scene, plan, GRID, FIT, SETTINGS)
+            model = BackgroundModel(**arrays | {"mesh_err": change.mesh_err[None]})
+            off = level.smooth(change.mesh, change.radial, GRID) - true
+            pulls.append((off / model.error(BOX)[0])[halo])
+        # Cells at the edge are of another size, so that even bending does not look even.
+        assert (0.1 if bend else 0.5) < np.sqrt(np.mean(np.square(pulls))) < 1.3
+
+
+def test_errors_are_larger_in_a_frame_with_a_hole():
+    light = star_field(40)
+    scene, image = scene_of(light), light + 100
+    image = image + noise(image, 9)
+    marred = image.copy()
+    marred[60:, 80:] = np.nan
+    usual, holed = (fitted(one, scene)[1].mesh_err for one in (image, marred))
+    assert holed[-1, -1] > 5 * usual[-1, -1] and holed[0, 0] < 1.3 * usual[0, 0]

@@ -105,8 +105,8 @@ def test_a_galaxy_is_not_sky(listed):
     found, used = measured(image + galaxy, imperfect(*stars) if listed else None)
     error, near = off(found.frame, sky), radius < 16
     assert galaxy[near].mean() > 90 and not used[near].any()
-    assert abs(error[near].mean()) < 2 and np.std(error[radius > 48]) < 0.25
-    assert found.level_err[2, 2:4].mean() > 5 * np.median(found.level_err)
+    assert abs(error[near].mean()) < min(0.3, 3 * found.level_err[2, 2:4].mean())
+    assert np.std(error[radius > 48]) < 0.25
 
 
 def test_a_star_that_bleeds_is_not_sky():
