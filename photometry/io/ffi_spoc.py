@@ -24,6 +24,9 @@ def parse_spoc(cards: Cards) -> FfiHeader:
     """
     timecorr = cards.number("BARYCORR")
     start, stop = _barycentric(cards, "TSTART"), _barycentric(cards, "TSTOP")
+    if not start < stop:
+        raise InputError(cards.path, f"has TSTART = {start} and TSTOP = {stop}, expected the end "
+                                     "of the exposure after its start")
     exposure_s = cards.number("EXPOSURE") * SECONDS_PER_DAY
     spacing = cards.optional("TIMEDEL") or cards.number("TELAPSE")
     return FfiHeader(

@@ -69,6 +69,8 @@ def next_cards(path: Path, stream: BinaryIO, hdu: int, kind: str = "IMAGE") -> s
         Of an HDU after the first: "IMAGE" or "BINTABLE".
     """
     block = stream.read(_BLOCK)
+    if hdu == 0 and not block:
+        raise InputError(path, "is empty, expected a FITS file")
     if hdu == 0 and not block.startswith(b"SIMPLE  ="):
         raise InputError(path, f"starts with {block[:9]!r}, expected a FITS file ('SIMPLE  =')")
     if not block.strip(b"\0 "):

@@ -27,8 +27,9 @@ def notes(group: Group, rules: Sequence[Exclude],
     wrong with the coordinates of all.
     """
     total = len(group.frames)
-    bare = sum(not frame.header.wcs_text.strip() for frame in group.frames)
-    missing = (f"{bare} of {total} frames have no world coordinates",) if bare else ()
+    bare = [frame.name for frame in group.frames if not frame.header.wcs_text.strip()]
+    missing = (f"{len(bare)} of {total} frames have no world coordinates: {some_of(bare)}",
+               ) if bare else ()
     lost = (f"{len(unplaced)} of {total} frames have world coordinates that cannot be used: "
             f"{some_of(unplaced)}",) if unplaced else ()
     return (*missing, *lost, *([mended] if mended else []), *_excluded(group, rules))

@@ -43,6 +43,7 @@ Unreadable = tuple[CcdId, Path, str]
 
 _FILES = 64                       # whose headers a worker reads at a time
 _NAMED = 3                        # images that a line names
+_STRAY_SHARE = 0.1                # of the frames: so few of another window are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,10 @@ class Group:
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        box = self.box
         if not self.frames:
             return "no usable image"
-        return (f"{self.cadence_s} s {self.origin} rows {box.row0}-{box.row1 - 1} columns "
-                f"{box.column0}-{box.column1 - 1} ({len(self.frames)} frames)")
+        return (f"{self.cadence_s} s {self.origin} {_described(self.box)} "
+                f"({len(self.frames)} frames)")
 
 
 def plan(folder: Path, select: Select, origin: str | None = None,
@@ -105,7 +105,8 @@ def plan(folder: Path, select: Select, origin: str | None = None,
         raise InputError(path, f"{reason}; none of {len(unreadable)} images can be read")
     if not frames:
         raise UsageError(f"{folder}: no image matches the selection")
-    return _one_per_ccd(_of_one_cadence(_grouped(frames, unreadable)), unreadable)
+    groups = _without_strays(_of_one_cadence(_grouped(frames, unreadable)))
+    return _one_per_ccd(groups, unreadable)
 
 
 def _read_headers(found: Iterable[ImageFile]) -> list[Frame | Unreadable]:
@@ -173,6 +174,29 @@ def _of_one_cadence(groups: list[Group]) -> list[Group]:
                for group in others for frame in group.frames]
         kept.append(replace(usual, left_out=(*left_out, *odd)))
     return kept
+
+
+def _without_strays(groups: list[Group]) -> list[Group]:
+    """Leave out by name the few frames of another window than nearly all; keep larger groups."""
+    alike: dict[tuple, list[Group]] = {}
+    for group in groups:
+        alike.setdefault((group.ccd, group.origin), []).append(group)
+    kept = []
+    for listed in alike.values():
+        usual = max(listed, key=lambda group: len(group.frames))
+        strays = [group for group in listed
+                  if len(group.frames) <= _STRAY_SHARE * len(usual.frames)]
+        odd = [(frame.name, f"has {_described(group.box)}, most have {_described(usual.box)}")
+               for group in strays for frame in group.frames]
+        left_out = dict.fromkeys([*usual.left_out, *(named for group in strays
+                                                     for named in group.left_out), *odd])
+        others = [group for group in listed if group is not usual and group not in strays]
+        kept += [replace(usual, left_out=tuple(left_out)), *others]
+    return kept
+
+
+def _described(box: Box) -> str:
+    return f"rows {box.row0}-{box.row1 - 1} columns {box.column0}-{box.column1 - 1}"
 
 
 def _one_per_ccd(groups: list[Group],

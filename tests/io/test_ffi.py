@@ -299,6 +299,7 @@ BAD_CARDS = [
     (1, {"remove": ["A_ORDER"]}, "has no A_ORDER card"),
     (1, {"remove": ["CD2_1", "CD2_2"]}, "has no CD2_2 card"),
     (1, {"CAMERA": 7}, "camera must be 1 to 4, got 7"),
+    (1, {"TSTOP": 1300.0}, "expected the end of the exposure after its start"),
     (1, {"TSTOP": "soon"}, "TSTOP = 'soon', expected a number"),
     (1, {"CRVAL2P": 5000}, "expected science pixels"),
     (1, {"SCIROWS": 40, "SCIROWE": 30}, "expected first and last row"),

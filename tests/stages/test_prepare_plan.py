@@ -43,6 +43,16 @@ def test_a_second_kind_of_images_must_be_chosen(tmp_path):
         plan(tmp_path, Select())
 
 
+def test_one_image_of_another_window_is_left_out_by_name(tmp_path):
+    for number in range(10):
+        write(tmp_path, make_ffi(number), number)
+    odd = write(tmp_path, make_ffi(10, box=Box(640, 690, 900, 970)), 10)
+    group, = plan(tmp_path, Select())
+    assert (group.box, len(group.frames)) == (BOX, 10)
+    assert group.left_out == ((odd.name, "has rows 640-689 columns 900-969, most have "
+                                         "rows 640-689 columns 900-972"),)
+
+
 def test_a_cadence_that_changes_leaves_the_fewer_frames_out_by_name(tmp_path):
     usual = write_window(tmp_path, 3)
     usual[0].write_bytes(b"not a FITS file")
