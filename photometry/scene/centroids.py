@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
-from photometry.core.stats import mad_sigma, nan_median
+from photometry.core.stats import MAD_TO_SIGMA, mad_sigma, nan_median
 
 _PROBE_PX = 0.1                   # shift that calibrates each star's response
 _RIM = 1                          # pixels around the window of a centroid
@@ -21,6 +21,7 @@ _FEWEST_STARS = 5                 # for a shift
 _FEWEST_FOR_ROTATION = 12
 _FEWEST_FOR_SHEAR = 60
 _CLIP_SIGMA = 4.0
+_WRONG_PX = 1.0                   # more than images move by in a sector
 _ROUNDS = 4
 _LEAST_SCATTER_PX = 1e-5          # of noise-free stars
 
@@ -110,8 +111,16 @@ def measure(measured: NDArray, expected: NDArray, good: NDArray[np.bool_],
              result.n_stars[frame]) = found
     usual = good & np.isfinite(result.error)
     if usual.any():
-        result.linear[:] -= result.linear[usual].mean(axis=0)
+        told = result.linear[usual]
+        result.linear[:] -= told[_alike(told[:, :, 0])].mean(axis=0)
     return result
+
+
+def _alike(shift: NDArray) -> NDArray[np.bool_]:
+    """Tell which shifts (T, 2) are like most: coordinates of a frame may be wrong by pixels."""
+    away = np.abs(shift - np.median(shift, axis=0))
+    usual = _CLIP_SIGMA * MAD_TO_SIGMA * np.median(away, axis=0)
+    return np.all(away <= np.maximum(usual, _WRONG_PX), axis=1)
 
 
 def _usual(excess: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:

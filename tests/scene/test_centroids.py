@@ -84,6 +84,16 @@ def test_scatter_of_the_headers_is_undone(frames):
     assert motion.interpolated.tolist() == [frame == 5 for frame in range(N_FRAMES)]
 
 
+@pytest.mark.parametrize("wrong", [1, 2])
+def test_coordinates_that_are_wrong_by_pixels_displace_no_other_frame(frames, wrong):
+    images, beacons, _ = frames
+    usual = refined_from(images, beacons, one_wcs_for_all())
+    coefficients = one_wcs_for_all()
+    coefficients[4:4 + wrong, :, 0] = 5.0, -3.0
+    found = refined_from(images, beacons, coefficients)
+    np.testing.assert_allclose(found.drift(430.0, 560.0), usual.drift(430.0, 560.0), atol=0.01)
+
+
 def test_variable_stars_and_bad_frames_do_no_harm(frames):
     images, beacons, moved = frames
     images, good = images.copy(), np.ones(N_FRAMES, bool)
