@@ -32,7 +32,9 @@ LEAST_LEFT = 0.02                 # of the light, in pixels of a saturated star
 OTHERS_SLOPE = 6.0                # per pixel of motion, of what other stars leave over in a pixel
 ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes astray
 PLACE_SLOPE = 2.0                 # per pixel of motion, of where the PRF misplaces a neighbor
-STEPS_LEAVE = 0.35                # of what other stars do, where steps tell what motion does
+STEPS_LEAVE = 0.35                # of what other stars do, where steps tell what motion does ...
+FINE_SHARE = 5e-4                 # of a star's light in a pixel, 4 px away: less is smooth ...
+SMOOTH_LEAVE = 0.1                # and goes on as it began; part of that which steps leave
 SEEN = 0.05                       # of the flux's variance, that motion may make and is looked for
 TOLD = 0.2                        # of that variance, that errors of slopes may make
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
@@ -164,12 +166,12 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
     within = ASTRAY_SLOPE * astray / own_flux(model) * light
     relative = max(settings.prf_error, astray / own_flux(model))
     others = np.linalg.norm(np.hypot(relative * crossing, within))
-    foreign = OTHERS_SLOPE * np.linalg.norm(_foreign(model) * weights.ravel() / seen
-                                            * model.misfit)
+    strange = weights.ravel() / seen * model.misfit
+    foreign, untold = (OTHERS_SLOPE * np.linalg.norm(part * strange) for part in _foreign(model))
     misplaced = PLACE_SLOPE * settings.position_error * np.linalg.norm(
         model.flux[model.near[1:]] * (model.slopes[:, 1:] @ weights.ravel()))
     return correction(left, float(share[0]), ASTRAY_SLOPE * astray, float(others), common,
-                      float(np.hypot(foreign, misplaced)))
+                      float(np.hypot(foreign, misplaced)), float(np.hypot(untold, misplaced)))
 
 
 def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Correction,
@@ -201,7 +203,7 @@ def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Corre
     if found is None or full:
         return found or (change, uncertain)
     least = max(np.mean(uncertain[known]), TOLD * np.median(variance[known]))
-    beyond = (STEPS_LEAVE * slopes.foreign) ** 2 * np.sum(motion.moves[:, :2] ** 2, axis=1)
+    beyond = (STEPS_LEAVE * slopes.untold) ** 2 * np.sum(motion.moves[:, :2] ** 2, axis=1)
     uncertain_still = found[1] + slopes.unexplained + beyond
     if np.mean(uncertain_still[known]) > least:
         return change, uncertain
@@ -218,10 +220,15 @@ def is_full(model: Model, saturation: float) -> bool:
     return float(model.flux[0] * model.images[0].max()) > FULL_PEAK * saturation
 
 
-def _foreign(model: Model) -> NDArray[np.float64]:
-    """Return the part (P,) that other stars have in the light of each pixel."""
+def _foreign(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the part (P,) that other stars have in the light of each pixel, whole and fine.
+
+    Far from a star its PRF errs smoothly: a large step makes of that what small ones tell.
+    """
     light = np.maximum(model.flux[:, None] * model.images, 0.0)
-    return light[1:].sum(axis=0) / np.maximum(light.sum(axis=0), SMALLEST)
+    total = np.maximum(light.sum(axis=0), SMALLEST)
+    fine = np.where(model.images[1:] > FINE_SHARE, 1.0, SMOOTH_LEAVE)
+    return light[1:].sum(axis=0) / total, (fine * light[1:]).sum(axis=0) / total
 
 
 def _astray(weights: NDArray, model: Model) -> float:

@@ -52,7 +52,7 @@ class Correction:
     covariance: NDArray[np.float64]   # (TERMS, TERMS)
     own: float                        # how large slopes of the star by itself may be
     unexplained: float = 0.0          # (e-/s)^2, of the flux in each cadence
-    foreign: float = 0.0              # part of the error that other stars make, e-/s per pixel
+    untold: float = 0.0               # error that steps do not tell, e-/s per pixel
 
     def of(self, motion: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what to add to the flux for motions and blur (T, 3), and its variance."""
@@ -67,7 +67,7 @@ class Correction:
 
 
 def correction(left: Leftover, share: float, own: float, others: float,
-               common: float, foreign: float) -> Correction:
+               common: float, foreign: float, untold: float = 0.0) -> Correction:
     """Return how the flux is to be corrected.
 
     Parameters
@@ -81,9 +81,11 @@ def correction(left: Leftover, share: float, own: float, others: float,
         Error of the background in all pixels together, e-/s.
     foreign
         Error of the flux from other stars' misfit, which this cannot tell, e-/s per pixel.
+    untold
+        The part of it that steps from one cadence to the next cannot tell either.
     """
     if not own > 0:
-        return uncorrected(foreign)
+        return uncorrected(foreign, untold)
     coherent = len(left.total) * (COHERENT * common) ** 2
     variance = np.maximum(left.variance + common**2, SMALLEST)
     weight = share**2 / (variance + coherent)
@@ -97,7 +99,7 @@ def correction(left: Leftover, share: float, own: float, others: float,
     rest = min(rest / share**2, (WHOLE_PX * own) ** 2)
     return Correction(part * found[1:],
                       part**2 * covariance[1:, 1:] + part * others**2 * np.eye(TERMS)
-                      + uncorrected(foreign).covariance, own, part**2 * rest, foreign)
+                      + uncorrected(foreign).covariance, own, part**2 * rest, untold)
 
 
 def _unexplained(rest: NDArray, expected: NDArray) -> float:
@@ -110,10 +112,10 @@ def _unexplained(rest: NDArray, expected: NDArray) -> float:
     return max(float(more), 0.0) * float(np.median(expected))
 
 
-def uncorrected(error: float) -> Correction:
+def uncorrected(error: float, untold: float = 0.0) -> Correction:
     """Return no correction, where motion makes an error, e-/s per pixel."""
     covariance = np.diag([error**2, error**2, *[0.0] * (TERMS - 2)])
-    return Correction(np.zeros(TERMS), covariance, 0.0, foreign=error)
+    return Correction(np.zeros(TERMS), covariance, 0.0, untold=untold)
 
 
 def motion_terms(motion: NDArray) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from photometry.core.pixels import Box
+from photometry.io.prf_models import SAMPLES_PER_PIXEL, read_prf_models
 from photometry.scene.effective_psf import Field, Settings, choose_stars, fit_effective_psf
 from photometry.scene.prf import CircularPrf
 from photometry.scene.prf_models import SampledPrf
@@ -245,6 +246,18 @@ def flux_error(prf, row, column, true=TRUE):
     right, model = true(stamp, row, column), prf(stamp, row, column)
     weight = 1 / (right + 1e-3)
     return abs((weight * model * right).sum() / (weight * model**2).sum() - 1)
+
+
+def test_the_missions_own_models_are_found_from_an_average_profile(realdata):
+    true = SampledPrf(*read_prf_models(realdata / "prf", 1, 4, sector=1), SAMPLES_PER_PIXEL)
+    found = fit_effective_psf(field(count=24, brightest=4.6, true=true), CircularPrf())
+    for row, column in ((480.0, 800.0), (470.4, 760.7), (520.5, 850.2)):
+        stamp = Box(round(row) - 6, round(row) + 7, round(column) - 6, round(column) + 7)
+        right, assumed = true(stamp, row, column), CircularPrf()(stamp, row, column)
+        assert np.abs(found(stamp, row, column) - right).sum() < 0.03
+        assert np.abs(assumed - right).sum() > 0.12
+        assert flux_error(found, row, column, true) < 0.01 < 0.05 < flux_error(
+            CircularPrf(), row, column, true)
 
 
 def test_crowded_and_damaged_stars_and_the_very_brightest_are_left_out():
