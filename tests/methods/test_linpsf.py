@@ -155,6 +155,24 @@ def test_light_that_a_step_moves_between_two_close_stars_counts_as_error():
     assert 0.7 < np.sqrt(np.mean(np.square(widths))) < 1.3
 
 
+@pytest.mark.parametrize("neighbor", [(5.0, 6.0, 5.0), (5.0, -7.0, 3.0)])
+def test_what_steps_tell_of_far_light_holds_for_a_large_step(neighbor):
+    widths = []
+    for offset in (0.0, 0.4, 0.8):
+        stamp, truth = make_stamp(tmag=13.0, shape=(17, 19), cadences=300, jitter=0.01,
+                                  step=(0.3, 0.1), offset=(offset, 0.1), neighbours=(neighbor,),
+                                  model_prf=WIDER, full_well=1e5)
+        widths.append(np.std(pulls(measured(stamp), truth)))
+    assert 0.7 < np.sqrt(np.mean(np.square(widths))) < 1.2
+
+
+def test_the_background_need_not_be_fitted():
+    stamp, _ = make_stamp(tmag=15.0, cadences=300, common=2.0)
+    free, held = (np.std(measured(stamp, offset=fitted).lightcurve.flux)
+                  for fitted in (True, False))
+    assert free < 0.6 * held
+
+
 def test_blur_that_is_not_quite_known_is_found_in_the_few_frames_that_have_it():
     stamp, truth = make_stamp(tmag=8.0, cadences=300)
     shaken = np.arange(300) % 30 == 0
