@@ -34,7 +34,7 @@ ASTRAY_SLOPE = 0.5                # per pixel of motion, of the flux that goes a
 PLACE_SLOPE = 2.0                 # per pixel of motion, of where the PRF misplaces a neighbor
 STEPS_LEAVE = 0.35                # of what other stars do, where steps tell what motion does ...
 FINE_SHARE = 5e-4                 # of a star's light in a pixel, 4 px away: less is smooth ...
-SMOOTH_LEAVE = 0.1                # and goes on as it began; part of that which steps leave
+SMOOTH_LEAVE = 0.1                # and goes on as it began; part of what steps leave otherwise
 SEEN = 0.05                       # of the flux's variance, that motion may make and is looked for
 TOLD = 0.2                        # of that variance, that errors of slopes may make
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
@@ -156,8 +156,8 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
     common = float(np.sqrt(np.median(known))) if len(known) else 0.0
     seen = np.sqrt(np.maximum(1 - model.hidden, LEAST_SEEN))
     if pixels.target_saturated:         # its light moves into and out of the pixels left
-        return uncorrected(OTHERS_SLOPE * float(np.linalg.norm(
-            weights.ravel() / seen * model.misfit)))
+        error = OTHERS_SLOPE * float(np.linalg.norm(weights.ravel() / seen * model.misfit))
+        return uncorrected(error, error)
     astray = _astray(weights.ravel() / seen, model)
     light = model.flux[1:] * model.images[1:, pixels.index].sum(axis=1)
     share = model.images[:, pixels.index].sum(axis=1)
@@ -223,12 +223,14 @@ def is_full(model: Model, saturation: float) -> bool:
 def _foreign(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the part (P,) that other stars have in the light of each pixel, whole and fine.
 
-    Far from a star its PRF errs smoothly: a large step makes of that what small ones tell.
+    Far from a star its PRF errs smoothly: a large step makes of that what small ones tell. So
+    stars that are far from the target count less as fine.
     """
     light = np.maximum(model.flux[:, None] * model.images, 0.0)
     total = np.maximum(light.sum(axis=0), SMALLEST)
-    fine = np.where(model.images[1:] > FINE_SHARE, 1.0, SMOOTH_LEAVE)
-    return light[1:].sum(axis=0) / total, (fine * light[1:]).sum(axis=0) / total
+    here = model.images[1:, np.argmax(model.images[0])]
+    fine = np.where(here > FINE_SHARE, 1.0, SMOOTH_LEAVE)
+    return light[1:].sum(axis=0) / total, fine @ light[1:] / total
 
 
 def _astray(weights: NDArray, model: Model) -> float:

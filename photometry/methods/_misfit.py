@@ -113,7 +113,7 @@ def _unexplained(rest: NDArray, expected: NDArray) -> float:
 
 
 def uncorrected(error: float, untold: float = 0.0) -> Correction:
-    """Return no correction, where motion makes an error, e-/s per pixel."""
+    """Return no correction, where motion makes an error, e-/s per pixel; `untold` of it anyway."""
     covariance = np.diag([error**2, error**2, *[0.0] * (TERMS - 2)])
     return Correction(np.zeros(TERMS), covariance, 0.0, untold=untold)
 
