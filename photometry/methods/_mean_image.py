@@ -35,6 +35,7 @@ PLACE_SLOPE = 2.0                 # per pixel of motion, of where the PRF mispla
 STEPS_LEAVE = 0.35                # of what other stars do, where steps tell what motion does ...
 FINE_SHARE = 5e-4                 # of a star's light in a pixel, 4 px away: less is smooth ...
 SMOOTH_LEAVE = 0.1                # and goes on as it began; part of what steps leave otherwise
+WING_ERROR = 0.05                 # relative, of a saturated star's light in a pixel, by the PRF
 SEEN = 0.05                       # of the flux's variance, that motion may make and is looked for
 TOLD = 0.2                        # of that variance, that errors of slopes may make
 MEAN_CADENCES = 30                # beyond which averaging does not make the model better
@@ -228,8 +229,7 @@ def _foreign(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """
     light = np.maximum(model.flux[:, None] * model.images, 0.0)
     total = np.maximum(light.sum(axis=0), SMALLEST)
-    here = model.images[1:, np.argmax(model.images[0])]
-    fine = np.where(here > FINE_SHARE, 1.0, SMOOTH_LEAVE)
+    fine = np.where(_is_near(model), 1.0, SMOOTH_LEAVE)
     return light[1:].sum(axis=0) / total, fine @ light[1:] / total
 
 
@@ -258,6 +258,19 @@ def systematic_error(sources: Sources, model: Model, weights: NDArray, pixels: F
     shaped[0] /= max(share, LEAST_LEFT)
     leaked = model.error[model.steady] * (model.images[model.steady] @ weights)
     level = flux[0] - sources.total[0] if pixels.target_saturated else 0.0
+    wings = _shining_wings(model, settings.saturation) @ weights**2
     split = sources.share[0] * (1 - sources.share[0]) * flux[0] * settings.catalog_error
     return float(np.sqrt(np.sum(moved**2) + np.sum(shaped**2) + np.sum(leaked**2) + split**2
-                         + level**2 + _astray(weights, model)**2))
+                         + level**2 + ALIKE * wings + _astray(weights, model)**2))
+
+
+def _shining_wings(model: Model, saturation: float) -> NDArray[np.float64]:
+    """Return the variance (P,) of the light of near saturated stars: their cores tell nothing."""
+    light = model.flux[1:, None] * model.images[1:]
+    full = light.max(axis=1, initial=0.0) > FULL_PEAK * saturation
+    return np.sum((WING_ERROR * light[full & _is_near(model)]) ** 2, axis=0)
+
+
+def _is_near(model: Model) -> NDArray[np.bool_]:
+    """Tell which other stars (S - 1,) are within some 4 px of the target."""
+    return model.images[1:, np.argmax(model.images[0])] > FINE_SHARE

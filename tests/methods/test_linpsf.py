@@ -166,6 +166,19 @@ def test_what_steps_tell_of_far_light_holds_for_a_large_step(neighbor):
     assert 0.7 < np.sqrt(np.mean(np.square(widths))) < 1.2
 
 
+@pytest.mark.parametrize("model_prf", [
+    SKEWED, MixturePrf(shifts=((0.0, 0.0), (0.3, 0.15), (0.0, 0.0)))])
+def test_beside_a_saturated_star_the_mean_flux_is_as_uncertain_as_it_is_wrong(model_prf):
+    errors = []
+    for away in ((2.5, 1.5), (-1.5, 3.0), (1.0, -2.8)):
+        stamp, truth = make_stamp(tmag=13.0, shape=(17, 19), cadences=20,
+                                  neighbours=((4.5, *away),), model_prf=model_prf, full_well=1e5)
+        found = measured(stamp)
+        off = found.lightcurve.flux.mean() / truth.flux.mean() - 1
+        errors.append(off / (1 + off) / found.systematic)
+    assert 0.3 < np.sqrt(np.mean(np.square(errors))) < np.abs(errors).max() < 1.2
+
+
 def test_the_background_need_not_be_fitted():
     stamp, _ = make_stamp(tmag=15.0, cadences=300, common=2.0)
     free, held = (np.std(measured(stamp, offset=fitted).lightcurve.flux)
