@@ -1,13 +1,12 @@
 """Image motion within exposures, from how much broader stars are than usual.
 
-The second moment of an undersampled star has parts of periods of a pixel and half a pixel in its
-place, nearly the same for all stars, which blur smooths. Stars are in different places of their
-pixels, so these parts show as stars move and are blurred together. First what all stars have in
-common is found, then by how much each star differs from that; what they then still have in common
-is the blur of the frame.
+The second moment of an undersampled star depends on its place in its pixel, and differently when
+it is blurred (`photometry.scene.phases`). Stars are in different places of their pixels, which
+change as stars move, most of all between orbits. What stars have in common besides is the blur of
+the frame. Where in their pixels stars are is measured as well: centers of light depend on that,
+too. A blur that all frames have cannot be told from the shape of the stars.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,21 +14,24 @@ from numpy.typing import NDArray
 
 from photometry.core.stats import MAD_TO_SIGMA, nan_median
 from photometry.scene.jitter import BLURS_PX2
+from photometry.scene.phases import Sizes, fit_alike
 
 _SHARP_SHARE = 0.05               # quantile of frames that are called sharp
-_RESPONSE_ERROR = 0.05            # relative, of one star's blur: pixels sample it coarsely
-_PHASE_PX2 = 0.01                 # by which the blur varies with the place in the pixel ...
-_OWN_PHASE_PX2 = 0.002            # ... by which a single star differs in that ...
-_PHASE_ERROR_PX2 = 5e-4           # ... and what is left in the end, at least
-_LONE_PX2, _BESIDE_PX2 = 0.001, 0.01      # what a pointing does to one lone star; more, for each
-                                  # part of its peak that is elsewhere around it: neighbors, too,
-                                  # have places in their pixels
-_OWN_SHARE = 0.4                  # of how stars differ in that: what is left, star by star
-_DAMPING = 2 * np.pi**2           # per px^2 of blur, of what has a period of one pixel
-_SHARPEST_PX2 = -0.1              # below the usual, that is believed of a whole frame
-_COMMON_ROUNDS, _OWN_ROUNDS = 3, 2
-_MOST_FRAMES = 2000               # that tell what places in pixels do
-_LEAST_ERROR_PX2 = 1e-5
+_RESPONSE_ERROR = 0.05            # relative, of one star's blur: pixels sample it coarsely ...
+_COMMON_RESPONSE_ERROR = 0.015    # ... and of all together
+# What places in pixels are thought to do at first, to centers (px) and to blurs (px^2), and at
+# least. Relative to what they do to all stars: by how much more 500 px away; and what single stars
+# differ by: lone ones and others, for each part of their peak that is elsewhere.
+_CENTER_PX, _BLUR_PX2, _LEAST_PX2 = 0.1, 0.03, 5e-4
+_FIELD = 0.3
+_CENTER_OWN, _BLUR_OWN = (0.05, 0.5), (0.023, 0.1)
+_TYPICAL = 3.0                    # times as much they may seem to differ by, in several terms
+_STRANGE, _STRANGE_SHARE = 3.0, 0.7   # single ones that differ so much more may by this part of it
+_PLACE_ROUNDS, _ROUNDS = 3, 5
+_MOST_PLACES, _MOST_FRAMES = 300, 1000    # frames that tell where stars are, and what places do
+_FIRST_ERROR_PX, _FIRST_ERROR_PX2 = 0.1, 0.02     # of a star in a frame before that is known
+_LEAST_ERROR_PX, _LEAST_ERROR = 3e-3, 0.013       # at least, px; and relative to what places in
+                                  # pixels do to blurs: they do more than is fitted
 _CLIP_SIGMA = 5.0
 
 
@@ -46,75 +48,94 @@ class Blur:
         return np.sqrt(np.maximum(self.variance, 0.0))
 
 
-def fit_blur(width: NDArray, curve: NDArray, place: NDArray, good: NDArray[np.bool_],
-             orbit: NDArray[np.int_] | None = None, others: NDArray | None = None) -> Blur:
+def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
+             good: NDArray[np.bool_], others: NDArray | None = None) -> Blur:
     """Return how much broader than the sharp ones frames are.
 
     Parameters
     ----------
-    width : (T, N)
-        From `photometry.scene.jitter.widths` of every frame.
+    width, seen : (T, N), (T, N, 2)
+        From `photometry.scene.jitter.measures` of every frame, places counted from any pixels.
     curve : (N, B)
         Of the beacons.
-    place : (T, N, 2)
-        Rows and columns of the beacons: where in their pixels they are matters a little.
+    drift : (T, N, 2)
+        How far they have moved, px.
     good : (T,)
         Frames among which the sharp ones are sought.
-    orbit : (T,)
-        Of each frame, counted from 0: between them stars are in other places of their pixels.
     others : (N,)
         Highest pixel outside the cores of the beacons, over the peak; None = nothing.
     """
     nothing = np.full(len(width), np.nan)
-    if width.shape[1] == 0 or not good.any():
+    others = np.zeros(width.shape[1]) if others is None else others
+    known = np.isfinite(nan_median(width[good]) + nan_median(seen[good]).sum(axis=1))
+    if not known.any():
         return Blur(nothing, nothing)
-    orbit = np.zeros(len(width), dtype=int) if orbit is None else orbit
-    phase = _LONE_PX2 + _BESIDE_PX2 * (np.zeros(width.shape[1]) if others is None else others)
-    raw = np.stack([np.interp(found, known, BLURS_PX2) for found, known in
-                    zip(width.T, curve, strict=True)], axis=1)
+    drift, others = drift[:, known], others[known]
+    some = _some(good, _MOST_PLACES)
+    place = drift + _places(seen[np.ix_(some, known)], drift[some],
+                            _sizes(_CENTER_PX, others, _CENTER_OWN))
+    raw = np.stack([np.interp(found, table, BLURS_PX2) for found, table in
+                    zip(width.T[known], curve[known], strict=True)], axis=1)
     raw -= nan_median(raw[good])
-    blur, mean, error = raw, nan_median(raw.T), nothing
-    noise = np.maximum(_noise(blur, mean, good), _PHASE_PX2)
-    telling = np.flatnonzero(good)
-    telling = telling[::-(-len(telling) // _MOST_FRAMES)]
-    shared = own = np.zeros((1, 8))
-    for number in range(_COMMON_ROUNDS + _OWN_ROUNDS):
-        common = number < _COMMON_ROUNDS
-        kept = phase if common else 0.0
-        weight = _weight(blur[telling], mean[telling], np.hypot(noise, kept))
-        terms = np.stack([*_harmonics(place[telling], mean[telling])], axis=2)
-        terms -= _averages(terms, weight, axis=0)      # what stays, the medians have taken
-        left = np.where(weight > 0, raw[telling] - mean[telling, None], 0.0)
-        if common:
-            shared = _in_common(left, terms, weight)
-        else:
-            own = _of_each(left - terms @ shared[0], terms, weight)
-        blur = raw - sum(amount * term for amount, term in
-                         zip((shared + own).T, _harmonics(place, mean), strict=True))
-        blur -= nan_median((blur - mean[:, None])[good])
-        noise = _noise(blur, mean, good)
-        mean, error = _averaged(blur, mean, np.hypot(noise, kept),
-                                _OWN_SHARE * float(np.sqrt(np.mean(np.sum(own**2, axis=1)))))
-        if number == _COMMON_ROUNDS - 1:
-            even, apart = mean, _levels(blur - mean[:, None], orbit, good)
-    # What orbits differ by, many stars tell better than a few bright ones.
-    mean = mean + _levels((even - mean)[:, None], orbit, good)[orbit, 0]
-    between = np.sqrt(np.sum((apart / phase**2)**2, axis=1)) / np.sum(phase**-2.0)
-    return Blur(mean - sharp_level(mean[good]), np.hypot(error, between[orbit]))
+    blur, mean, sizes = raw, nan_median(raw.T), _sizes(_BLUR_PX2, others, _BLUR_OWN)
+    noise, some = np.full(len(others), _FIRST_ERROR_PX2), _some(good, _MOST_FRAMES)
+    for number in range(_ROUNDS):
+        found = fit_alike(raw[some], _weight(blur[some], mean[some], noise), place[some],
+                          mean[some], sizes)
+        blur = found.removed(raw, place, mean)
+        mean = _averaged(blur, _weight(blur, mean, noise))[0]
+        shared = max(found.shared, _LEAST_PX2)
+        noise = _noise(blur[good] - mean[good, None], _LEAST_ERROR * shared)
+        expected = _sizes(shared, others, _BLUR_OWN)
+        sizes = expected if number == 0 else Sizes(expected.shared, expected.field, _loosened(
+            sizes.own, found.apart, each=number == _ROUNDS - 2))
+    weight = _weight(blur, mean, noise)
+    unknown = found.error(weight, place, mean)
+    mean, error = _averaged(blur, weight)
+    variance = mean - sharp_level(mean[good])
+    return Blur(variance, np.sqrt(error**2 + unknown**2
+                                  + (_COMMON_RESPONSE_ERROR * variance)**2))
 
 
-def _levels(values: NDArray, orbit: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return medians (K, N) of values (T, N) over the good frames of orbits; 0 of none."""
-    found = np.zeros((orbit.max() + 1, values.shape[1]))
-    for number in np.unique(orbit[good]):
-        found[number] = np.nan_to_num(nan_median(values[good & (orbit == number)]))
-    return found
+def _some(good: NDArray[np.bool_], limit: int) -> NDArray[np.int_]:
+    """Return some of the good frames, evenly."""
+    index = np.flatnonzero(good)
+    return index[::-(-len(index) // limit)]
 
 
-def _noise(blur: NDArray, middle: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return how much each star (N,) scatters about the others; NaN if it was never measured."""
-    away = np.abs(blur - middle[:, None])[good]
-    return np.maximum(MAD_TO_SIGMA * nan_median(away), _LEAST_ERROR_PX2)
+def _sizes(shared: float, others: NDArray, own: tuple[float, float]) -> Sizes:
+    """Return sizes of terms where so much is shared by all stars."""
+    return Sizes(shared, _FIELD * shared, (own[0] + own[1] * others) * shared)
+
+
+def _loosened(own: NDArray, apart: NDArray, *, each: bool) -> NDArray[np.float64]:
+    """Return sizes (N,) that allow for how much stars differ; also for that of single ones."""
+    own = own * max(1.0, float(np.median(apart / own)) / _TYPICAL)
+    return np.where(each & (apart > _STRANGE * own), _STRANGE_SHARE * apart, own)
+
+
+def _places(seen: NDArray, drift: NDArray, sizes: Sizes) -> NDArray[np.float64]:
+    """Return where (N, 2) stars are without drift and without what pixels do to centers."""
+    still = seen - drift
+    usual, sharp = nan_median(still), np.zeros(len(seen))
+    rest, place = still - usual, usual
+    noise = np.full(usual.shape, _FIRST_ERROR_PX)
+    for _ in range(_PLACE_ROUNDS):
+        at, levels = place + drift, []
+        for axis in range(2):
+            away, error = still[..., axis] - usual[:, axis], noise[:, axis]
+            weight = np.where(np.abs(rest[..., axis]) <= _CLIP_SIGMA * error, error**-2.0, 0.0)
+            found = fit_alike(away, weight, at, sharp, sizes)
+            left = found.removed(away, at, sharp)
+            rest[..., axis] = left - nan_median(left.T)[:, None]
+            levels.append(found.amount[:, 0])
+        noise, place = _noise(rest, _LEAST_ERROR_PX), usual + np.stack(levels, axis=1)
+    return place
+
+
+def _noise(away: NDArray, least: float) -> NDArray[np.float64]:
+    """Return how much stars scatter, frame by frame (T, ...); NaN if one was never measured."""
+    return np.maximum(MAD_TO_SIGMA * nan_median(np.abs(away)), least)
 
 
 def _weight(blur: NDArray, middle: NDArray, noise: NDArray) -> NDArray[np.float64]:
@@ -124,60 +145,13 @@ def _weight(blur: NDArray, middle: NDArray, noise: NDArray) -> NDArray[np.float6
     return np.where(away <= _CLIP_SIGMA, 1 / variance, 0.0)
 
 
-def _averaged(blur: NDArray, middle: NDArray, noise: NDArray,
-              phase: float) -> tuple[NDArray, NDArray]:
-    """Return the mean (T,) of the stars' blurs (T, N) and its error; NaN of a single star.
-
-    Parameters
-    ----------
-    phase
-        What places in pixels may still do to each star, px^2: where all stars move to others,
-        it stays the same from frame to frame, so that no scatter tells it.
-    """
-    weight = _weight(blur, middle, noise)
+def _averaged(blur: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the mean (T,) of the stars' blurs (T, N) and its error; NaN of a single star."""
     total, count = weight.sum(axis=1), np.count_nonzero(weight, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.sum(weight * np.nan_to_num(blur), axis=1) / total
-        error = np.sqrt(count / (count - 1) / total + max(phase, _PHASE_ERROR_PX2)**2 / count)
+        error = np.sqrt(count / (count - 1) / total)
     return mean, np.where(count > 1, error, np.nan)
-
-
-def _harmonics(place: NDArray, middle: NDArray) -> Iterator[NDArray[np.float64]]:
-    """Yield what has periods of a pixel and half a pixel at places (T, N, 2): (T, N) each.
-
-    Parameters
-    ----------
-    middle : (T,)
-        Blurs of the frames, px^2.
-    """
-    blur = np.fmax(middle, _SHARPEST_PX2)[:, None]     # not NaN
-    for times in (1, 2):
-        left = np.exp(-_DAMPING * times**2 * blur)
-        for axis in range(2):
-            phase = 2 * np.pi * times * place[..., axis]
-            yield left * np.cos(phase)
-            yield left * np.sin(phase)
-
-
-def _in_common(left: NDArray, terms: NDArray, weight: NDArray) -> NDArray[np.float64]:
-    """Fit amounts (1, K), the same for all stars, of terms (T, N, K) to what is left (T, N)."""
-    apart = terms - _averages(terms, weight, axis=1)      # what frames share, is their blur
-    normal = np.einsum("tnk,tn,tnl->kl", apart, weight, apart)
-    right = np.einsum("tnk,tn,tn->k", apart, weight, left)
-    return np.linalg.solve(normal + np.eye(len(normal)) / _PHASE_PX2**2, right)[None]
-
-
-def _of_each(left: NDArray, terms: NDArray, weight: NDArray) -> NDArray[np.float64]:
-    """Fit amounts (N, K) of each star."""
-    normal = np.einsum("tnk,tn,tnl->nkl", terms, weight, terms)
-    right = np.einsum("tnk,tn,tn->nk", terms, weight, left)
-    prior = np.eye(terms.shape[2]) / _OWN_PHASE_PX2**2
-    return np.linalg.solve(normal + prior, right[..., None])[..., 0]
-
-
-def _averages(terms: NDArray, weight: NDArray, axis: int) -> NDArray[np.float64]:
-    total = weight.sum(axis=axis, keepdims=True)[..., None]
-    return np.sum(terms * weight[..., None], axis=axis, keepdims=True) / np.where(total, total, 1)
 
 
 def either(first: Blur, second: Blur) -> Blur:

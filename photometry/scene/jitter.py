@@ -3,8 +3,8 @@
 The width of a star is the second moment of its light in a Gaussian window that follows it from
 frame to frame. How it grows with motion is told by the star's own mean image: blurring the image
 is the same as blurring the window, which is known in closed form. A smooth window is also what
-keeps the width nearly independent of where in its pixel the star is. What follows for the motion
-within exposures: `photometry.scene.blur`.
+keeps the width from depending much on where in its pixel the star is; what is left of that, and
+what follows for the motion within exposures: `photometry.scene.blur`.
 """
 
 import warnings
@@ -25,7 +25,10 @@ _WINDOW_PX2 = 1.5                 # variance of the window: wider, it has more n
                                   # narrower, the place in the pixel matters more
 # Blurs for which widths are tabulated, px^2; less than none, where the mean image is blurred.
 BLURS_PX2 = np.linspace(-0.2, 1.6, 37)
-_ROUNDS = 4                       # of following a star
+_NARROW_PX2 = 0.5                 # of the one that tells places
+_STAR_PX2 = 0.4                   # of a star: the narrower a window, the shorter ways seem in it
+_ROUNDS, _OWN_ROUNDS = 4, 5       # of following all stars, and then each
+_OWN_PX = 0.3                     # at most, from where all stars have moved to
 _FARTHEST_PX = 2.0                # a star that moved further is not where the stamp is
 _LEAST_RESPONSE = 0.1             # change of the width with the blur; a lone star has 0.2 to 0.6
 
@@ -118,8 +121,11 @@ def _elsewhere(stamps: NDArray) -> NDArray:
     return outside.max(axis=(1, 2), initial=0)
 
 
-def widths(stamps: NDArray, center: NDArray) -> NDArray[np.float64]:
-    """Return the widths (N,), px^2 per axis, of stars in stamps (N, 11, 11) of one frame.
+def measures(stamps: NDArray, center: NDArray) -> tuple[NDArray, NDArray]:
+    """Return widths (N,), px^2 per axis, and places (N, 2) of stars in stamps (N, 11, 11).
+
+    Widths are in a window that follows each star, places, from the middle of the stamps, in a
+    narrower one, which neighbors move less.
 
     Parameters
     ----------
@@ -131,8 +137,17 @@ def widths(stamps: NDArray, center: NDArray) -> NDArray[np.float64]:
     for _ in range(_ROUNDS):
         moved = moved + nan_median(_away(stamps, moved))
     if not np.max(np.abs(moved - center), initial=0.0) <= _FARTHEST_PX:      # true for NaN
-        return np.full(len(stamps), np.nan)
-    return _width(stamps, moved)
+        return np.full(len(stamps), np.nan), np.full(center.shape, np.nan)
+    followed = _followed(stamps, moved, _WINDOW_PX2)
+    return _width(stamps, followed), _followed(stamps, moved, _NARROW_PX2)
+
+
+def _followed(stamps: NDArray, center: NDArray, window: float) -> NDArray[np.float64]:
+    """Return where (N, 2) the light of each star is, not far from a center."""
+    found = center
+    for _ in range(_OWN_ROUNDS):
+        found = center + np.clip(found + _away(stamps, found, window) - center, -_OWN_PX, _OWN_PX)
+    return found
 
 
 def _center(stamps: NDArray) -> NDArray[np.float64]:
@@ -142,14 +157,15 @@ def _center(stamps: NDArray) -> NDArray[np.float64]:
     return center
 
 
-def _away(stamps: NDArray, center: NDArray) -> NDArray[np.float64]:
+def _away(stamps: NDArray, center: NDArray, window: float = _WINDOW_PX2) -> NDArray[np.float64]:
     """Return how far (N, 2) the light is from where the window is, nearly."""
-    zeroth, first, _ = _weights(center)
+    zeroth, first, _ = _weights(center, window=window)
     light = _sums(stamps, zeroth[:, 0], zeroth[:, 1])
+    factor = 1 + _STAR_PX2 / window
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = 1.2 / light * np.stack([_sums(stamps, first[:, 0], zeroth[:, 1]),
-                                        _sums(stamps, zeroth[:, 0], first[:, 1])])
-    return np.where(light > 0, found, np.nan).T      # a window makes the way seem shorter
+        found = factor / light * np.stack([_sums(stamps, first[:, 0], zeroth[:, 1]),
+                                           _sums(stamps, zeroth[:, 0], first[:, 1])])
+    return np.where(light > 0, found, np.nan).T
 
 
 def _width(stamps: NDArray, center: NDArray, blur: float = 0.0) -> NDArray[np.float64]:
@@ -162,16 +178,17 @@ def _width(stamps: NDArray, center: NDArray, blur: float = 0.0) -> NDArray[np.fl
     return np.where(light > 0, found, np.nan)
 
 
-def _weights(center: NDArray, blur: float = 0.0) -> tuple[NDArray, NDArray, NDArray]:
+def _weights(center: NDArray, blur: float = 0.0,
+             window: float = _WINDOW_PX2) -> tuple[NDArray, NDArray, NDArray]:
     """Return the window, and it times first and second powers of distance, (N, 2, S), blurred.
 
     A Gaussian of variance w times powers of x, convolved with one of variance b.
     """
     away = np.arange(-_HALF, _HALF + 1) - center[:, :, None]
-    total = _WINDOW_PX2 + blur
-    window = np.sqrt(_WINDOW_PX2 / total) * np.exp(-0.5 * away**2 / total)
-    nearer = away * _WINDOW_PX2 / total
-    return window, window * nearer, window * (nearer**2 + blur * _WINDOW_PX2 / total)
+    total = window + blur
+    shape = np.sqrt(window / total) * np.exp(-0.5 * away**2 / total)
+    nearer = away * window / total
+    return shape, shape * nearer, shape * (nearer**2 + blur * window / total)
 
 
 def _sums(stamps: NDArray, in_rows: NDArray, in_columns: NDArray) -> NDArray[np.float64]:

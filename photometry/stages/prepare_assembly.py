@@ -27,7 +27,6 @@ from photometry.sky.interpolate import optical_axis
 from photometry.stages.prepare_pack import Piece
 from photometry.stages.prepare_passes import MODEL, STRAPS, Block, Choices, Job, grid_of
 from photometry.stages.prepare_plan import Frame, LeftOut, majority
-from photometry.stages.prepare_sky import orbit_of
 
 
 def assemble(job: Job, blocks: Sequence[Block], pieces: Sequence[Piece], head: tuple,
@@ -86,11 +85,10 @@ def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
 
 def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
             observation: cube.Observation, reference_index: int) -> dict[str, NDArray]:
-    found = _collected(job, blocks, ("coefficients", "widths", "centers"))
+    found = _collected(job, blocks, ("coefficients", "widths", "places", "centers"))
     sky = job.scratch.load("sky")
     told = fit_motion(found["coefficients"], observation.cadences.time, reference_index, job.box)
     row, column = sky["beacon_row"] + job.box.row0, sky["beacon_column"] + job.box.column0
-    time = np.array([frame.header.time for block in blocks for frame in block.frames])
     lonely = sky["beacon_lonely"]
     lone = row[lonely], column[lonely]
     usual = jitter.middle(jitter.cut(job.scratch.load("sum")["sumimage"],
@@ -98,9 +96,8 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
     follow = responses(usual)
     motion = refined(told, found["centers"] / follow, *lone, good)
     blur = fit_blur(found["widths"], sky["beacon_curve"],
-                    motion.drift(row, column) + sky["beacon_center"], good,
-                    orbit_of(time, sky["orbit_starts"]),
-                    sky["beacon_others"])
+                    found["places"] + np.stack([row, column], axis=1),
+                    motion.drift(row, column), good, sky["beacon_others"])
     more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
     straight = found["centers"] - leanings(usual) * more[:, None, None]
     motion = refined(told, straight / follow, *lone, good)

@@ -310,7 +310,7 @@ def background_block(job: Job, block: Block) -> None:
                            "orbit_starts")
     stamps = jitter.stamp_pixels(job.box.shape, sky["beacon_row"], sky["beacon_column"])
     added = anomalies.Sum(np.zeros(job.box.shape, np.float32), np.zeros(job.box.shape, np.uint8))
-    fits, widths, centers = [], [], []
+    fits, widths, places, centers = [], [], [], []
     with job.scratch.stacks([block.named("flags"), block.named("cells")],
                             [np.uint8, np.float32]) as stacks:
         for frame, image, exclude, good in images(job, block):
@@ -320,14 +320,17 @@ def background_block(job: Job, block: Block) -> None:
             fits.append(fit)
             seen = _look(job, static, image, exclude, fit, stamps, added if good else None)
             stars = seen.values[stamps.places]
-            widths.append(jitter.widths(stars, sky["beacon_center"]))
+            for kept, found in zip((widths, places),
+                                   jitter.measures(stars, sky["beacon_center"]), strict=True):
+                kept.append(found)
             centers.append(centroids(jitter.middle(stars[sky["beacon_lonely"]])))
             stacks.append(seen.flags, anomalies.residual_cells(seen.left, job.box.shape,
                                                                float(fit["noise"])))
     coefficients = frame_displacements([frame.header.wcs_text for frame in block.frames],
                                        job.wcs_text, job.box)
     job.scratch.save(name, total=added.total, count=added.count, widths=np.array(widths),
-                     centers=np.array(centers), coefficients=coefficients,
+                     places=np.array(places), centers=np.array(centers),
+                     coefficients=coefficients,
                      **{key: np.array([fit[key] for fit in fits], dtype=np.float32)
                         for key in MODEL})
 

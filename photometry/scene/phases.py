@@ -1,0 +1,154 @@
+"""What all stars of a frame have in common, apart from what places in pixels do to each.
+
+Measures of undersampled stars, such as centers and widths, have parts of periods of a pixel and
+half a pixel in the place. They are nearly the same for all stars, change a little over the image,
+and a little more from star to star, most for one with neighbors, which have places in their pixels
+too. How much stars differ is known beforehand only by its size: what a star tells of the others
+ends there, however bright it is. All is found together by least squares: what is in common to each
+frame, what places do to all stars and to each, and its level.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+TERMS = 8                         # cosine and sine of rows and columns, once and twice a pixel
+_FIELD_TERMS = 4                  # the first of them change over the image ...
+_FIELD_PX = 500.0                 # ... by their error over so many pixels
+_SHARED = TERMS + 2 * _FIELD_TERMS
+_OWN = TERMS + 1                  # and a level
+_DAMPING = 2 * np.pi**2           # per px^2 of blur, of what has a period of one pixel
+_SHARPEST_PX2 = -0.1              # below the usual, that is believed of a whole frame
+_BLOCK_FRAMES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large the terms are expected to be, in units of the measure."""
+
+    shared: float                     # of all stars
+    field: float                      # change over the image
+    own: NDArray[np.float64]          # (N,) of each star
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """What was found of N stars in T frames."""
+
+    amount: NDArray[np.float64]       # (N, 9) level and terms of each star
+    apart: NDArray[np.float64]        # (N,) how much its terms differ from those of all
+    shared: float                     # how much places do to all stars: root of the sum of squares
+    # What tells errors: the equations, the spread of what is shared, means over the frames.
+    factor: tuple[NDArray, bool]
+    spread: NDArray[np.float64]
+    usual: NDArray[np.float64]
+
+    def removed(self, values: NDArray, place: NDArray, blur: NDArray) -> NDArray[np.float64]:
+        """Return values (T, N) without what places (T, N, 2) in pixels do and without levels."""
+        rest = values - self.amount[:, 0]
+        for number, term in enumerate(harmonics(place, blur), start=1):
+            rest -= self.amount[:, number] * term
+        return rest
+
+    def error(self, weight: NDArray, place: NDArray, blur: NDArray) -> NDArray[np.float64]:
+        """Return how much terms and levels leave unknown (T,) of what frames have in common."""
+        error = np.empty(len(weight))
+        for first in range(0, len(weight), _BLOCK_FRAMES):
+            part = slice(first, first + _BLOCK_FRAMES)
+            away = _means(_design(place[part], blur[part]), weight[part], self.spread)
+            away -= self.usual
+            error[part] = np.sqrt(np.sum(away * cho_solve(self.factor, away.T).T, axis=1))
+        return error
+
+
+def harmonics(place: NDArray, blur: NDArray) -> Iterator[NDArray[np.float64]]:
+    """Yield what has periods of a pixel and half a pixel at places (T, N, 2): (T, N) each.
+
+    Parameters
+    ----------
+    blur : (T,)
+        Of the frames beyond the usual, px^2; NaN = the usual.
+    """
+    blur = np.maximum(np.nan_to_num(blur), _SHARPEST_PX2)[:, None]
+    for times in (1, 2):
+        left = np.exp(-_DAMPING * times**2 * blur)
+        for axis in range(2):
+            phase = 2 * np.pi * times * place[..., axis]
+            yield left * np.cos(phase)
+            yield left * np.sin(phase)
+
+
+def fit_alike(values: NDArray, weight: NDArray, place: NDArray, blur: NDArray,
+              sizes: Sizes) -> Alike:
+    """Find what places in pixels do to values of stars that frames shift alike.
+
+    Parameters
+    ----------
+    values : (T, N)
+    weight : (T, N)
+        1 / variance; 0 = not used.
+    place : (T, N, 2)
+        Rows and columns, px.
+    blur : (T,)
+    """
+    design, used = _design(place, blur), np.where(weight > 0, values, 0.0)
+    spread, total = _spread(place.mean(axis=0)), weight.sum(axis=1)
+    by_star = np.moveaxis(design * weight[..., None], 0, 1)
+    normal = np.swapaxes(by_star, 1, 2) @ np.moveaxis(design, 0, 1)
+    right = (np.swapaxes(by_star, 1, 2) @ used.T[..., None])[..., 0]
+    # What frames have in common is left free: means over their stars tell nothing.
+    mean = _means(design, weight, spread)
+    matrix = _matrix(normal, spread, sizes) - (mean * total[:, None]).T @ mean
+    side = np.concatenate([np.einsum("nks,nk->s", spread, right), right.ravel()])
+    factor = cho_factor(matrix)
+    found = cho_solve(factor, side - mean.T @ np.sum(weight * used, axis=1))
+    own = found[_SHARED:].reshape(-1, _OWN)
+    return Alike(own + spread @ found[:_SHARED], np.sqrt(np.sum(own[:, 1:]**2, axis=1)),
+                 float(np.sqrt(np.sum(found[:TERMS]**2))), factor, spread,
+                 mean[total > 0].mean(axis=0))
+
+
+def _design(place: NDArray, blur: NDArray) -> NDArray[np.float64]:
+    """Return what levels and terms of stars count for (T, N, 9)."""
+    return np.stack([np.ones(place.shape[:2]), *harmonics(place, blur)], axis=2)
+
+
+def _means(design: NDArray, weight: NDArray, spread: NDArray) -> NDArray[np.float64]:
+    """Return the weighted means (T, 16 + 9 N) over stars of what each unknown counts for."""
+    total = weight.sum(axis=1)[:, None, None]
+    own = design * weight[..., None] / np.where(total > 0, total, 1.0)
+    return np.concatenate([np.einsum("tnk,nks->ts", own, spread),
+                           own.reshape(len(own), -1)], axis=1)
+
+
+def _matrix(normal: NDArray, spread: NDArray, sizes: Sizes) -> NDArray[np.float64]:
+    """Return the normal matrix of all unknowns with their priors; frames have nothing alike."""
+    mixed = normal @ spread                                                    # (N, 9, 16)
+    matrix = np.zeros((_SHARED + mixed.shape[0] * _OWN,) * 2)
+    matrix[:_SHARED, :_SHARED] = np.einsum("nks,nkt->st", spread, mixed)
+    matrix[_SHARED:, :_SHARED] = mixed.reshape(-1, _SHARED)
+    matrix[:_SHARED, _SHARED:] = matrix[_SHARED:, :_SHARED].T
+    for star, block in enumerate(normal):
+        inside = slice(_SHARED + star * _OWN, _SHARED + (star + 1) * _OWN)
+        matrix[inside, inside] = block
+    known = np.repeat(sizes.own[:, None]**-2.0, _OWN, axis=1)
+    known[:, 0] = 1e-6 * normal[:, 0, 0] + np.finfo(float).tiny
+    matrix[np.diag_indices_from(matrix)] += np.concatenate([
+        np.full(TERMS, sizes.shared**-2.0), np.full(2 * _FIELD_TERMS, sizes.field**-2.0),
+        known.ravel()])
+    return matrix
+
+
+def _spread(place: NDArray) -> NDArray[np.float64]:
+    """Return how what stars share counts for each of them (N, 9, 16)."""
+    field = (place - place.mean(axis=0)) / _FIELD_PX
+    spread = np.zeros((len(field), _OWN, _SHARED))
+    spread[:, range(1, _OWN), range(TERMS)] = 1.0
+    for axis in range(2):
+        first = TERMS + axis * _FIELD_TERMS
+        for term in range(_FIELD_TERMS):
+            spread[:, 1 + term, first + term] = field[:, axis]
+    return spread

@@ -1,0 +1,110 @@
+"""Values of stars that depend on their places in their pixels, made up."""
+
+import numpy as np
+import pytest
+
+from photometry.scene.phases import Sizes, fit_alike, harmonics
+
+T, N, NOISE = 80, 40, 1e-3
+FIRST = np.arange(T) < 50         # frames of the first orbit
+
+
+class Made:
+    """Values with an effect of the place that all stars share, changes over the image, and more.
+
+    Parameters
+    ----------
+    own : (N,)
+        How much single stars differ from that.
+    """
+
+    def __init__(self, own=0.0, seed=1):
+        rng = np.random.default_rng(seed)
+        drift = rng.normal(0, 0.02, (T, 1, 2)) + np.where(FIRST[:, None, None], 0.0, [0.25, -0.2])
+        self.place = rng.uniform(0, 200, (N, 2)) + drift
+        self.blur = 0.004 * np.abs(rng.normal(size=T))
+        amount = np.array([0.03, -0.02, 0.01, 0.02, 0.003, 0.0, -0.002, 0.001])
+        amount = amount * (1 + 0.3 * (self.place[0, :, :1] - 100) / 500)
+        amount = amount + np.reshape(own, (-1, 1)) * rng.normal(size=(N, 8))
+        terms = np.stack([*harmonics(self.place, self.blur)], axis=2)
+        self.effect = np.einsum("tnk,nk->tn", terms, amount)
+        self.alike = self.blur + rng.normal(0, 0.002, T)
+        self.values = (self.alike[:, None] + self.effect + rng.normal(0, 0.1, N)
+                       + rng.normal(0, NOISE, (T, N)))
+        self.weight = np.full((T, N), NOISE**-2.0)
+
+    def fit(self, own=1e-4, values=None, some=slice(None)):
+        """Return what is fitted, and how far what frames have in common is off (T,)."""
+        values = self.values if values is None else values
+        found = fit_alike(values[some], self.weight[some], self.place[some], self.blur[some],
+                          Sizes(0.03, 0.01, np.broadcast_to(own, N)))
+        mean = np.average(found.removed(values, self.place, self.blur), axis=1,
+                          weights=self.weight.sum(axis=0))
+        away = mean - self.alike
+        return found, away - away.mean()
+
+    def error(self, found):
+        """Return the error (T,) that is told."""
+        return found.error(self.weight, self.place, self.blur)
+
+
+def test_what_frames_have_in_common_is_found_across_a_step():
+    made = Made()
+    raw = (made.values - made.values.mean(axis=0)).mean(axis=1) - made.alike
+    found, away = made.fit()
+    assert abs(raw[FIRST].mean() - raw[~FIRST].mean()) > 2e-3
+    assert np.sqrt(np.mean(away**2)) < 1.5 * NOISE / np.sqrt(N)
+    assert abs(away[FIRST].mean() - away[~FIRST].mean()) < 2e-4
+    assert found.shared == pytest.approx(np.sqrt(0.0018), rel=0.1)
+
+
+def test_stars_that_differ_make_the_error_of_a_step_larger():
+    errors, steps = [], []
+    for seed in range(12):
+        made = Made(own=3e-3, seed=seed)
+        found, away = made.fit(own=3e-3)
+        error = made.error(found)
+        steps.append(away[FIRST].mean() - away[~FIRST].mean())
+        errors.append(error[FIRST].mean() + error[~FIRST].mean())
+    assert 0.5 < np.std(steps) / np.mean(errors) < 1.6
+    alike = Made()
+    same, _ = alike.fit()
+    assert np.mean(errors) > 5 * alike.error(same).mean()
+    assert np.median(found.apart) > 10 * np.median(same.apart)
+
+
+def test_stars_expected_to_differ_tell_less():
+    own = np.repeat([1e-4, 1e-2], N // 2)
+    far = {size: [] for size in ("alike", "known")}
+    for seed in range(6):
+        made = Made(own=own, seed=seed)
+        far["alike"].append(made.fit(own=3e-3)[1])
+        far["known"].append(made.fit(own=own)[1])
+    assert np.std(far["known"]) < 0.5 * np.std(far["alike"])
+
+
+def test_frames_that_do_not_tell_are_measured_alike():
+    made = Made()
+    some, away = made.fit(some=slice(None, None, 2))
+    assert np.sqrt(np.mean(away**2)) < 2 * NOISE / np.sqrt(N)
+    assert np.all(made.error(some) < NOISE / np.sqrt(N))
+
+
+def test_missing_values_do_no_harm():
+    made = Made()
+    made.weight[3:6, 4], made.weight[10] = 0.0, 0.0
+    values = made.values.copy()
+    values[3:6, 4], values[10] = np.nan, np.nan
+    found, _ = made.fit(values=values)
+    whole, _ = made.fit()
+    np.testing.assert_allclose(found.amount, whole.amount, atol=1e-8)
+
+
+def test_blur_smooths_periods_of_half_a_pixel_more():
+    place = np.random.default_rng(0).uniform(0, 1, (2, 5, 2))
+    terms = [*harmonics(place, np.array([0.0, 0.05]))]
+    sharp = [*harmonics(place, np.array([0.0, np.nan]))]
+    for number, term in enumerate(terms):
+        left = np.exp(-2 * np.pi**2 * 0.05 * (1 if number < 4 else 4))
+        np.testing.assert_allclose(term[1], left * sharp[number][1])
+        np.testing.assert_array_equal(term[0], sharp[number][0])
