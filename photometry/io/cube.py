@@ -26,7 +26,7 @@ from photometry.io.cube_read import read_box
 from photometry.io.layout import named_ccd
 
 FORMAT = "tess-photometry cube"
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 CHUNK_CACHE_BYTES = 64 * 2**20    # per dataset; chunks larger than the cache are read many times
 _CHUNK_CACHE_SLOTS = 10_007       # prime, some hundred times the number of cached chunks
 _TEXT_FRAMES = 16                 # WCS texts of neighboring frames repeat each other

@@ -30,8 +30,8 @@ _STRANGE, _STRANGE_SHARE = 3.0, 0.7   # single ones that differ so much more may
 _PLACE_ROUNDS, _ROUNDS = 3, 5
 _MOST_PLACES, _MOST_FRAMES = 300, 1000    # frames that tell where stars are, and what places do
 _FIRST_ERROR_PX, _FIRST_ERROR_PX2 = 0.1, 0.02     # of a star in a frame before that is known
-_LEAST_ERROR_PX, _LEAST_ERROR = 3e-3, 0.013       # at least, px; and relative to what places in
-                                  # pixels do to blurs: they do more than is fitted
+_LEAST_ERROR_PX, _LEAST_ERROR_PX2 = 3e-3, 1e-4    # at least; and ...
+_LEAST_ERROR = 0.013              # ... relative to what places do to blurs: more than is fitted
 _CLIP_SIGMA = 5.0
 
 
@@ -85,7 +85,8 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
         blur = found.removed(raw, place, mean)
         mean = _averaged(blur, _weight(blur, mean, noise))[0]
         shared = max(found.shared, _LEAST_PX2)
-        noise = _noise(blur[good] - mean[good, None], _LEAST_ERROR * shared)
+        noise = _noise(blur[good] - mean[good, None],
+                       max(_LEAST_ERROR * shared, _LEAST_ERROR_PX2))
         expected = _sizes(shared, others, _BLUR_OWN)
         sizes = expected if number == 0 else Sizes(expected.shared, expected.field, _loosened(
             sizes.own, found.apart, each=number == _ROUNDS - 2))

@@ -108,7 +108,7 @@ def fit_alike(values: NDArray, weight: NDArray, place: NDArray, blur: NDArray,
     own = found[_SHARED:].reshape(-1, _OWN)
     return Alike(own + spread @ found[:_SHARED], np.sqrt(np.sum(own[:, 1:]**2, axis=1)),
                  float(np.sqrt(np.sum(found[:TERMS]**2))), factor, spread,
-                 mean[total > 0].mean(axis=0))
+                 mean.sum(axis=0) / max(np.count_nonzero(total), 1))
 
 
 def _design(place: NDArray, blur: NDArray) -> NDArray[np.float64]:
