@@ -1,6 +1,6 @@
 """Pixels of a moving star as if it stood still, by the known motion and blur of the frames."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,17 @@ class Answer:
     beyond: NDArray[np.float64]       # (T, K) part of the terms outside what was measured
     told: NDArray[np.bool_]           # (K, P) whether errors of slopes make less than the noise
     unfollowed: NDArray[np.float64]   # (T,) variance by terms that steps tell nothing of
+    which: NDArray[np.int_]           # (K,) of rows, columns, their squares and product, blur
 
     @property
     def change(self) -> NDArray[np.float64]:
         """What goes with the motion (T, P)."""
         return self.terms @ self.slopes
+
+    def of(self, keep: NDArray[np.bool_]) -> "Answer":
+        """Return the answer of some of the series."""
+        return replace(self, slopes=self.slopes[:, keep], error=self.error[:, keep],
+                       told=self.told[:, keep])
 
     def variance(self, weights: NDArray) -> NDArray[np.float64]:
         """Return the variance (T,) that is left in the sum of the series with weights (P,).
@@ -80,7 +86,7 @@ def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[
 
 def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
                 variance: NDArray, seen: float = SIGNIFICANT,
-                sizes: NDArray | None = None) -> Answer:
+                sizes: NDArray | None = None, alike: bool = False) -> Answer:
     """Return how series (T, P) answer to motion and its square, and to the blur of frames.
 
     It is measured on steps from one cadence to the next, in which what the star does by itself
@@ -99,10 +105,13 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     seen
         Errors of a slope, below which it counts as nothing; where errors make as much as the
         noise, always `SIGNIFICANT`.
-    sizes : (6,)
+    sizes : (6,) or (6, P)
         How large slopes with rows, columns, their squares and products in this order (row^2,
-        row column, column^2) and the squared blur may be, in all series: they are drawn to zero
-        by as much, and none counts as nothing.
+        row column, column^2) and the squared blur may be, in all series or in each: they are
+        drawn to zero by as much, and none counts as nothing.
+    alike
+        Whether what the steps have beyond the noise is the same in all series, and so does not
+        make errors of their own.
     """
     series = np.ascontiguousarray(series, dtype=float)
     count, size = series.shape
@@ -110,7 +119,7 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     steps = find_steps(used)
     nothing = np.zeros((count, 0))
     none = Answer(np.zeros((0, size)), np.zeros((0, size)), nothing, nothing,
-                  np.zeros((0, size), dtype=bool), np.zeros(count))
+                  np.zeros((0, size), dtype=bool), np.zeros(count), np.zeros(0, dtype=int))
     if len(steps) < LEAST_STEPS:
         return none
     terms = terms_of(drift, UNKNOWN if blur is None else blur, used)   # the mean flux stays
@@ -119,16 +128,17 @@ def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDA
     if not kept.any():
         return none
     others, terms = terms[~kept], terms[kept] / size_of[kept, None]
-    slopes, error, rest = solve(series, terms, find_calm(series, steps), RIDGE)
-    error = np.sqrt(2 * np.maximum(variance, rest**2 / 2)) * error[:, None]
+    slopes, error, rest, gain = solve(series, terms, find_calm(series, steps), RIDGE)
+    error = np.sqrt(np.maximum(gain * variance, 0.0 if alike else rest**2)) * error[:, None]
     beyond = beyond_of(terms, used)
     if sizes is not None:
-        size = (sizes[:len(kept)][kept] * size_of[kept])[:, None]
+        sizes = sizes.reshape(len(sizes), -1)[:len(kept)]
+        size = sizes[kept] * size_of[kept, None]
         part = size**2 / np.maximum(size**2 + error**2, SMALLEST)
-        unfollowed = sizes[:len(kept)][~kept] ** 2 @ others**2
+        unfollowed = np.max(sizes[~kept], axis=1) ** 2 @ others**2
         return Answer(part * slopes, np.sqrt(part) * error, terms.T, beyond.T, part > 0,
-                      unfollowed)
+                      unfollowed, np.flatnonzero(kept))
     told = error**2 * np.mean(terms[:, used] ** 2, axis=1)[:, None] < TOLD**2 * variance
     least = np.where(told, seen, SIGNIFICANT) * error
     return Answer(np.where(np.abs(slopes) > least, slopes, 0.0), error, terms.T, beyond.T, told,
-                  np.zeros(count))
+                  np.zeros(count), np.flatnonzero(kept))

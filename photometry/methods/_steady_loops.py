@@ -8,6 +8,11 @@ from photometry.scatters import scatter
 
 LEAST_PX = 1e-4                   # of motion, or its square, from step to step
 OUTLIER = 5.0                     # times the scatter of the steps
+MOST_ORDER = 10                   # steps before, that foretell one
+STEPS_EACH = 10                   # that tell how much each of these does
+ROUNDS = 2
+LEAST_FOLLOWING = 20              # steps after all that foretell them
+LEAST_NOISE = 1e-6                # of the power of steps, that nothing foretells
 
 
 @compiled
@@ -105,33 +110,140 @@ def find_calm(series: NDArray, steps: NDArray) -> NDArray[np.int64]:
 
 @compiled
 def solve(series: NDArray, terms: NDArray, steps: NDArray,
-          ridge: float) -> tuple[NDArray, NDArray, NDArray]:
-    """Return slopes (K, P) of the steps of series, errors for noise of 1 (K,), and noise (P,).
+          ridge: float) -> tuple[NDArray, NDArray, NDArray, float]:
+    """Return slopes (K, P) of the steps of series, and how well these are known.
+
+    What a star does by itself goes on from step to step, and so may the motion. Steps are freed
+    of what those before them foretell, as found by what the slopes leave over (Cochrane and
+    Orcutt 1949): then each tells by itself, and what is periodic or slow tells little.
 
     Parameters
     ----------
     terms : (K, T)
     ridge
-        Added to the power of each term.
+        Of the power of each term, added to it.
+
+    Returns
+    -------
+    slopes : (K, P)
+    error : (K,)
+        Of these, for noise of 1.
+    noise : (P,)
+        In what is left of the steps.
+    gain
+        Variance of it over that of cadences, if these have white noise.
     """
-    n_terms, n_steps = len(terms), len(steps)
-    moves = np.empty((n_terms, n_steps))
+    order = min(MOST_ORDER, len(steps) // STEPS_EACH)
+    weights = _weights_of(np.zeros(0))
+    for _ in range(ROUNDS):
+        slopes = _solve_freed(series, terms, steps, weights, ridge)[0]
+        found = _weights_of(_foretell(series, terms, slopes, steps, order))
+        if len(_following(steps, len(found))) < LEAST_FOLLOWING:
+            break
+        weights = found
+    slopes, error, noise = _solve_freed(series, terms, steps, weights, ridge)
+    return slopes, error, noise, np.sum(weights**2)
+
+
+@compiled
+def _solve_freed(series: NDArray, terms: NDArray, steps: NDArray, weights: NDArray,
+                 ridge: float) -> tuple[NDArray, NDArray, NDArray]:
+    """Return slopes, errors and noise for given weights of cadences, the last one first."""
+    frames, n_terms = _following(steps, len(weights)), len(terms)
+    moves = np.empty((n_terms, len(frames)))
     for term in range(n_terms):
-        for number in range(n_steps):
-            moves[term, number] = terms[term, steps[number]] - terms[term, steps[number] - 1]
-    inverse = np.linalg.inv(moves @ moves.T + ridge * n_steps * np.eye(n_terms))
+        moves[term] = _weighted(terms[term], frames, weights)
+    normal = moves @ moves.T
+    for term in range(n_terms):
+        normal[term, term] += ridge * max(normal[term, term], len(frames) * ridge)
+    inverse = np.linalg.inv(normal)
     slopes, noise = np.empty((n_terms, series.shape[1])), np.empty(series.shape[1])
-    left = np.empty(n_steps)
     for place in range(series.shape[1]):
-        for number in range(n_steps):
-            left[number] = series[steps[number], place] - series[steps[number] - 1, place]
-        found = inverse @ (moves @ left)
-        slopes[:, place] = found
+        left = _weighted(series[:, place], frames, weights)
+        slopes[:, place] = inverse @ (moves @ left)
         for term in range(n_terms):
-            for number in range(n_steps):
-                left[number] -= moves[term, number] * found[term]
+            left -= moves[term] * slopes[term, place]
         noise[place] = scatter(left)
     return slopes, np.sqrt(np.diag(inverse)), noise
+
+
+@compiled
+def _weights_of(foretold: NDArray) -> NDArray[np.float64]:
+    """Return the weights of a cadence and those before it, for its step less what is foretold.
+
+    Parameters
+    ----------
+    foretold : (J,)
+        What multiplies the steps before.
+    """
+    weights = np.zeros(len(foretold) + 2)
+    weights[0], weights[1] = 1.0, -1.0
+    for lag in range(len(foretold)):
+        weights[lag + 1] -= foretold[lag]
+        weights[lag + 2] += foretold[lag]
+    return weights
+
+
+@compiled
+def _following(steps: NDArray, length: int) -> NDArray[np.int64]:
+    """Return those of the steps that end so many cadences one after the other."""
+    before = length - 2
+    frames, count = np.empty(len(steps), np.int64), 0
+    for number in range(before, len(steps)):
+        if steps[number] - steps[number - before] == before:
+            frames[count] = steps[number]
+            count += 1
+    return frames[:count].copy()
+
+
+@compiled
+def _weighted(series: NDArray, frames: NDArray, weights: NDArray) -> NDArray[np.float64]:
+    """Return the weighted sums of cadences that end at some frames."""
+    total = np.zeros(len(frames))
+    for number in range(len(frames)):
+        for lag in range(len(weights)):
+            total[number] += weights[lag] * series[frames[number] - lag]
+    return total
+
+
+@compiled
+def _foretell(series: NDArray, terms: NDArray, slopes: NDArray, steps: NDArray,
+              order: int) -> NDArray[np.float64]:
+    """Return what multiplies each of `order` steps to foretell the next, in all series alike."""
+    together, left = np.zeros(order + 1), np.empty(len(steps))
+    for place in range(series.shape[1]):
+        for number in range(len(steps)):
+            frame = steps[number]
+            left[number] = series[frame, place] - series[frame - 1, place]
+            for term in range(len(terms)):
+                left[number] -= slopes[term, place] * (terms[term, frame]
+                                                       - terms[term, frame - 1])
+        most = OUTLIER * max(scatter(left), np.finfo(np.float64).tiny)
+        for number in range(len(steps)):
+            left[number] = min(max(left[number] / most, -1.0), 1.0)
+            for lag in range(min(order, number) + 1):
+                if steps[number] - steps[number - lag] == lag:
+                    together[lag] += left[number] * left[number - lag]
+    return _regress(together)
+
+
+@compiled
+def _regress(together: NDArray) -> NDArray[np.float64]:
+    """Return the best linear forecast (J,) for sums of products at lags 0 to J (Levinson)."""
+    forecast, left = np.zeros(len(together) - 1), together[0] * (1 + LEAST_NOISE)
+    for lag in range(len(forecast)):
+        part = together[lag + 1]
+        for place in range(lag):
+            part -= forecast[place] * together[lag - place]
+        if not abs(part) < left:
+            break
+        part /= left
+        before = forecast[:lag].copy()
+        for place in range(lag):
+            forecast[place] -= part * before[lag - 1 - place]
+        forecast[lag] = part
+        left *= 1 - part**2
+    return forecast
 
 
 @compiled

@@ -22,13 +22,15 @@ from photometry.core.outcome import (
     WeightMap,
 )
 from photometry.core.stamp import Pixels, Stamp
-from photometry.core.stats import nan_mean
+from photometry.core.stats import flux_from_tmag, nan_mean
+from photometry.methods._drifting import change_terms
+from photometry.methods._halo_motion import find_errors, find_followers, find_motion
 from photometry.methods._joint import Motion
 from photometry.methods._remarks import NO_CADENCES, OUTSIDE
 from photometry.methods._scene import Scene, build_scene
-from photometry.methods._steady import Answer, find_answer, steadied
+from photometry.methods._steady import Answer, steadied
 from photometry.methods._variation import Fitted, fit_weights
-from photometry.scatters import median
+from photometry.scatters import median, scatter
 
 REFERENCES = ("2017MNRAS.471.2882W",)
 
@@ -64,6 +66,7 @@ class _Field:
     place: NDArray[np.int_]           # (P,) flat indices on the stamp
     flux: NDArray[np.float64]         # (T, P) e-/s, without what goes with the motion
     answer: Answer                    # to motion and blur
+    wrong: NDArray[np.float64]        # (M, P) e-/s, by errors of motion and blur of 1 sigma
     mean: NDArray[np.float64]         # (P,) e-/s, all stars
     own: NDArray[np.float64]          # (P,) e-/s, the target
     first: NDArray[np.float64]        # (P,) weights best for the known noise
@@ -79,7 +82,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
         return Decline(problem)
     scene = build_scene(stamp)
     field = _select(stamp, scene, good, settings)
-    if len(field.place) < settings.min_pixels:
+    if field is None:
         return Decline(FEW_PIXELS)
     spans = find_spans(pixels.cadences.time, good, settings.gap_days, settings.min_cadences)
     fits = [_fit(field, pixels.cadences.time, good, span, settings) for span in spans]
@@ -168,24 +171,49 @@ def _find_saturated(images: _Images, settings: Settings) -> NDArray[np.bool_]:
     return ndimage.binary_dilation(full, upright, iterations=settings.guard)
 
 
-def _select(stamp: Stamp, scene: Scene, good: NDArray[np.bool_], settings: Settings) -> _Field:
-    """Return the pixels near the star that hold its light, and little else."""
+def _select(stamp: Stamp, scene: Scene, good: NDArray[np.bool_],
+            settings: Settings) -> _Field | None:
+    """Return the pixels near the star that hold its light, and little else; None = too few."""
     pixels, box, target = stamp.pixels, stamp.pixels.box, stamp.target
     distance = np.hypot((box.rows - target.row)[:, None], box.columns - target.column)
     near = distance <= settings.radius
     images = _summarize(pixels, good, distance <= settings.radius + settings.guard)
     saturated = _find_saturated(images, settings) & near
-    own, variance = images.mean - scene.others, images.variance
+    # What is little beside the star is much in the pixels of its halo.
+    others, share = _other_light(stamp, scene), scene.target_flux * scene.share
+    own, variance = images.mean - others, images.variance
     usable = (pixels.collected & (images.filled > LEAST_VALID) & ~saturated & near
               & np.isfinite(variance) & (variance > 0) & np.isfinite(own) & (own > 0)
-              & (scene.others <= settings.foreign * scene.light))
+              & (share > 0) & (others <= settings.foreign * (others + share)))
+    if usable.any():
+        usable &= own <= (1 + settings.foreign) * share * np.median(own[usable] / share[usable])
     peak = np.max(own[usable], initial=0.0)
     place = np.flatnonzero(usable & (own >= settings.least_share * peak))
-    first = own.flat[place] / variance.flat[place]
+    if len(place) < settings.min_pixels:
+        return None
+    own, variance = own.flat[place], variance.flat[place]
+    first = own / variance
+    first /= first.sum()
     flux = _columns(pixels.flux, place)
-    answer = find_answer(flux, stamp.drift, stamp.jitter, good, variance.flat[place])
-    return _Field(place, flux - answer.change, answer, images.mean.flat[place], own.flat[place],
-                  first / max(first.sum(), 1e-300), int(saturated.sum()))
+    terms = change_terms(stamp, scene, saturated).reshape(6, -1)[:, place]
+    answer = find_motion(stamp, flux, own, first, terms, variance, good)
+    flux = flux - answer.change
+    wrong = find_errors(flux, own, answer, variance, good)
+    keep = find_followers(flux, own, first, variance, good)
+    if keep.sum() < settings.min_pixels:
+        return None
+    place, own, first = place[keep], own[keep], first[keep] / first[keep].sum()
+    return _Field(place, flux[:, keep], answer.of(keep), wrong[:, keep], images.mean.flat[place],
+                  own, first, int(saturated.sum()))
+
+
+def _other_light(stamp: Stamp, scene: Scene) -> NDArray[np.float64]:
+    """Return the light (R, C), e-/s, of all other stars that the catalog knows."""
+    known = np.isfinite(stamp.stars.tmag) & (stamp.stars.starid != stamp.target.starid)
+    row, column, tmag = (values[known] for values in (
+        stamp.stars.row, stamp.stars.column, stamp.stars.tmag))
+    return stamp.prf.light(stamp.pixels.box, row + scene.center[0], column + scene.center[1],
+                           flux_from_tmag(tmag))[0]
 
 
 def _columns(cube: NDArray, place: NDArray[np.int_]) -> NDArray[np.float64]:
@@ -238,7 +266,7 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
     error = np.nan_to_num(_columns(pixels.flux_err, field.place))
     sky = np.nan_to_num(_columns(pixels.background, field.place))
     sums = np.full((4, len(field.flux)), np.nan)
-    foreign = np.zeros(len(field.flux))
+    foreign, moving = np.zeros(len(field.flux)), np.zeros(len(field.flux))
     impure = 0.0
     for span, fit in zip(spans, fits, strict=True):
         weights, light = fit.weights, fit.weights @ field.own
@@ -249,6 +277,7 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
         image.flat[field.place] = weights
         shared = (pixels.common.variance(image) + field.answer.variance(weights))[span]
         photons = np.where(valid[span], error[span], 0.0) ** 2 @ weights**2
+        moving[span] = factor * np.linalg.norm(field.wrong @ weights)
         sums[:, span] = factor * np.stack([
             np.where(valid[span], field.flux[span], 0.0) @ weights,
             np.sqrt(photons + shared), sky[span] @ weights, np.ones_like(seen)])
@@ -257,11 +286,23 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
     answer = steadied(sums[0], stamp.drift, stamp.jitter, good, sums[1] ** 2)
     if answer is not None:
         sums[0], sums[1] = sums[0] + answer[0], np.sqrt(sums[1] ** 2 + answer[1])
+    sums[1] = np.hypot(sums[1], np.minimum(moving, _unexplained(sums[0], sums[1], good)))
     sums[:3] *= level / median((sums[0] - foreign)[good & np.isfinite(sums[0])])
     known = np.where(np.isfinite(sums[3]), 0.0, np.nan)
     drift = Motion.of(stamp).drift
     return LightCurve(sums[0], sums[1], sums[2], target.row + drift[:, 0] + known,
                       target.column + drift[:, 1] + known), max(impure, 0.0)
+
+
+def _unexplained(flux: NDArray, error: NDArray, good: NDArray[np.bool_]) -> float:
+    """Return by how much a series varies from cadence to cadence beyond its error.
+
+    Errors of the motion are found in the pixels, where PRF and pixels that answer otherwise look
+    like them: what they do to the sum is no more than it shows.
+    """
+    known = good & np.isfinite(flux) & np.isfinite(error)
+    steps = np.where(known[1:] & known[:-1], np.diff(flux), np.nan)
+    return float(np.sqrt(max(scatter(steps) ** 2 / 2 - median(error[known]) ** 2, 0.0)))
 
 
 def _weight_map(pixels: Pixels, field: _Field, spans: list[slice],

@@ -93,6 +93,28 @@ def test_the_share_of_neighbors_is_stated():
     assert found.neighbours == ()
 
 
+@pytest.mark.parametrize(("tmag", "period"), [(3.5, 11.0), (4.5, 37.0)])
+def test_stars_that_do_not_vary_beside_one_that_does_are_no_halo_of_it(tmag, period):
+    """Faint stars in its wings vary least of all pixels."""
+    wave = 1 + 0.03 * np.sin(2 * np.pi * np.arange(400) / period)
+    beside = ((9.0, 0.4, -11.0), (10.0, 13.0, 3.0), (9.5, -7.0, 9.0))
+    stamp, truth = bright(tmag, variation=wave, neighbours=beside, jitter=0.01)
+    curve = halo.measure(stamp).lightcurve
+    assert np.polyfit(shape_of(truth.flux), shape_of(curve.flux), 1)[0] == pytest.approx(
+        1, abs=0.01)
+
+
+def test_a_star_that_no_catalog_knows_is_left_out():
+    wave = 1 + 0.03 * np.sin(2 * np.pi * np.arange(400) / 11.0)
+    stamp, truth = bright(4.0, variation=wave, neighbours=((8.5, 0.4, -12.0),))
+    stars = stamp.stars
+    alone = replace(stars, starid=stars.starid[:1], tmag=stars.tmag[:1], row=stars.row[:1],
+                    column=stars.column[:1])
+    curve = halo.measure(replace(stamp, stars=alone)).lightcurve
+    assert np.polyfit(shape_of(truth.flux), shape_of(curve.flux), 1)[0] == pytest.approx(
+        1, abs=0.05)
+
+
 def test_the_catalog_tells_the_light_out_of_eclipse():
     shape = np.where(np.arange(400) % 50 < 6, 0.7, 1.0)
     stamp, truth = bright(4.0, variation=shape, neighbours=((6.5, 9.3, -8.1),))
@@ -170,7 +192,7 @@ def test_the_answer_is_a_measurement_with_its_settings_in_the_header():
 
 
 def test_a_stamp_of_many_pixels_is_in_memory_once():
-    stamp, _ = bright(1.0, shape=(121, 111), cadences=30, variation=None)
+    stamp, _ = bright(1.0, shape=(121, 111), cadences=80, variation=None)
     tracemalloc.start()
     halo.measure(stamp)
     peak = tracemalloc.get_traced_memory()[1]

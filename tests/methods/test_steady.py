@@ -108,10 +108,27 @@ def test_slopes_are_no_larger_than_may_be_where_steps_tell_less():
     """A star that varies fast tells nothing of slopes by its steps."""
     rng = np.random.default_rng(9)
     drift, good, variance = rng.normal(0, 0.01, (400, 2)), np.ones(400, dtype=bool), np.ones(400)
-    flux = 50 * np.sin(1.3 * np.arange(400))
+    flux = 50 * rng.normal(0, 1, 400)
     change, uncertain = steadied(flux, drift, None, good, variance, np.full(6, 50.0))
     assert np.std(change) < 0.2
     assert np.mean(uncertain) == pytest.approx(2 * (50 * 0.01) ** 2, rel=0.2)
+
+
+@pytest.mark.parametrize("period", [4.3, 9.3, 40.0])
+def test_a_pulsation_is_not_taken_for_motion_that_goes_on_like_it(period):
+    """Steps of both depend on those before: 400 are not 400 independent ones."""
+    rng, time = np.random.default_rng(11), np.arange(400)
+    drift = rng.normal(0, 0.01, (400, 2))
+    for frame in range(1, 400):
+        drift[frame] += 0.6 * drift[frame - 1]
+    phase = 2 * np.pi * time / period
+    star = 100 * np.sin(phase) + 30 * np.sin(2 * phase + 1)
+    flux = star + 500 * drift[:, 0] + rng.normal(0, 1, 400)
+    change, uncertain = steadied(flux, drift, None, np.ones(400, dtype=bool), np.ones(400))
+    left = flux + change - star
+    assert np.std(left) < 0.25 * np.std(flux - star)
+    assert np.std(left / np.sqrt(1 + uncertain)) < 1.15
+    assert (flux + change) @ star / (star @ star) == pytest.approx(1, abs=2e-3)
 
 
 def test_slopes_that_may_be_large_are_found():
