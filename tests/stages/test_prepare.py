@@ -477,11 +477,17 @@ def test_positions_of_the_spacecraft_are_kept(window, tmp_path):
         build(window, tmp_path / "cube.hdf5")
 
 
-def test_ephemeris_that_does_not_cover_the_frames(window, tmp_path):
-    orbit = ephemeris(tmp_path / "orbit.csv", 1491.0, 1491.8)
+@pytest.mark.parametrize("gap", [(1491.8, 1493.0), (1491.65, 1491.85), (1491.0, 1491.7)])
+def test_ephemeris_that_does_not_cover_the_frames(window, tmp_path, gap):
+    orbit = ephemeris(tmp_path / "orbit.csv", 1491.0, 1493.0)
+    head, *rows = orbit.read_text().splitlines()
+    outside = [row for row in rows if not gap[0] < float(row.split(",")[0]) - 2457000 < gap[1]]
+    orbit.write_text("\n".join([head, *outside]))
     report = build(window, tmp_path / "cube.hdf5", ephemeris=orbit)
     with Cube(tmp_path / "cube.hdf5") as cube:
         missing = np.flatnonzero(np.isnan(cube.observation.spacecraft_km[:, 0]))
+        time = cube.cadences.time_spacecraft[missing]
+        assert np.all((time > gap[0] - 0.02) & (time < gap[1] + 0.02))
         named = ", ".join(cube.image_names[index] for index in missing[:3])
     assert 3 < len(missing) < N
     assert report.warnings == (f"orbit.csv does not cover {len(missing)} of {N} frames ({named} "
