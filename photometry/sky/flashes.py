@@ -14,7 +14,9 @@ from photometry.sky.passes import Mesh, Tables, write_row
 
 BRIGHT = 25.0                     # e-/s ...
 BRIGHT_NOISE = 10.0               # ... and in units of the noise of a pixel ...
-BRIGHT_SHARE = 0.5                # ... and of the usual light: stars that move do not double it
+# ... and of what is expected: neither stars that move double it, nor the excess over straps, nor
+# a steep glow that the model does not yet follow.
+BRIGHT_SHARE = 0.5
 _MOST = 0.03                      # of the pixels: more are a displaced image, no flash
 # The brighter a pixel, in units of the noise, the wider its surroundings are left out (px).
 _GROWTH = np.array([(10.0, 2.0), (100.0, 4.0), (1000.0, 8.0), (10_000.0, 14.0),
@@ -64,7 +66,8 @@ def _number_above(frame: Frame, model: Mesh, tables: Tables, limit: float) -> in
         write_row(row, model, tables, nodes, smooth)
         pixels, usual, exclude = frame.image[row], frame.usual[row], frame.exclude[row]
         for column in range(n_columns):
-            more = pixels[column] - usual[column] - smooth[column] - share * usual[column]
+            expected = usual[column] + smooth[column]
+            more = pixels[column] - expected - share * expected
             number += (more > limit) & ~exclude[column]
     return number
 
@@ -79,9 +82,9 @@ def _those_above(frame: Frame, model: Mesh, tables: Tables, limit: float,
     for row in range(len(frame.image)):
         write_row(row, model, tables, nodes, smooth)
         for column in range(n_columns):
-            usual = frame.usual[row, column]
-            more = frame.image[row, column] - usual - smooth[column]
-            if more - share * usual > limit and not frame.exclude[row, column]:
+            expected = frame.usual[row, column] + smooth[column]
+            more = frame.image[row, column] - expected
+            if more - share * expected > limit and not frame.exclude[row, column]:
                 place[found, 0], place[found, 1], value[found] = row, column, more
                 found += 1
     return place, value
