@@ -29,6 +29,7 @@ class Piece:
     rows: slice
     places: tuple[Place, ...]         # of flux and error
     own_places: tuple[Place, ...]     # of what was made of them
+    n_frames: int                     # of the cube
 
     @property
     def name(self) -> str:
@@ -45,7 +46,8 @@ def slabs(job: Job, blocks: Sequence[Block]) -> Iterator[list[Piece]]:
         step = band_rows(frames.stop - first, job.box.shape[1])
         bands = [slice(row, min(row + step, job.box.shape[0]))
                  for row in range(0, job.box.shape[0], step)]
-        yield [Piece(frames, rows, tuple(places[frames]), tuple(own[frames])) for rows in bands]
+        yield [Piece(frames, rows, tuple(places[frames]), tuple(own[frames]), len(places))
+               for rows in bands]
 
 
 def _own_places(blocks: Sequence[Block]) -> list[Place]:
@@ -77,7 +79,7 @@ def pack_piece(job: Job, piece: Piece) -> None:
     """Compress the chunks of a piece."""
     if job.scratch.has(piece.name):
         return
-    shape = (len(piece.places), *job.box.shape)
+    shape = (piece.n_frames, *job.box.shape)
     chunks, cost = {}, np.zeros(2)
     sigma = job.choices.prepare.quantize
     if sigma > 0:

@@ -15,7 +15,7 @@ from photometry.core.errors import InputError, OutputError, SettingsError, Usage
 from photometry.core.flags import CadenceFlag, PixelFlag
 from photometry.core.ids import CcdId, Select
 from photometry.core.pixels import Box
-from photometry.io import ffi, layout
+from photometry.io import cube_chunks, ffi, layout
 from photometry.io.cube import Cube, CubeWriter
 from photometry.io.cube_chunks import CHUNK_FRAMES, CHUNK_PIXELS
 from photometry.io.ephemeris import earth_position_km
@@ -183,6 +183,22 @@ def test_a_local_glow_is_flagged_as_a_jump(tmp_path):
         jumped = cube.read(BOX)[2] & PixelFlag.BACKGROUND_JUMP != 0
     assert jumped[5, 20, 36]
     assert not np.delete(jumped, 5, axis=0).any()
+
+
+def test_the_last_chunks_of_a_cube_are_as_deep_as_the_others(window, made, tmp_path, monkeypatch):
+    for module in (cube_chunks, prepare_pack):
+        monkeypatch.setattr(module, "CHUNK_FRAMES", 16)
+    monkeypatch.setattr(cube_chunks, "_MANY_FRAMES", 8)         # more than there are in the last
+    build(window, tmp_path / "cube.hdf5")
+    with Cube(tmp_path / "cube.hdf5") as cube, Cube(made[0]) as usual:
+        for found, expected in zip(cube.read(BOX), usual.read(BOX), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    with h5py.File(tmp_path / "cube.hdf5") as file:
+        flux, sizes = file["flux"], []
+        assert flux.chunks == (16, 8, 8)
+        flux.id.chunk_iter(lambda chunk: sizes.append(int.from_bytes(
+            flux.id.read_direct_chunk(chunk.chunk_offset)[1][:8], "big")))
+    assert set(sizes) == {16 * 8 * 8 * 4} and len(sizes) == 2 * 7 * 10
 
 
 def test_any_number_of_workers_gives_the_same_bytes(window, made, tmp_path):
