@@ -17,7 +17,7 @@ from photometry.scene.jitter import BLURS_PX2
 from photometry.scene.phases import Sizes, fit_alike
 
 _SHARP_SHARE = 0.05               # quantile of frames that are called sharp
-_RESPONSE_ERROR = 0.05            # relative, of one star's blur: pixels sample it coarsely ...
+_RESPONSE_ERROR = 0.02            # relative, of one star's blur: pixels sample it coarsely ...
 _COMMON_RESPONSE_ERROR = 0.015    # ... and of all together
 # What places in pixels are thought to do at first, to centers (px) and to blurs (px^2), and at
 # least. Relative to what they do to all stars: by how much more 500 px away; and what single stars

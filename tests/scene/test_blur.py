@@ -21,8 +21,9 @@ class Stars:
         Of all stars, px.
     """
 
-    def __init__(self, motion, drift, flux, seed=1):
+    def __init__(self, motion, drift, flux, seed=1, prf=None):
         self.motion, self.flux = np.asarray(motion), np.asarray(flux)
+        self.prf = prf or MixturePrf()
         rng = np.random.default_rng(seed)
         count = len(flux)
         across = int(np.ceil(np.sqrt(count)))
@@ -42,7 +43,7 @@ class Stars:
 
     def share(self, star, motion, shift=(0.0, 0.0), frames=slice(None)):
         place = self.place[frames, star] + shift
-        return MixturePrf().series(self.box(star), place[:, 0], place[:, 1], motion[:, None])
+        return self.prf.series(self.box(star), place[:, 0], place[:, 1], motion[:, None])
 
     def limit(self):
         """Return the least error of the blur of a frame from all stars: Cramer and Rao's."""
@@ -121,6 +122,21 @@ def test_little_of_what_the_photons_tell_is_lost(sector, found):
     assert np.sqrt(np.mean([np.var(orbit) for orbit in orbits])) < 1.4 * sector.limit()
     # The step between the orbits, which brings all stars to other places in their pixels:
     assert abs(orbits[1].mean() - orbits[0].mean()) < 2e-4
+
+
+def test_stars_sharper_than_pixels_show_a_step_as_such():
+    """The step changes blurs of single stars by 0.02 px^2, as it puts them elsewhere in pixels."""
+    motion = quiet_motion(160)
+    motion[-12:] = np.linspace(0.25, 0.8, 12)
+    good = motion < 0.2
+    stars = Stars(motion, drifts(160), brightnesses(50), prf=MixturePrf(width=0.75))
+    blur = stars.fit(good)
+    away = blur.variance - beyond_sharp(motion, good)
+    step = away[80:][good[80:]].mean() - away[:80].mean()
+    assert abs(step) < 3e-4 and abs(step) < 2 * (blur.error[0] + blur.error[80])
+    assert np.sqrt(np.mean([np.var(away[:80]), np.var(away[80:][good[80:]])])) < 1.5e-4
+    true = np.sqrt(np.maximum(beyond_sharp(motion, good), 0))
+    assert np.sqrt(np.mean((blur.jitter - true)[~good]**2)) < 0.003
 
 
 def test_the_error_is_what_it_says(sector, found):
