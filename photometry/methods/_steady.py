@@ -48,14 +48,19 @@ class Answer:
         return replace(self, slopes=self.slopes[:, keep], error=self.error[:, keep],
                        told=self.told[:, keep])
 
-    def variance(self, weights: NDArray) -> NDArray[np.float64]:
+    def variance(self, weights: NDArray, apart: NDArray | None = None) -> NDArray[np.float64]:
         """Return the variance (T,) that is left in the sum of the series with weights (P,).
 
         Slopes that are too small to be seen matter where motion is larger than was measured.
+
+        Parameters
+        ----------
+        apart : (P,)
+            What errors of slopes are weighted with, if these are not independent.
         """
         kept = self.slopes != 0
-        known = (self.error**2 * kept) @ weights**2
-        unseen = (self.error**2 * ~kept) @ weights**2
+        power = (weights if apart is None else apart) ** 2
+        known, unseen = (self.error**2 * kept) @ power, (self.error**2 * ~kept) @ power
         more = BEYOND_ERROR * (self.beyond @ (self.slopes @ weights))
         return self.terms**2 @ known + self.beyond**2 @ unseen + more**2
 

@@ -275,7 +275,9 @@ def _combine(stamp: Stamp, field: _Field, spans: list[slice], fits: list[Fitted]
                           np.nan)
         image = np.zeros(pixels.box.shape)
         image.flat[field.place] = weights
-        shared = (pixels.common.variance(image) + field.answer.variance(weights))[span]
+        # Pixels were compared with the first sum, in which they answer as that does.
+        apart = weights - field.first * light / (field.first @ field.own)
+        shared = (pixels.common.variance(image) + field.answer.variance(weights, apart))[span]
         photons = np.where(valid[span], error[span], 0.0) ** 2 @ weights**2
         moving[span] = factor * np.linalg.norm(field.wrong @ weights)
         sums[:, span] = factor * np.stack([
@@ -302,7 +304,8 @@ def _unexplained(flux: NDArray, error: NDArray, good: NDArray[np.bool_]) -> floa
     """
     known = good & np.isfinite(flux) & np.isfinite(error)
     steps = np.where(known[1:] & known[:-1], np.diff(flux), np.nan)
-    return float(np.sqrt(max(scatter(steps) ** 2 / 2 - median(error[known]) ** 2, 0.0)))
+    more = scatter(steps) ** 2 / 2 - median(error[known]) ** 2
+    return float(np.sqrt(more)) if more > 0 else 0.0          # NaN without steps
 
 
 def _weight_map(pixels: Pixels, field: _Field, spans: list[slice],

@@ -40,12 +40,20 @@ def stamp_scene(scene: Scene, star: int) -> Scene:
         variation=scene.variation[varies])
 
 
-def observe_stamp(scene: Scene, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
-    """Return flux with the background taken off, its error, and the background; (T, R, C)."""
+def observe_stamp(scene: Scene, rng: np.random.Generator,
+                  background_error: float) -> tuple[NDArray, NDArray, NDArray]:
+    """Return flux with the background taken off, its error, and the background; (T, R, C).
+
+    Parameters
+    ----------
+    background_error
+        Relative, of the background in all pixels of a cadence together.
+    """
     images, errors, sky = [], [], []
     for index in range(len(scene.pointing.shift)):
         image, error = observe(ideal_image(scene, index), scene.box, scene.readout, rng)
-        background = scene.sky.evaluate(index, scene.box)
+        off = background_error * rng.standard_normal()
+        background = scene.sky.evaluate(index, scene.box) * (1.0 + off)
         images.append(image - background)
         errors.append(error)
         sky.append(background)

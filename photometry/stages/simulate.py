@@ -223,7 +223,7 @@ def _stamp_content(plan: Plan, scene: Scene, stars: StarList, star: int,
         time_stop=float(line.stop[-1] + timecorr[-1]), background_applied=True,
         wcs_text=simulated_stamp.linear_wcs(plan.wcs_text, row, column))
     moved = [scene.pointing.move(index, row, column) for index in range(len(line.start))]
-    flux, error, background = simulated_stamp.observe_stamp(part, rng)
+    flux, error, background = simulated_stamp.observe_stamp(part, rng, BACKGROUND_ERROR)
     return TpfContent(
         header=header,
         target=Target(int(stars.starid[star]), float(stars.tmag[star]), float(ra[0]),

@@ -41,10 +41,20 @@ def test_stamp_shows_what_the_image_shows():
 
 def test_flux_and_background_make_up_the_image():
     part = simulated_stamp.stamp_scene(crowd(), 5)
-    flux, error, background = simulated_stamp.observe_stamp(part, np.random.default_rng(1))
+    flux, error, background = simulated_stamp.observe_stamp(part, np.random.default_rng(1), 0.0)
     assert flux.shape == error.shape == background.shape == (3, 11, 11)
     pulls = (flux + background - [ideal_image(part, index) for index in range(3)]) / error
     assert pulls.std() == pytest.approx(1.0, abs=0.15)
+
+
+def test_the_background_is_as_wrong_as_the_file_says_in_all_pixels_alike():
+    part = simulated_stamp.stamp_scene(crowd(), 5)
+    found = np.array([simulated_stamp.observe_stamp(part, np.random.default_rng(seed), 0.1)[2]
+                      for seed in range(30)])
+    true = np.array([part.sky.evaluate(index, part.box) for index in range(3)])
+    off = found / true - 1
+    assert off.std() == pytest.approx(0.1, rel=0.25)
+    assert np.ptp(off, axis=(2, 3)).max() < 1e-6
 
 
 def test_aperture_holds_most_of_the_star():
