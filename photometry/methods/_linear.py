@@ -11,6 +11,7 @@ from photometry.core.stats import nan_mean
 from photometry.methods._cholesky import solve_each
 
 ROUNDING = 1e-12                  # keeps matrices positive that only just are
+UNKNOWN = 1e4                     # errors of a fit of it alone: as good as not known beforehand
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +138,36 @@ class MeanFit:
         return weight * np.sum(half**2, axis=0)
 
 
+@dataclass(frozen=True, slots=True)
+class ManyFit:
+    """The same where parameters are more than pixels: equations (P, P) of these."""
+
+    values: NDArray[np.float64]
+    lower: NDArray[np.float64]        # (P, P) Cholesky factor of the pixels' covariance
+    design: NDArray[np.float64]       # (K, P) in units of what is known beforehand
+    known: NDArray[np.float64]        # (K,) errors beforehand
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """Formal errors (K,), with what was known beforehand."""
+        told = np.sum(self._told(self.design) ** 2, axis=0)
+        return self.known * np.sqrt(np.maximum(1 - told, 0.0))
+
+    def leverage(self, design: NDArray, weight: NDArray) -> NDArray[np.float64]:
+        """Return the part (P,) of the scatter of some pixels that the fit takes as its own."""
+        scaled = design * self.known[:, None]
+        told = self._told(scaled.T @ self.design)
+        return weight * np.maximum(np.sum(scaled**2, axis=0) - np.sum(told**2, axis=0), 0.0)
+
+    def _told(self, rows: NDArray) -> NDArray[np.float64]:
+        return linalg.solve_triangular(self.lower, rows.T, lower=True)
+
+
 def fit_mean(image: NDArray, design: NDArray, weight: NDArray, expected: NDArray,
-             precision: NDArray) -> MeanFit:
+             precision: NDArray) -> MeanFit | ManyFit:
     """Fit parameters (K,) to one image (P,) with prior values."""
+    if len(expected) > len(image):
+        return _fit_many(image, design, weight, expected, precision)
     half = design * np.sqrt(weight)
     normal = half @ half.T
     normal.flat[::len(normal) + 1] += precision
@@ -150,3 +178,16 @@ def fit_mean(image: NDArray, design: NDArray, weight: NDArray, expected: NDArray
     normal.flat[::len(normal) + 1] += ROUNDING
     lower = linalg.cholesky(normal, lower=True, overwrite_a=True)
     return MeanFit(linalg.cho_solve((lower, True), right * scale) * scale, lower, scale)
+
+
+def _fit_many(image: NDArray, design: NDArray, weight: NDArray, expected: NDArray,
+              precision: NDArray) -> ManyFit:
+    """Fit more parameters than pixels; what is not known at all is to `UNKNOWN` of its error."""
+    alone = 1 / np.sqrt(np.maximum(design**2 @ weight, np.finfo(float).tiny))
+    known = 1 / np.sqrt(np.maximum(precision, (UNKNOWN * alone) ** -2.0))
+    scaled = design * known[:, None]
+    covariance = scaled.T @ scaled
+    covariance.flat[::len(covariance) + 1] += 1 / weight
+    lower = linalg.cholesky(covariance, lower=True, overwrite_a=True)
+    left = linalg.cho_solve((lower, True), image - expected @ design)
+    return ManyFit(expected + known * (scaled @ left), lower, scaled, known)

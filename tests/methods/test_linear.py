@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from photometry.methods import _linear
 from photometry.methods._linear import Cadences, fit_mean, patterns
 
 RNG = np.random.default_rng(2)
@@ -59,3 +60,21 @@ def test_what_cannot_be_told_apart_is_fitted_all_the_same():
     design = np.ones((2, 11))
     found = fit_mean(np.full(11, 4.0), design, WEIGHT, np.zeros(2), np.zeros(2))
     assert np.isclose(found.values.sum(), 4.0, rtol=1e-5)
+
+
+def test_more_parameters_than_pixels_are_fitted_alike():
+    rng = np.random.default_rng(4)
+    design = np.abs(rng.normal(0, 1, (60, 40)))
+    expected, weight = rng.uniform(1, 5, 60), rng.uniform(0.5, 2, 40)
+    precision = np.append(0.0, np.full(59, 4.0))
+    image = (expected + rng.normal(0, 0.5, 60)) @ design + rng.normal(0, 1 / np.sqrt(weight))
+    many = _linear.fit_mean(image, design, weight, expected, precision)
+    assert isinstance(many, _linear.ManyFit)
+    pad = np.zeros((60, 30))          # pixels that tell nothing: now there are more of them
+    few = _linear.fit_mean(np.append(image, np.zeros(30)), np.hstack([design, pad]),
+                           np.append(weight, np.ones(30)), expected, precision)
+    assert isinstance(few, _linear.MeanFit)
+    np.testing.assert_allclose(many.values, few.values, rtol=1e-6)
+    np.testing.assert_allclose(many.error, few.error, rtol=1e-6)
+    np.testing.assert_allclose(many.leverage(design[:, 3:9], weight[3:9]),
+                               few.leverage(design[:, 3:9], weight[3:9]), rtol=1e-6)
