@@ -22,7 +22,9 @@ MOST_STARS = 12                   # those that shine most in the aperture
 RADIUS_PX = 5.5                   # around the target: pixels and stars that are fitted
 CATALOG_ERROR = 0.3               # relative, of neighbors' fluxes
 TARGET_ERROR = 1.0                # relative: pixels tell the target's better
-MODEL_ERROR = 0.01                # relative, of their light in a pixel, by the PRF
+MODEL_ERROR = 0.01                # relative, of their light in a pixel, by the PRF, at least
+MOST_MODEL_ERROR = 0.05           # with more, the catalog tells more
+ROUNDS = 3                        # to find it
 WING_ERROR = 0.1                  # relative, of the light of stars farther away
 SKY_ERROR = 0.3                   # e-/s per pixel: background and faint stars
 
@@ -78,17 +80,43 @@ def see_others(stamp: Stamp, scene: Scene, noise: PixelNoise, mask: NDArray[np.b
                             [SKY_ERROR]])
     design = np.vstack([scene.share[fitted], images[:, fitted], np.ones(fitted.sum())])
     rest = (scene.others - np.tensordot(flux, images, axes=1))[fitted]
-    variance = (noise.variance[fitted] / noise.n_cadences + SKY_ERROR**2
-                + (MODEL_ERROR * (scene.light[fitted] - rest)) ** 2 + (WING_ERROR * rest) ** 2)
+    known = (noise.variance[fitted] / noise.n_cadences + SKY_ERROR**2 + (WING_ERROR * rest) ** 2)
     left = (stamp.pixels.sumimage - scene.light)[fitted]
-    design *= error[:, None]
-    change = error * np.linalg.solve((design / variance) @ design.T + np.eye(len(error)),
-                                     design @ (left / variance))
-    found = np.maximum(expected + change, 0.0)
+    change = _changes(left, design * error[:, None], known, scene.light[fitted] - rest)
+    if change is None:
+        return scene
+    found = np.maximum(expected + change * error, 0.0)
     if not found[0] > 0:
         return scene
     return replace(scene, target_flux=float(found[0]), others=scene.others + np.tensordot(
         found[1:-1] - flux, images, axes=1))
+
+
+def _changes(left: NDArray, design: NDArray, known: NDArray,
+             light: NDArray) -> NDArray[np.float64] | None:
+    """Return by how many errors fluxes (N,) differ from what is expected.
+
+    The PRF is believed as far as it fits. None where it does not: an average profile leaves much
+    of the target's light, which neighbors would make up for.
+
+    Parameters
+    ----------
+    left, known, light : (P,)
+        What the expected fluxes leave over in the pixels, its variance with the right PRF, and the
+        light that the PRF distributes.
+    design : (N, P)
+        What fluxes larger by their errors add.
+    """
+    model_error = MODEL_ERROR
+    for _ in range(ROUNDS):
+        variance = known + (model_error * light) ** 2
+        change = np.linalg.solve((design / variance) @ design.T + np.eye(len(design)),
+                                 design @ (left / variance))
+        misfit = np.mean((left - change @ design) ** 2 / variance)
+        if misfit <= 1:
+            break
+        model_error *= np.sqrt(misfit)
+    return change if model_error <= MOST_MODEL_ERROR else None
 
 
 def _shining(stamp: Stamp, scene: Scene,
