@@ -142,10 +142,7 @@ def judge(scene, tables):
               + told(100 * row["delivered"], form=".1f") + told(row["per_prf_floor"])
               + told(row["per_prf_floor_90"]) + told(times(row["bias_50"], 100))
               + told(times(row["bias_90"], 100)) + told(row["pull"], 1 + PULL_OFF, least=None)
-              + f"{row['deep']:4d} depths" + told(times(row["amplitude_50"], 100))
-              + told(times(row["amplitude_90"], 100), DEEP_PERCENT)
-              + f"{row['high']:4d} high" + told(times(row["high_50"], 100))
-              + told(times(row["high_90"], 100), HIGH_PERCENT))
+              + depths(row))
     for row in tables["crowds"]:
         print(f"near {row['neighbors']:10s} {row['stars']:5d} "
               + told(100 * row["delivered"], form=".1f")
@@ -155,7 +152,7 @@ def judge(scene, tables):
               + told(100 * row["within"], 100 * row["honest"], ".1f", least=True)
               + f"%, honest errors: {100 * row['honest']:.1f} %, "
               + f"1 sigma: {100 * row['within_sigma']:.1f} %, over these"
-              + told(row["excess_50"]) + told(row["excess_90"]))
+              + told(row["excess_50"]) + told(row["excess_90"]) + depths(row))
     for row in tables["accounts"]:
         print(f"{row['cadence_s']} s: contamination{told(row['contamination_50'], form='.4f')}"
               + told(row["contamination_90"], CONTAMINATION, ".4f")
@@ -163,6 +160,14 @@ def judge(scene, tables):
               + f"%; {row['transits']} transits, found"
               + told(times(row["found"], 100), FOUND_PERCENT, ".1f", least=True)
               + "%; clean frames flagged" + told(times(row["flagged"], 100), 1.0) + "%")
+
+
+def depths(row):
+    """Return how well the depths and amplitudes of a row of stars are known."""
+    return (f"{row['deep']:4d} depths" + told(times(row["amplitude_50"], 100))
+            + told(times(row["amplitude_90"], 100), DEEP_PERCENT)
+            + f"{row['high']:4d} high" + told(times(row["high_50"], 100))
+            + told(times(row["high_90"], 100), HIGH_PERCENT))
 
 
 def collect(widths, name, stars):
