@@ -80,6 +80,17 @@ def test_stars_too_close_to_tell_apart_are_one_and_reported():
     assert truth.flux.mean() < 0.8 * total
 
 
+def test_an_eclipse_is_as_deep_as_it_is_beside_a_star_too_close_to_tell_apart():
+    eclipse = np.where(np.arange(100) % 10 < 3, 0.7, 1.0)
+    stamp, truth = make_stamp(tmag=10.0, cadences=100, variation=eclipse,
+                              neighbours=((11.0, 0.4, 0.45), (10.5, -0.8, -0.9)))
+    found = measured(stamp)
+    assert found.neighbours == (101,)
+    change = found.lightcurve.flux - found.lightcurve.flux.mean()
+    shape = truth.flux - truth.flux.mean()
+    assert change @ shape / (shape @ shape) == pytest.approx(1, abs=0.01)
+
+
 def test_a_hundred_stars_in_the_stamp():
     rng = np.random.default_rng(6)
     faint = tuple((tmag, *rng.uniform(-7, 7, 2)) for tmag in rng.uniform(14, 18, 100))
