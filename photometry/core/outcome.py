@@ -25,9 +25,10 @@ class Status(IntEnum):
 
 FAILED = (Status.ERROR, Status.ABORT)      # without a light curve, to be tried again
 
-# Codes of notes: a star that kills its workers; light that is another star's, too; and one that
-# varies and is another star's.
+# Codes of notes: a star that kills its workers; light that is another star's, too; one that varies
+# and is another star's; and an aperture whose light curve is steadier than this one.
 QUARANTINED, BLEND, VARIABLE = "quarantined", "blend", "variable_neighbor"
+STEADIER_APERTURE = "steadier_aperture"
 
 
 @dataclass(frozen=True, slots=True)

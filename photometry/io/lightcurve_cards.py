@@ -38,6 +38,9 @@ METHOD_CARDS = {
     "PSF_NSAT": "[pixel] saturated ones left out",
     "HALO_OBJ": "what is least: total variation", "HALO_THR": "[e-/s] saturated pixels are above",
     "HALO_MXI": "most iterations", "HALO_SCL": "[e-/s] the catalog's flux",
+    "HALO_APV": "variation of an aperture over that of the halo",
+    "HALO_APS": "slope of the halo on that aperture", "HALO_APE": "1 sigma of HALO_APS",
+    "HALO_APW": "scatter of the difference over its error",
 }
 
 

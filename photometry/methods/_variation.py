@@ -6,7 +6,7 @@ cadences small by chance: it is drawn towards weights that are best for known no
 strongly is decided by cadences that the fit has not seen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class Fitted:
     weights: NDArray[np.float64]      # (P,) sum 1
     strength: float                   # of the pull; infinite = the first weights were kept
     variation: float                  # of unseen cadences, relative to the first weights
+    unseen: NDArray[np.float64]       # (S,) relative steps, by weights that had not seen them
 
 
 def fit_weights(steps: NDArray[np.float64], own: NDArray[np.float64],
@@ -41,25 +42,32 @@ def fit_weights(steps: NDArray[np.float64], own: NDArray[np.float64],
         Positive weights, sum 1, to start from and to be drawn to.
     """
     block = np.arange(len(steps)) * BLOCKS // max(len(steps), 1) % 2
-    best = Fitted(first, float("inf"), 1.0)
+    best = kept(steps, own, first)
     if len(steps) < 2 * BLOCKS or variation(steps, own, first) == 0:
         return best
     before = 1.0
     for strength in STRENGTHS:
-        unseen = start = 0.0
+        unseen, size, start = np.empty(len(steps)), 0.0, 0.0
         for fold in (0, 1):
             found = _minimize(steps[block == fold], own, first, strength, iterations)
-            unseen += variation(steps[block != fold], own, found)
-            start += variation(steps[block != fold], own, first)
-        if unseen / start > before:       # weaker pulls fit noise only better
+            rest = block != fold
+            unseen[rest] = steps[rest] @ found / (found @ own)
+            size += variation(steps[rest], own, found)
+            start += variation(steps[rest], own, first)
+        if size / start > before:         # weaker pulls fit noise only better
             break
-        before = unseen / start
+        before = size / start
         if before < min(WORTH, best.variation):
-            best = Fitted(best.weights, strength, before)
+            best = Fitted(first, strength, before, unseen)
     if np.isinf(best.strength):
         return best
-    return Fitted(_minimize(steps, own, first, best.strength, iterations), best.strength,
-                  best.variation)
+    return replace(best, weights=_minimize(steps, own, first, best.strength, iterations))
+
+
+def kept(steps: NDArray[np.float64], own: NDArray[np.float64],
+         first: NDArray[np.float64]) -> Fitted:
+    """Return the first weights, which have not seen anything."""
+    return Fitted(first, float("inf"), 1.0, steps @ first / (first @ own))
 
 
 def variation(steps: NDArray, own: NDArray, weights: NDArray) -> float:

@@ -8,7 +8,9 @@ A star's own scatter plays no part: what varies is not worse measured for it.
    is tried.
 3. A star of `halo_tmag` or brighter that aperture photometry cannot measure for whatever
    reason, or whose aperture loses more than `edge_share` of the expected flux at the edge of
-   the data, is left to halo photometry.
+   the data, is left to halo photometry. So is one for which the to-do list says so. An aperture is
+   preferred if it measures the star and varies less from cadence to cadence, on time that the
+   halo's weights had not seen, and not because it lacks variations that the halo has.
 4. What all these decline is left to a joint fit of all stars, if that does not decline too.
 5. A joint fit of all stars is tried too where more than `crowded` of the light in the aperture is
    other stars', and where the noise of an ideal fit is below `promise` of the aperture's predicted
@@ -31,7 +33,14 @@ from numpy.typing import NDArray
 
 from photometry import methods
 from photometry.core.flags import ApertureFlag, is_good
-from photometry.core.outcome import Decline, Grow, Measurement, Note, Outcome
+from photometry.core.outcome import (
+    STEADIER_APERTURE,
+    Decline,
+    Grow,
+    Measurement,
+    Note,
+    Outcome,
+)
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag, tmag_from_flux
@@ -108,7 +117,8 @@ def measure(bench: Bench, forced: str | None = None, listed: str | None = None) 
         return _explained(bench.run(forced), "asked for")
     if listed is not None:
         trial = _explained(bench.run(listed), "the to-do list says so")
-        if isinstance(trial.outcome, Measurement) or listed == FIRST_METHOD:
+        if listed == FIRST_METHOD or (isinstance(trial.outcome, Measurement)
+                                      and not _is_outdone(trial.outcome)):
             return trial
     trial = _choose(bench)
     if isinstance(trial.outcome, Decline) and CROWD_METHOD in methods.names():
@@ -206,6 +216,8 @@ def _bright(bench: Bench, first: Trial, reason: str) -> Trial:
         return first
     second = bench.run(BRIGHT_METHOD)
     if isinstance(second.outcome, Measurement):
+        if isinstance(first.outcome, Measurement) and _is_outdone(second.outcome):
+            return _explained(first, f"{reason}, but it is steadier than {BRIGHT_METHOD}")
         note = Note(SWITCHED, f"{first.method}: {reason}")
         return _explained(replace(second, outcome=replace(
             second.outcome, notes=(*second.outcome.notes, note))),
@@ -214,6 +226,11 @@ def _bright(bench: Bench, first: Trial, reason: str) -> Trial:
     if isinstance(first.outcome, Decline):
         return replace(first, outcome=Decline(f"{reason}; {BRIGHT_METHOD}: {also}"))
     return _explained(first, f"{reason}, but {BRIGHT_METHOD} declined: {also}")
+
+
+def _is_outdone(found: Measurement) -> bool:
+    """Tell whether a method says that an aperture does better."""
+    return any(note.code == STEADIER_APERTURE for note in found.decisions)
 
 
 def _fitted(bench: Bench, first: Trial) -> Trial:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from photometry import methods
-from photometry.core.outcome import Decline, Grow, LightCurve, Measurement
+from photometry.core.outcome import (
+    STEADIER_APERTURE,
+    Decline,
+    Grow,
+    LightCurve,
+    Measurement,
+    Note,
+)
 from photometry.core.pixels import SCIENCE_AREA, Box
 from photometry.metrics import default_box
 from photometry.stages import method_choice
@@ -74,6 +81,33 @@ def test_what_the_list_says_comes_first_and_aperture_after_it(fakes):
     assert measure(bench(), listed="halo").method == "halo"
     fakes["halo"].answers = [Decline("no")]
     assert measure(bench(), listed="halo").method == "aperture"
+
+
+OUTDONE = Note(STEADIER_APERTURE, "variation 0.5 of the halo's")
+
+
+def test_an_aperture_that_is_steadier_on_unseen_time_is_preferred_to_what_the_list_says(fakes):
+    fakes["halo"].answers = [found(decisions=(OUTDONE,))]
+    assert measure(bench(tmag=3.0), listed="halo").method == "aperture"
+    assert measure(bench(tmag=3.0), forced="halo").method == "halo"
+    fakes["aperture"].answers = [Decline("no")]
+    assert measure(bench(tmag=3.0), listed="halo").method == "halo"
+
+
+def test_an_aperture_at_the_edge_is_kept_if_it_is_steadier(fakes):
+    stamp = make_stamp(tmag=3.0)[0]
+    edge = np.zeros((13, 15), dtype=bool)
+    edge[0] = True
+    fakes["aperture"].answers = [found(mask=edge)]
+    image = np.full(edge.shape, 1e6)
+    stamp = replace(stamp, pixels=replace(stamp.pixels, sumimage=image))
+    box = stamp.pixels.box
+    one = Bench(lambda _: stamp, box, box, dict.fromkeys(("aperture", "halo", "linpsf")), 4)
+    assert measure(one).method == "halo"
+    fakes["halo"].answers = [found(decisions=(OUTDONE,))]
+    trial = measure(one)
+    assert trial.method == "aperture"
+    assert "steadier than halo" in reason(trial)
 
 
 @pytest.mark.parametrize("answer", [
