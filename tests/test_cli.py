@@ -202,7 +202,7 @@ def test_an_image_of_all_nan_is_named(images, capfd):
         assert cli.prepare_photometry([str(images), "-q", "--workers", "1"]
                                       ) == console.SOME_FAILED
         out = capfd.readouterr().out
-        assert f"left out {path.name}: has no usable pixel (empty or saturated); its place" in out
+        assert f"left out {path.name}: shows no sky (empty, saturated or darker than any);" in out
         assert "5 frames in" in out
 
 

@@ -49,7 +49,8 @@ class PixelFlag(IntFlag):
 class LightCurveFlag(IntFlag):
     """Bits of the light curve's QUALITY column."""
 
-    BACKGROUND_JUMP = 256         # some pixel of the stamp has PixelFlag.BACKGROUND_JUMP
+    EXCLUDED = 128                # some pixel of the stamp has PixelFlag.MANUAL_EXCLUDE
+    BACKGROUND_JUMP = 256         # same, PixelFlag.BACKGROUND_JUMP
     POSITION_HELD = 512           # the position is the predicted one: it could not be fitted
     POINTING_EXCURSION = 1024     # the whole frame is displaced or blurred against its neighbors
     STRAY_LIGHT = 2048            # somewhere on the image is far more background than usual

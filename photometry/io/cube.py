@@ -26,7 +26,7 @@ from photometry.io.cube_read import read_box
 from photometry.io.layout import named_ccd
 
 FORMAT = "tess-photometry cube"
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 CHUNK_CACHE_BYTES = 64 * 2**20    # per dataset; chunks larger than the cache are read many times
 _CHUNK_CACHE_SLOTS = 10_007       # prime, some hundred times the number of cached chunks
 _TEXT_FRAMES = 16                 # WCS texts of neighboring frames repeat each other
@@ -77,6 +77,8 @@ class Frames:
     reference_index: int
     reference_wcs: str = ""       # of the stars in the reference frame; "" = as its header says
     wcs_note: str = ""            # why it is not as the header says
+    pixels_missing: NDArray[np.float32] | float = 0.0     # (T,) share of pixels without a value
+    errors_computed: NDArray[np.float32] | float = 0.0    # (T,) same, without an error in the file
 
 
 class CubeWriter:
@@ -164,6 +166,8 @@ def _write_frames(file: h5py.File, frames: Frames) -> None:
     file["imagespaths"] = np.array([name.encode() for name in frames.names])
     file["imagespaths_crc32"] = frames.crc32
     file["imagespaths_size"], file["imagespaths_time_ns"] = frames.sizes, frames.times_ns
+    for name in ("pixels_missing", "errors_computed"):
+        file[name] = np.broadcast_to(np.float32(getattr(frames, name)), len(frames.names))
     group = file.create_group("wcs")
     texts = np.array([text.encode("ascii") for text in frames.wcs_texts])
     if texts.dtype.itemsize == 0:
@@ -340,6 +344,16 @@ class Cube:
     def image_checksums(self) -> NDArray[np.uint32]:
         """CRC-32 (T,) of the frames' files."""
         return self._checked(lambda: self._file["imagespaths_crc32"][:])
+
+    @property
+    def pixels_missing(self) -> NDArray[np.float32]:
+        """Share (T,) of the frames' pixels without a value."""
+        return self._checked(lambda: self._file["pixels_missing"][:])
+
+    @property
+    def errors_computed(self) -> NDArray[np.float32]:
+        """Share (T,) of the frames' pixels whose error the file did not tell."""
+        return self._checked(lambda: self._file["errors_computed"][:])
 
     @property
     def image_states(self) -> list[tuple[str, int, int]]:

@@ -314,22 +314,39 @@ def filled_error(means: NDArray, error: NDArray,
     ----------
     filling : (gy, gx)
         What noise makes of means taken from neighbors. To it comes how unevenly means bend
-        between neighbors, which over a gap grows as the square of the distance.
+        between neighbors, which over a gap grows as the square of the distance; and beyond the
+        known ones, where means are continued without any bend, how much they bend.
     """
     unknown = np.isnan(error)
     if not unknown.any() or unknown.all():
         return error
     known = np.where(unknown, np.nan, means)
-    bends = np.concatenate([_unevenness(np.diff(known, 2, axis=axis)) for axis in (0, 1)])
-    bend = MAD_TO_SIGMA * np.median(bends) if len(bends) > 0 else 0.0
+    bends = [values[np.isfinite(values)] for values in
+             (np.diff(known, 2, axis=axis) for axis in (0, 1))]
+    uneven = _typical(np.concatenate([_unevenness(one) for one in bends]))
+    whole = max(_typical(one) for one in bends)
     filled = np.where(unknown, np.fmax(spread(error), filling), error)
-    return np.hypot(filled, bend * distance_transform_edt(unknown) ** 2)
+    steps = distance_transform_edt(unknown)
+    beyond = unknown & ~(_between(~unknown, 0) | _between(~unknown, 1))
+    return np.sqrt(filled**2 + (uneven * steps**2) ** 2
+                   + np.where(beyond, 0.5 * whole * steps**2, 0.0) ** 2)
+
+
+def _typical(values: NDArray) -> float:
+    """Return the robust scatter about zero."""
+    return float(MAD_TO_SIGMA * np.median(np.abs(values))) if len(values) > 0 else 0.0
 
 
 def _unevenness(bends: NDArray) -> NDArray[np.float64]:
     """Return how far known values are from their median; from zero if they are very few."""
-    known = bends[np.isfinite(bends)]
-    return np.abs(known - np.median(known)) if len(known) >= _FEWEST_BENDS else np.abs(known)
+    return bends - np.median(bends) if len(bends) >= _FEWEST_BENDS else bends
+
+
+def _between(known: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """Return which cells have known ones on both sides along an axis."""
+    after = np.logical_or.accumulate(known, axis=axis)
+    before = np.flip(np.logical_or.accumulate(np.flip(known, axis), axis=axis), axis)
+    return after & before
 
 
 def faintest(residual: NDArray, grid: Grid, share: float) -> NDArray[np.float64]:

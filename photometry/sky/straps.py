@@ -54,9 +54,7 @@ def fit_straps(excess: NDArray, smooth: NDArray, extra: NDArray, change: NDArray
         Of a pixel in that difference.
     inside : (K,)
     """
-    ratio = _usual(excess / np.maximum(smooth, 1.0))
-    middle = np.median(ratio[np.isfinite(ratio)]) if np.isfinite(ratio).any() else 0.0
-    ratio = np.where(np.isfinite(ratio), ratio, middle)
+    ratio = usual_ratio(excess, smooth)
     with np.errstate(invalid="ignore"):
         valid = np.abs(extra - ratio * change) < _CLIP * noise + np.abs(0.05 * change)
     x, y = np.where(valid, change, 0.0), np.where(valid, extra, 0.0)
@@ -69,6 +67,13 @@ def fit_straps(excess: NDArray, smooth: NDArray, extra: NDArray, change: NDArray
     missing = (ratio - gain) * smooth.mean(axis=0)
     return Straps(inside, np.where(np.isfinite(offset), offset, missing), gain,
                   (known + prior) ** -0.5, np.median(smooth, axis=0))
+
+
+def usual_ratio(excess: NDArray, smooth: NDArray) -> NDArray[np.float64]:
+    """Return the usual excess (K,) of columns (R, K) relative to the smooth background."""
+    ratio = _usual(excess / np.maximum(smooth, 1.0))
+    middle = np.median(ratio[np.isfinite(ratio)]) if np.isfinite(ratio).any() else 0.0
+    return np.where(np.isfinite(ratio), ratio, middle)
 
 
 def _usual(values: NDArray) -> NDArray[np.float64]:

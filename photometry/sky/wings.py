@@ -33,9 +33,12 @@ _FOREIGN = 5.0                    # sigma: light that is not known stars'
 _FOREIGN_SHARE = 0.5              # same, of the estimated starlight
 # Extended things that are not known, such as galaxies: so far (px) is their middle from their
 # edge, farther than that of what is left of a star or of a few, ...
-_EXTENDED_DEPTHS = (6, 9, 13, 18, 25, 35)
+_EXTENDED_DEPTHS = (6, 9, 13, 18, 25, 35, 50, 70)
 _EXTENDED_REACH = 0.8             # ... and so much of it do outskirts reach that noise hides
-_EXTENDED_ERROR = 0.3             # of what these change: light that reaches farther still
+_EXTENDED_FITS = 4                # of the sky, each with what the one before shows left out ...
+_EXTENDED_GROWTH = 0.05           # ... while it is so much more than before ...
+_EXTENDED_SKY = 0.15              # ... and so much of the sky is left
+_EXTENDED_ERROR = 0.2             # of what all of it changes: light that reaches farther still
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +125,13 @@ def static_sky(image: NDArray, used: NDArray[np.bool_], halo: NDArray[np.bool_],
         if number == 0:
             dark, around = _dark(left, starlight, used, grid, settings)
             used = ~halo & dark
-    error = _error(left, light.error * starlight, used & ~around, frame, grid)
+    extended_error = 0.0
     if around.any():
-        closer = level.fit_background(image - starlight, used, grid, fit)
-        change = level.means_of(closer.mesh - frame.mesh, grid)
-        error = np.hypot(error, _EXTENDED_ERROR * change)
-    return StaticSky(frame, error, starlight)
+        frame, around, extended_error = _without_outskirts(
+            image - starlight, starlight, used, around, frame, grid, fit)
+        left = image - starlight - level.full_model(frame, grid)
+    error = _error(left, light.error * starlight, used & ~around, frame, grid)
+    return StaticSky(frame, np.hypot(error, extended_error), starlight)
 
 
 def _blurred(light: Light) -> NDArray[np.float32]:
@@ -198,9 +202,50 @@ def _dark(left: NDArray, starlight: NDArray, used: NDArray[np.bool_], grid: Grid
     """
     known = np.where(np.isfinite(left), starlight, np.nan)
     dark = (known < settings.limit) | (known <= level.faintest(known, grid, settings.keep_share))
-    scatter = MAD_TO_SIGMA * np.median(np.abs(left[used])) if used.any() else 0.0
-    foreign = np.abs(left) >= np.maximum(_FOREIGN * scatter, _FOREIGN_SHARE * starlight)
+    foreign = np.abs(left) >= _foreign_limit(left, used, starlight)
     return dark & ~foreign, _around_extended(foreign)
+
+
+def _without_outskirts(sky: NDArray, starlight: NDArray, used: NDArray[np.bool_],
+                       around: NDArray[np.bool_], frame: FrameBackground, grid: Grid,
+                       fit: level.Settings,
+                       ) -> tuple[FrameBackground, NDArray[np.bool_], NDArray[np.float64]]:
+    """Leave out ever more of extended things: what is fitted with their outskirts hides these.
+
+    Parameters
+    ----------
+    sky : (R, C)
+        An image without its starlight.
+    around : (R, C)
+        What lies around extended things, as far as the fit `frame` without it has shown.
+
+    Returns
+    -------
+    frame, around
+        The last ones.
+    error : (gy, gx)
+        What the last step and all of them change.
+    """
+    last = 0.0
+    for _ in range(_EXTENDED_FITS):
+        left = sky - level.full_model(frame, grid)
+        wider = around | _around_extended(left >= _foreign_limit(left, used & ~around, starlight))
+        if ((used & ~wider).sum() < _EXTENDED_SKY * used.sum()
+                or (wider & ~around).sum() < _EXTENDED_GROWTH * around.sum()):
+            break
+        before, around = frame, wider
+        frame = level.fit_background(sky, used & ~around, grid, fit)
+        last = level.means_of(before.mesh - frame.mesh, grid)
+    closest = level.fit_background(sky, used, grid, fit)
+    whole = level.means_of(closest.mesh - frame.mesh, grid)
+    return frame, around, np.hypot(last, _EXTENDED_ERROR * whole)
+
+
+def _foreign_limit(left: NDArray, used: NDArray[np.bool_],
+                   starlight: NDArray) -> NDArray[np.float64]:
+    """Return from where on what is left (R, C) is surely not light of known stars."""
+    scatter = MAD_TO_SIGMA * np.median(np.abs(left[used])) if used.any() else 0.0
+    return np.maximum(_FOREIGN * scatter, _FOREIGN_SHARE * starlight)
 
 
 def _around_extended(foreign: NDArray[np.bool_]) -> NDArray[np.bool_]:

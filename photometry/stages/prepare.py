@@ -30,7 +30,7 @@ from photometry.stages.prepare_assembly import assemble, head_of
 from photometry.stages.prepare_few import is_small
 from photometry.stages.prepare_known import Known, known_frames, restore_slab
 from photometry.stages.prepare_needs import cube_bytes, needs_of, readers
-from photometry.stages.prepare_notes import empty_frames, notes
+from photometry.stages.prepare_notes import empty_frames, incomplete, notes
 from photometry.stages.prepare_pack import Piece, find_jump_limits, pack_piece, slabs, tidy
 from photometry.stages.prepare_passes import (
     BLOCK_FRAMES,
@@ -41,12 +41,14 @@ from photometry.stages.prepare_passes import (
     Settings,
     background_block,
     exclude_rules,
+    excluded_shares,
     read_block,
 )
 from photometry.stages.prepare_places import reference_frame
 from photometry.stages.prepare_plan import Frame, Group, LeftOut, plan
 from photometry.stages.prepare_sky import find_sky, main_orbit, make_sum_image
 from photometry.stages.prepare_tables import with_ephemeris, with_quaternions
+from photometry.stages.prepare_values import NAMES, Values
 
 __all__ = ["Choices", "Group", "PrepareReport", "Settings", "affordable", "needs_of", "plan",
            "prepare", "readers"]
@@ -146,24 +148,26 @@ def _build(job: Job, group: Group, known: Known, run: Run, progress: Progress) -
     run(partial(restore_slab, job), known.slabs(), "copying images of the cube")
     run(partial(read_block, job), _cut(group.frames, places, everything, [True] * len(places)),
         "reading images")
-    reasons, crc32, levels = _what_was_read(job, places)
+    reasons, crc32, values = _what_was_read(job, places)
     kept = np.flatnonzero([not reason for reason in reasons])
     frames = [group.frames[index] for index in kept]
     left_out = (*group.left_out, *((frame.name, reason) for frame, reason in
                                    zip(group.frames, reasons, strict=True) if reason))
-    quality, good = _quality(frames, levels[kept], left_out,
+    values = values.of(kept)
+    hidden = excluded_shares(job, [frame.header.time for frame in frames]) == 1
+    quality, good = _quality(frames, values, hidden, left_out,
                              job.choices.anomalies.saturation * FULL_WELL)
     main = main_orbit(np.array([frame.header.time for frame in frames]),
-                      good & np.isfinite(levels[kept]), job.choices.prepare)
+                      good & np.isfinite(values.level), job.choices.prepare)
     reference, text = reference_frame(frames, good, main)
     job = replace(job, wcs_text=text)
     blocks = _cut(frames, [places[index] for index in kept], kept.tolist(), good.tolist())
-    find_sky(job, blocks, levels[kept])
+    find_sky(job, blocks, values)
     run(partial(background_block, job), blocks, "measuring the background")
     make_sum_image(job, blocks)
     find_jump_limits(job, blocks)
     pieces = _pack(job, blocks, run)
-    head = head_of(job, frames, quality, crc32[kept], reference, left_out)
+    head = head_of(job, frames, quality, crc32[kept], values, reference, left_out)
     # HDF5 cannot close a file on a full disk quietly: make sure before that it never is.
     require_free(job.scratch.folder, cube_bytes(
         job.scratch.size_of(piece.name for piece in pieces), job.box, len(frames)))
@@ -208,9 +212,9 @@ def _existing(group: Group, cube: Cube, rules: tuple[Exclude, ...]) -> PrepareRe
 def _report(group: Group, cube_path: Path, names: Sequence[str], quality: NDArray,
             left_out: tuple[LeftOut, ...], rules: tuple[Exclude, ...]) -> PrepareReport:
     return PrepareReport(cube_path, len(names),
-                         (*left_out, *empty_frames(group, names, quality)),
+                         (*left_out, *empty_frames(group, names, quality, rules)),
                          (*group.warnings, *notes(group, rules, *_places(cube_path)),
-                          *_small(cube_path)))
+                          *_values(cube_path), *_small(cube_path)))
 
 
 def _places(cube_path: Path) -> tuple[list[str], str]:
@@ -219,6 +223,11 @@ def _places(cube_path: Path) -> tuple[list[str], str]:
         interpolated = np.flatnonzero(cube.motion_arrays()["interpolated"]).tolist()
         return ([cube.image_names[index] for index in interpolated
                  if cube.frame_wcs(index).strip()], cube.wcs_note)
+
+
+def _values(cube_path: Path) -> tuple[str, ...]:
+    with Cube(cube_path) as cube:
+        return incomplete(cube.image_names, cube.pixels_missing, cube.errors_computed)
 
 
 def _small(cube_path: Path) -> tuple[str, ...]:
@@ -253,21 +262,24 @@ def _cut(frames: Sequence[Frame], places: Sequence[Place], positions: Sequence[i
             for number, indices in members]
 
 
-def _what_was_read(job: Job, places: Sequence[Place]) -> tuple[list[str], NDArray, NDArray]:
-    """Return reason ("" = none), checksum and level of every image."""
+def _what_was_read(job: Job, places: Sequence[Place]) -> tuple[list[str], NDArray, Values]:
+    """Return reason ("" = none) and checksum of every image, and what its values tell."""
     stored = {stack: job.scratch.load(f"read-{stack}")
               for stack in {place.stack for place in places}}
-    reasons, crc32, levels = ([stored[place.stack][key][place.position] for place in places]
-                              for key in ("reasons", "crc32", "levels"))
-    return [str(reason) for reason in reasons], np.array(crc32), np.array(levels)
+    reasons, crc32, *values = ([stored[place.stack][key][place.position] for place in places]
+                               for key in ("reasons", "crc32", *NAMES))
+    return [str(reason) for reason in reasons], np.array(crc32), Values(*map(np.array, values))
 
 
-def _quality(frames: Sequence[Frame], levels: NDArray,
+def _quality(frames: Sequence[Frame], values: Values, hidden: NDArray[np.bool_],
              left_out: tuple[LeftOut, ...], full: float) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Return quality bits and which frames are good; an empty or saturated one is excluded."""
+    """Return quality bits and which frames are good; those that show no sky are excluded.
+
+    So are the `hidden` ones (T,), of which rules exclude all pixels.
+    """
     if not frames:
         raise _unusable(left_out)
-    empty = np.isnan(levels) | (levels >= full)
+    empty = np.isnan(values.level) | (values.level >= full) | values.dark | hidden
     quality = np.array([frame.header.quality | frame.flags for frame in frames])
     quality[empty] |= CadenceFlag.MANUAL_EXCLUDE
     good = is_good(quality)

@@ -27,6 +27,7 @@ from photometry.sky.interpolate import optical_axis
 from photometry.stages.prepare_pack import Piece
 from photometry.stages.prepare_passes import MODEL, STRAPS, Block, Choices, Job, grid_of
 from photometry.stages.prepare_plan import Frame, LeftOut, majority
+from photometry.stages.prepare_values import Values
 
 
 def assemble(job: Job, blocks: Sequence[Block], pieces: Sequence[Piece], head: tuple,
@@ -121,7 +122,7 @@ def _off_axis(job: Job) -> float:
                  * PIXEL_RAD)
 
 
-def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,
+def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray, values: Values,
             reference_index: int, left_out: tuple[LeftOut, ...]) -> tuple:
     """Return observation, frames and provenance of a cube."""
     headers = [frame.header for frame in frames]
@@ -146,7 +147,8 @@ def head_of(job: Job, frames: Sequence[Frame], quality: NDArray, crc32: NDArray,
     places = job.scratch.load("sky", "wcs_text", "wcs_note")
     files = cube.Frames(names, crc32, sizes, times_ns,
                         tuple(header.wcs_text for header in headers), reference_index,
-                        str(places["wcs_text"]), str(places["wcs_note"]))
+                        str(places["wcs_text"]), str(places["wcs_note"]),
+                        values.missing.astype(np.float32), values.computed.astype(np.float32))
     return observation, files, provenance
 
 

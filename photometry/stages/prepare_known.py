@@ -11,8 +11,9 @@ from photometry.core.settings import to_toml
 from photometry.io.cube import Cube
 from photometry.io.cube_chunks import CHUNK_FRAMES, CHUNK_PIXELS
 from photometry.stages.prepare_assembly import sections
-from photometry.stages.prepare_passes import BLOCK_FRAMES, Choices, Job, Place, level_of
+from photometry.stages.prepare_passes import BLOCK_FRAMES, Choices, Job, Place
 from photometry.stages.prepare_plan import Frame
+from photometry.stages.prepare_values import joined, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,15 @@ def restore_slab(job: Job, slab: Slab) -> None:
         return
     n_rows = job.box.shape[0]
     with Cube(slab.path) as cube:
-        crc32 = cube.image_checksums[slab.first:slab.last]
+        here = slice(slab.first, slab.last)
+        crc32, computed = cube.image_checksums[here], cube.errors_computed[here]
         with job.scratch.filled_stacks([f"flux-{slab.stack}", f"error-{slab.stack}"]) as stacks:
             for row in range(0, n_rows, CHUNK_PIXELS):
                 rows = slice(row, min(row + CHUNK_PIXELS, n_rows))
-                for stack, values in zip(stacks, cube.planes(slice(slab.first, slab.last), rows),
+                for stack, values in zip(stacks, cube.planes(here, rows),
                                          strict=True):
                     stack.write_rows(values, n_rows, row)
-    levels = [level_of(job.planes("flux", [Place(slab.stack, position)])[0])
-              for position in range(len(crc32))]
-    job.scratch.save(name, reasons=np.full(len(crc32), ""), crc32=crc32, levels=np.array(levels))
+    told = [values_of(*(job.planes(kind, [Place(slab.stack, position)])[0]
+                        for kind in ("flux", "error")), share)
+            for position, share in enumerate(computed.tolist())]
+    job.scratch.save(name, reasons=np.full(len(crc32), ""), crc32=crc32, **joined(told))

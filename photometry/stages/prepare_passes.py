@@ -37,13 +37,13 @@ from photometry.sky.starmask import Settings as StarSettings
 from photometry.sky.straps import Straps, add_straps, amplitude
 from photometry.sky.wings import Settings as WingSettings
 from photometry.stages.prepare_plan import Frame
+from photometry.stages.prepare_values import joined, mended, values_of
 
 BLOCK_FRAMES = 16                 # divides the depth of the cube's chunks
 # What is kept of the pattern of the straps, and of the background of each frame.
 STRAPS = ("strap_inside", "strap_offset", "strap_gain", "strap_gain_err", "strap_level")
 MODEL = ("mesh", "mesh_err", "radial", "strap_amplitude", "strap_amplitude_err", "noise",
          "stray")
-LEVEL_STEP = 8                    # every so many pixels tell how bright a frame is
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,14 @@ def excluded_pixels(job: Job, frame: Frame) -> NDArray[np.bool_]:
     return anomalies.excluded(job.rules, job.ccd, frame.header.time, job.box)
 
 
+def excluded_shares(job: Job, time: Sequence[float]) -> NDArray[np.float64]:
+    """Return which share (T,) of the pixels of frames at some times is manually excluded."""
+    applying = [tuple(rule.applies(job.ccd, moment) for rule in job.rules) for moment in time]
+    shares = {which: anomalies.excluded(job.rules, job.ccd, moment, job.box).mean()
+              for which, moment in dict(zip(applying, time, strict=True)).items()}
+    return np.array([shares[which] for which in applying])
+
+
 def read_block(job: Job, block: Block) -> None:
     """Copy the images of a block that are not known to scratch.
 
@@ -184,19 +192,20 @@ def read_block(job: Job, block: Block) -> None:
     name = block.named("read")
     if job.scratch.has(name):
         return
-    reasons, sums, levels = [], [], []
+    reasons, sums, told = [], [], []
     with job.scratch.stacks([block.named("flux"), block.named("error")],
                             [np.float32, np.float32]) as stacks:
         new = [frame for frame, place in zip(block.frames, block.places, strict=True)
                if place.stack == block.stack]
         for frame in new:
             image, error, crc32, reason = _read_frame(job, frame)
+            error, computed = mended(image, error, frame.header, job.box)
             stacks.append(image, error)
             reasons.append(reason)
             sums.append(crc32)
-            levels.append(level_of(image))
+            told.append(values_of(image, error, computed))
     job.scratch.save(name, reasons=np.array(reasons), crc32=np.array(sums, dtype=np.uint32),
-                     levels=np.array(levels))
+                     **joined(told))
 
 
 def _read_frame(job: Job, frame: Frame) -> tuple[NDArray, NDArray, int, str]:
@@ -213,15 +222,6 @@ def _read_frame(job: Job, frame: Frame) -> tuple[NDArray, NDArray, int, str]:
         reason = "changed while it was being read"
     nothing = np.full(job.box.shape, np.nan, dtype=np.float32)
     return nothing, nothing, 0, reason
-
-
-def level_of(image: NDArray) -> float:
-    """Return the median of a sparse sample of pixels; NaN only if the frame has no value."""
-    sample = image[::LEVEL_STEP, ::LEVEL_STEP]
-    sample = sample[np.isfinite(sample)]
-    if len(sample) == 0:
-        sample = image[np.isfinite(image)]
-    return float(np.median(sample)) if len(sample) > 0 else np.nan
 
 
 def images(job: Job, block: Block) -> Iterator[tuple[Frame, NDArray, NDArray[np.bool_], bool]]:

@@ -16,7 +16,7 @@ from photometry.sky.anomalies import FULL_WELL
 from photometry.sky.differences import Scene
 from photometry.sky.level import FrameBackground
 from photometry.sky.passes import add_frame
-from photometry.sky.straps import Straps, add_straps, beside, fit_straps
+from photometry.sky.straps import Straps, add_straps, beside, fit_straps, usual_ratio
 from photometry.sky.wings import StaticSky
 from photometry.stages.prepare_few import (
     changes_of,
@@ -30,15 +30,19 @@ from photometry.stages.prepare_passes import (
     Block,
     Job,
     Settings,
+    excluded_shares,
     grid_of,
     images,
     is_strap,
     plan_of,
 )
 from photometry.stages.prepare_places import find_places
+from photometry.stages.prepare_values import Values
 
 _BRIGHT_SHARE = 0.1               # of the full well
 _FEWEST_BRIGHT = 8                # frames that show how straps answer to scattered light
+_FEWEST_WHOLE = 8                 # frames of which a mean image is made rather than of more
+_MUCH = 0.02                      # of the pixels that others have
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +53,24 @@ class Frames:
     time: NDArray[np.float64]     # (T,) days
     good: NDArray[np.bool_]       # (T,)
     levels: NDArray[np.float64]   # (T,) e-/s, how bright each frame is
+    whole: NDArray[np.bool_]      # (T,) has all pixels that others have
 
 
-def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
+def find_sky(job: Job, blocks: Sequence[Block], values: Values) -> None:
     """Decide once per cube which pixels are sky, what is static, and which stars are beacons.
 
     Parameters
     ----------
-    levels : (T,)
-        How bright each frame is.
+    values : (T,)
+        Of each frame.
     """
     if job.scratch.has("sky"):
         return
-    frames = Frames(blocks, np.array([frame.header.time for block in blocks
-                                      for frame in block.frames]),
-                    np.array([good for block in blocks for good in block.good]), levels)
+    levels, frames = values.level, _frames_of(job, blocks, values)
     starts, main = orbits(frames.time, frames.good & np.isfinite(levels), job.choices.prepare)
     orbit = orbit_of(frames.time, starts)
     grid, fit = grid_of(job.box, job.ccd.ccd, job.choices.background), job.choices.background
-    main_frames = frames.good & (orbit == main)
+    main_frames = _preferred(frames, frames.good & (orbit == main))
     mean = _deep(job, frames, main_frames)
     shown = _chosen(main_frames, levels, job.choices.prepare.mean_frames)
     masked = np.where(is_strap(job.box), np.nan, mean)      # straps are brighter than the sky
@@ -80,12 +83,17 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
                             job.choices.wings))
     used = pixels_of_sky(mean, sky) if is_small(job.box) else used
     static = sky.frame
-    scene = differences.make_scene(mean, mean - level.full_model(static, grid), halo, FULL_WELL,
-                                   grid, changes_of(job))
-    straps = _straps(job, frames, sky, scene, np.isfinite(mean) if is_small(job.box) else used)
+    shows_straps = beside(np.isfinite(mean) if is_small(job.box) else used, is_strap(job.box))
+    behind = level.full_model(static, grid)
+    excess, smooth = _excess(job, mean, sky, behind, shows_straps)
+    # Straps stay where they are when the stars move.
+    behind[:, is_strap(job.box)] *= 1 + usual_ratio(excess, smooth)
+    scene = differences.make_scene(mean, mean - behind, halo, FULL_WELL, grid, changes_of(job))
+    straps = _straps(job, frames, scene, excess, smooth)
     for number in range(len(starts) + 1):
-        image = mean if number == main else _deep(job, frames, frames.good & (orbit == number))
-        _save_orbit(job, number, image, scene, static, used)
+        image = mean if number == main else _deep(
+            job, frames, _preferred(frames, frames.good & (orbit == number)))
+        _save_orbit(job, number, image, scene, static, used, straps)
     behind = level.full_model(static, grid)
     add_straps(behind, straps, 1.0)
     beacons = choose_beacons(mean - behind, job.choices.prepare.beacon_faintest,
@@ -97,6 +105,24 @@ def find_sky(job: Job, blocks: Sequence[Block], levels: NDArray) -> None:
                      level_err=sky.level_err, wcs_text=np.array(places.wcs_text),
                      wcs_note=np.array(places.note), wcs_frames=shown & places.mended,
                      **{name: getattr(straps, name.removeprefix("strap_")) for name in STRAPS})
+
+
+def _frames_of(job: Job, blocks: Sequence[Block], values: Values) -> Frames:
+    time = [frame.header.time for block in blocks for frame in block.frames]
+    lacking = values.missing + excluded_shares(job, time)
+    good = [good for block in blocks for good in block.good]
+    return Frames(blocks, np.array(time), np.array(good), values.level,
+                  lacking < np.median(lacking) + _MUCH)
+
+
+def _preferred(frames: Frames, candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the candidates (T,) that lack no pixels, unless they are few.
+
+    What a pixel has more or less than others changes with the scattered light: a mean of other
+    frames here than there has steps, which look like sky.
+    """
+    whole = candidates & frames.whole
+    return whole if whole.sum() >= _FEWEST_WHOLE else candidates
 
 
 def orbits(time: NDArray, good: NDArray[np.bool_], settings: Settings) -> tuple[NDArray, int]:
@@ -151,23 +177,28 @@ def _catalog_light(job: Job, wcs_text: str) -> wings.Light | None:
                                 job.choices.wings)
 
 
-def _straps(job: Job, frames: Frames, sky: StaticSky, scene: Scene,
-            used: NDArray[np.bool_]) -> Straps:
+def _excess(job: Job, mean: NDArray, sky: StaticSky, smooth: NDArray,
+            shown: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
+    """Return what straps have more (R, K) than the smooth background, and that background."""
+    strap = is_strap(job.box)
+    excess = (mean - smooth - sky.starlight)[:, strap]
+    return np.where(shown, excess, np.nan), smooth[:, strap].astype(float)
+
+
+def _straps(job: Job, frames: Frames, scene: Scene, excess: NDArray, smooth: NDArray) -> Straps:
     """Measure the pattern of the straps from the mean and from the brighter frames."""
-    grid, strap = grid_of(job.box, job.ccd.ccd, job.choices.background), is_strap(job.box)
-    inside = np.flatnonzero(strap)
+    grid, inside = (grid_of(job.box, job.ccd.ccd, job.choices.background),
+                    np.flatnonzero(is_strap(job.box)))
     if len(inside) == 0:
         return Straps(inside, *[np.zeros(0)] * 4)
-    smooth = level.full_model(sky.frame, grid)
-    excess = scene.image - smooth - sky.starlight
-    excess = np.where(beside(used, strap), excess[:, inside], np.nan)
-    bright = _mean_image(job, frames, _brightest(frames.good, frames.levels,
+    candidates = _preferred(frames, frames.good & (frames.levels < _BRIGHT_SHARE * FULL_WELL))
+    bright = _mean_image(job, frames, _brightest(candidates, frames.levels,
                                                  job.choices.prepare.mean_frames))
     change = _compared(job, bright, scene, scene.usable)
     more = level.smooth(change.mesh, change.radial, grid)
     extra = bright - scene.image - differences.moved(change.motion, scene) - more
     extra = np.where(scene.usable, extra, np.nan)[:, inside]
-    return fit_straps(excess, smooth[:, inside], extra, more[:, inside], change.noise, inside)
+    return fit_straps(excess, smooth, extra, more[:, inside], change.noise, inside)
 
 
 def _compared(job: Job, image: NDArray, scene: Scene,
@@ -179,14 +210,15 @@ def _compared(job: Job, image: NDArray, scene: Scene,
 
 
 def _save_orbit(job: Job, number: int, image: NDArray, reference: Scene,
-                static: FrameBackground, used: NDArray[np.bool_]) -> None:
+                static: FrameBackground, used: NDArray[np.bool_], straps: Straps) -> None:
     """Keep the scene of an orbit and its background: that of the reference and the change."""
     grid = grid_of(job.box, job.ccd.ccd, job.choices.background)
     # Stars may have moved by a good part of a pixel between orbits: only sky is compared.
     change = _compared(job, image, reference, reference.usable & used)
     mesh, radial = static.mesh + change.mesh, static.radial + change.radial
-    starlight = image - level.smooth(mesh, radial, grid)
-    scene = differences.make_scene(image, starlight, halos_of(job, image), FULL_WELL, grid,
+    behind = level.smooth(mesh, radial, grid)
+    add_straps(behind, straps, 1.0)
+    scene = differences.make_scene(image, image - behind, halos_of(job, image), FULL_WELL, grid,
                                    changes_of(job))
     errors = differences.errors_of(plan_of(job, scene.usable), grid, np.random.default_rng(0))
     job.scratch.save(f"scene-{number:03d}", image=scene.image, usable=scene.usable,
@@ -206,8 +238,8 @@ def _chosen(candidates: NDArray[np.bool_], levels: NDArray, limit: int) -> NDArr
 
 def _brightest(candidates: NDArray[np.bool_], levels: NDArray,
                limit: int) -> NDArray[np.bool_]:
-    """Choose the candidates with most light, an eighth of them, that is far from saturation."""
-    index = np.flatnonzero(candidates & (levels < _BRIGHT_SHARE * FULL_WELL))
+    """Choose the candidates with most light, an eighth of them."""
+    index = np.flatnonzero(candidates)
     number = min(max(len(index) // 8, _FEWEST_BRIGHT), limit, len(index))
     chosen = np.zeros(len(levels), dtype=bool)
     chosen[index[np.argsort(-levels[index], kind="stable")[:number]]] = True

@@ -57,6 +57,8 @@ from photometry.stages.stamps import CubeStamps, StampSource, TpfStamps, describ
 from photometry.stages.strap_error import with_strap_error
 
 SUSPICIOUS = 0.9                  # of the time after which a worker is given up
+_OF_PIXELS = ((PixelFlag.MANUAL_EXCLUDE, LightCurveFlag.EXCLUDED),
+              (PixelFlag.BACKGROUND_JUMP, LightCurveFlag.BACKGROUND_JUMP))
 
 logger = logging.getLogger("photometry.tessphot")
 
@@ -242,12 +244,12 @@ def cadence_flags(pixels: Pixels,
                   found: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
     """Return the light curve's QUALITY (T,).
 
-    That is the method's own flags `found` (T,), and a background jump anywhere in the stamp.
+    That is the method's own flags `found` (T,), and those of pixels anywhere in the stamp.
     """
     flags = np.zeros(len(pixels.pixel_flags), dtype=np.int32)
-    jump = int(PixelFlag.BACKGROUND_JUMP)
-    some = (slice(None) if pixels.flagged is None
-            else np.flatnonzero(pixels.flagged & jump))       # mostly none
-    flags[some] = np.where((pixels.pixel_flags[some] & jump).any(axis=(1, 2)),
-                           int(LightCurveFlag.BACKGROUND_JUMP), 0)
+    for pixel_flag, flag in _OF_PIXELS:
+        some = (slice(None) if pixels.flagged is None
+                else np.flatnonzero(pixels.flagged & int(pixel_flag)))    # mostly none
+        flags[some] |= np.where((pixels.pixel_flags[some] & int(pixel_flag)).any(axis=(1, 2)),
+                                np.int32(flag), np.int32(0))
     return flags if found is None else flags | found

@@ -107,3 +107,17 @@ def test_blocks_hold_each_pixel_once():
     assert rows.shape == (9, 6)
     assert sorted(rows[np.isfinite(rows)]) == sorted(image.ravel())
     assert set(rows[1][np.isfinite(rows[1])]) == {2, 3, 7, 8, 12, 13}
+
+
+def test_errors_know_that_light_bends_beyond_what_is_known():
+    y, x = np.mgrid[:6, :7]
+    means, error = 0.5 * 0.4 * (x**2 + y**2), np.full((6, 7), 0.01)
+    beyond, inside = error.copy(), error.copy()
+    beyond[:, 2:], inside[2:4, 2:5] = np.nan, np.nan
+    found = level.filled_error(means, beyond)
+    # What a straight line through the last two has less.
+    ratio = found[:, 2:] / (0.5 * 0.4 * (x - 1) * x)[:, 2:]
+    assert ratio.min() > 0.5 and ratio.max() < 2
+    np.testing.assert_array_equal(found[:, :2], 0.01)
+    # Between known ones the bend goes on.
+    np.testing.assert_allclose(level.filled_error(means, inside), 0.01, atol=1e-6)

@@ -109,6 +109,18 @@ def test_a_galaxy_is_not_sky(listed):
     assert np.std(error[radius > 48]) < 0.25
 
 
+@pytest.mark.parametrize(("tmag", "scale", "limit"), [(8.0, 14, 0.8), (10.0, 14, 0.2)])
+def test_outskirts_of_a_galaxy_as_large_as_the_window_are_followed(tmag, scale, limit):
+    stars = draw(160, 5)
+    sky, image = image_of(*stars)
+    up, right = np.mgrid[:BOX.shape[0], :BOX.shape[1]]
+    radius = np.hypot(up - 80, (right - 95) / 0.7)
+    galaxy = flux_from_tmag(tmag) / (2 * np.pi * 0.7 * scale**2) * np.exp(-radius / scale)
+    found, _ = measured(image + galaxy, imperfect(*stars))
+    error, near = off(found.frame, sky), radius < 16
+    assert abs(error[near].mean()) < min(limit, 2 * found.level_err[2, 2:4].mean())
+
+
 def test_a_star_that_bleeds_is_not_sky():
     stars = draw(160, 5)
     sky, image = image_of(*stars)

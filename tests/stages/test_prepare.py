@@ -90,7 +90,7 @@ def test_flux_is_what_the_images_hold(made):
     path, report = made
     assert report.n_frames == N
     assert [reason for _, reason in report.left_out] == [
-        "has no usable pixel (empty or saturated); its place in time is kept"]
+        "shows no sky (empty, saturated or darker than any); its place in time is kept"]
     assert report.warnings == (UNPLACED,)
     assert list(path.parent.iterdir()) == [path]
     with Cube(path) as cube:
@@ -461,6 +461,20 @@ def test_rules_of_the_user_exclude_pixels(tmp_path):
         build(tmp_path, tmp_path / "cube.hdf5")
 
 
+def test_frames_that_a_rule_excludes_are_not_good(tmp_path):
+    write_window(tmp_path, 12)
+    rules = tmp_path / "mine.toml"
+    rules.write_text('[[exclude]]\nreason = "a comet"\ntime_stop = 1491.64\n')
+    report = build(tmp_path, tmp_path / "cube.hdf5", exclude=rules)
+    assert (report.left_out, report.warnings) == (
+        (), ("all pixels are excluded in 2 of 12 frames: a comet",))
+    with Cube(tmp_path / "cube.hdf5") as cube:
+        assert cube.cadences.quality.tolist() == [CadenceFlag.MANUAL_EXCLUDE] * 2 + [0] * 10
+        background = BackgroundModel(**cube.background_arrays()).evaluate(BOX)
+    # Nothing is known of the sky where nothing was looked at.
+    assert np.isnan(background[:2]).all() and np.isfinite(background[2:]).all()
+
+
 @pytest.mark.parametrize(("text", "problem"), [
     ("[[exclude]]\nsectr = 7\n", "no setting 'sectr'; did you mean 'sector'"),
     ("[[exclude]]\nrows = [1]\n", r"rows = \[1\]: expected the first and the last"),
@@ -568,7 +582,7 @@ def test_new_images_extend_a_cube(grown, made, monkeypatch, workers):
     assert build(grown, grown / "cube.hdf5").was_complete
 
 
-@pytest.mark.parametrize("step", ["level_of", "frame_displacements"])
+@pytest.mark.parametrize("step", ["values_of", "frame_displacements"])
 def test_an_interrupted_extension_keeps_the_cube_and_goes_on(grown, made, monkeypatch, step):
     path = grown / "cube.hdf5"
     before = path.read_bytes()

@@ -19,6 +19,7 @@ from tests.stages.frames import BOX, make_ffi, wcs_text, write, write_cutout, wr
 from tests.test_prepare_run import check_memory
 
 N = 12
+NO_SKY = "shows no sky (empty, saturated or darker than any); its place in time is kept"
 
 
 def build(folder):
@@ -39,8 +40,7 @@ def test_a_frame_that_is_saturated_all_over(clean, tmp_path):
     ffi = make_ffi(2)
     path = write(tmp_path, replace(ffi, image=np.full_like(ffi.image, 1.9e5)), 2)
     report = build(tmp_path)
-    assert report.left_out == ((path.name, "has no usable pixel (empty or saturated); its place "
-                                           "in time is kept"),)
+    assert report.left_out == ((path.name, NO_SKY),)
     with Cube(tmp_path / "cube.hdf5") as cube, Cube(clean) as usual:
         assert np.flatnonzero(cube.cadences.quality).tolist() == [2]
         assert cube.cadences.quality[2] == CadenceFlag.MANUAL_EXCLUDE
@@ -52,6 +52,62 @@ def test_a_frame_that_is_saturated_all_over(clean, tmp_path):
         other = np.arange(N) != 2
         np.testing.assert_allclose(motion.drift(660.0, 930.0)[other],
                                    before.drift(660.0, 930.0)[other], atol=0.01)
+
+
+@pytest.mark.parametrize("change", [
+    lambda image: np.full_like(image, -500.0), lambda image: image - np.float32(600),
+    lambda image: np.full_like(image, 42.0)])
+def test_a_frame_that_shows_no_sky(clean, tmp_path, change):
+    write_window(tmp_path, N)
+    ffi = make_ffi(2)
+    path = write(tmp_path, replace(ffi, image=change(ffi.image)), 2)
+    assert build(tmp_path).left_out == ((path.name, NO_SKY),)
+    with Cube(tmp_path / "cube.hdf5") as cube, Cube(clean) as usual:
+        assert np.flatnonzero(cube.cadences.quality).tolist() == [2]
+        model, before = (one.background_arrays()["mesh"] for one in (cube, usual))
+        other = np.arange(N) != 2
+        np.testing.assert_allclose(model[other], before[other], atol=0.5)
+
+
+def test_dark_and_bright_frames_that_are_real(tmp_path):
+    # Sky a few e-/s below zero, and a flash all over.
+    for number, shift in enumerate([-107, -103, -104, -106, 0, -105, -104, -103]):
+        ffi = make_ffi(number)
+        write(tmp_path, replace(ffi, image=ffi.image + np.float32(shift)), number)
+    report = build(tmp_path)
+    assert (report.left_out, report.warnings) == ((), ())
+
+
+@pytest.mark.parametrize("bad", [np.nan, 0.0])
+def test_a_frame_without_errors(clean, tmp_path, bad):
+    write_window(tmp_path, N)
+    ffi = make_ffi(2)
+    path = write(tmp_path, replace(ffi, error=np.full_like(ffi.error, bad)), 2)
+    told = (f"1 of {N} frames tell no error in up to 100 % of the pixels, which is computed from "
+            f"photons and read noise: {path.name}",)
+    for _ in range(2):                       # also of the cube that is there
+        report = build(tmp_path)
+        assert (report.left_out, report.warnings) == ((), told)
+    with Cube(tmp_path / "cube.hdf5") as cube, Cube(clean) as usual:
+        assert not cube.cadences.quality.any()
+        (flux, error, _), (same, true, _) = cube.read(BOX), usual.read(BOX)
+    np.testing.assert_array_equal(flux, same)
+    np.testing.assert_array_equal(np.delete(error, 2, axis=0), np.delete(true, 2, axis=0))
+    # The same but for the reads that are dropped on board, of which `make_ffi` does not know.
+    assert np.median(error[2] / error[1]) == pytest.approx(0.92, abs=0.02)
+
+
+def test_a_frame_of_which_half_has_no_value(clean, tmp_path):
+    write_window(tmp_path, N)
+    ffi = make_ffi(2)
+    ffi.image[:25] = np.nan
+    path = write(tmp_path, ffi, 2)
+    report = build(tmp_path)
+    assert report.warnings == (
+        f"1 of {N} frames have no value in up to 50 % of the pixels: {path.name}",)
+    with Cube(tmp_path / "cube.hdf5") as cube:
+        assert not cube.cadences.quality.any()
+        assert cube.pixels_missing.tolist() == [0, 0, 0.5] + [0] * (N - 3)
 
 
 def test_world_coordinates_that_do_not_converge(clean, tmp_path):
