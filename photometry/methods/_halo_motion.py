@@ -11,7 +11,7 @@ columns, and in the squared blur) then shows in each cadence as the pattern s_pk
 what these patterns scatter by from cadence to cadence, beyond noise, says how large e_k are.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from photometry.core.stamp import Stamp
 from photometry.methods._drifting import slope_sizes
 from photometry.methods._steady import SEEN, Answer, find_answer
+from photometry.scatters import scatter
 
 MOVING = (0, 1, 5)                # terms that may be wrong: rows, columns, squared blur
 OUTLIER = 5.0                     # times the median, beyond which steps do not count
@@ -28,6 +29,9 @@ LEAST_CADENCES = 20
 FOLLOW_ROUNDS = 3
 MOST_LOST = 0.05                  # of the weighted light
 ASTRAY = 0.03                     # of the star's light in a pixel, that may not vary with it
+N_STEADY = 2                      # patterns that are not of motion: the star and the sky
+BLUR = 5                          # the term of squared blur
+BLUR_ERROR = 0.25                 # relative, of what blur does that pixels show
 RIDGE = 1e-6                      # of the power of a pattern; keeps parallel ones apart
 
 
@@ -80,7 +84,61 @@ def find_followers(flux: NDArray, own: NDArray, first: NDArray, variance: NDArra
     return keep if lost < MOST_LOST else np.ones(len(own), dtype=bool)
 
 
-def find_errors(flux: NDArray, own: NDArray, answer: Answer, variance: NDArray,
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """Blur of frames that nothing tells but the pixels."""
+
+    pattern: NDArray[np.float64]      # (P,) e-/s
+    amount: NDArray[np.float64]       # (T,) of the pattern; 0 where it is not known
+    error: NDArray[np.float64]        # (T,)
+
+    @property
+    def change(self) -> NDArray[np.float64]:
+        """What goes with the blur (T, P)."""
+        return np.outer(self.amount, self.pattern)
+
+
+def find_shapes(own: NDArray, answer: Answer) -> NDArray[np.float64]:
+    """Return the patterns (N_STEADY + M, P), e-/s, of the star, of the sky, of motion and blur."""
+    slopes = answer.slopes[np.isin(answer.which, MOVING)]
+    return np.vstack([own, np.ones_like(own), slopes[slopes.any(axis=1)]])
+
+
+def find_blur(flux: NDArray, shapes: NDArray, pattern: NDArray, variance: NDArray,
+              good: NDArray[np.bool_]) -> Blur:
+    """Return the blur of frames, where no file tells it, as pixels show it.
+
+    Parameters
+    ----------
+    flux : (T, P)
+        e-/s, without what goes with the known motion.
+    shapes : (K, P)
+        Patterns of all else that changes.
+    pattern : (P,)
+        Of blur, by the PRF.
+    """
+    known = np.isfinite(flux).all(axis=1)
+    seen = known & good
+    nothing = np.zeros(len(flux))
+    if seen.sum() < LEAST_CADENCES or not pattern.any():
+        return Blur(pattern, nothing, nothing)
+    telling, noise = (found[-1] for found in tell(np.vstack([shapes, pattern]), variance))
+    seems = np.where(known, flux @ telling, np.nan)
+    seems -= np.median(seems[seen])
+    excess = max(scatter(seems[seen]) ** 2 - noise[-1], 0.0)
+    gain = excess / (excess + noise[-1])
+    amount = gain * np.nan_to_num(seems)
+    return Blur(pattern, amount, np.sqrt(gain * noise[-1] + (BLUR_ERROR * amount) ** 2))
+
+
+def tell(shapes: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:
+    """Return weights (K, P) that tell how much of each pattern there is, and their covariance."""
+    normal = (shapes / variance) @ shapes.T
+    noise = np.linalg.inv(normal + RIDGE * np.diag(np.diag(normal)))
+    return noise @ shapes / variance, noise
+
+
+def find_errors(flux: NDArray, shapes: NDArray, variance: NDArray,
                 good: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the patterns (M, P), e-/s, that errors of motion and blur of 1 sigma make.
 
@@ -88,21 +146,18 @@ def find_errors(flux: NDArray, own: NDArray, answer: Answer, variance: NDArray,
     ----------
     flux : (T, P)
         Without what goes with the known motion.
+    shapes : (N_STEADY + M, P)
+        From `find_shapes`.
     """
-    slopes = answer.slopes[np.isin(answer.which, MOVING)]
-    slopes = slopes[slopes.any(axis=1)]
     seen = good & np.isfinite(flux).all(axis=1)
-    if not len(slopes) or seen.sum() < LEAST_CADENCES:
-        return np.zeros((0, len(own)))
-    shapes = np.vstack([own, slopes])
-    normal = (shapes / variance) @ shapes.T
-    noise = np.linalg.inv(normal + RIDGE * np.diag(np.diag(normal)))
-    telling = (noise @ shapes / variance)[1:]
+    if len(shapes) == N_STEADY or seen.sum() < LEAST_CADENCES:
+        return np.zeros((0, len(variance)))
+    telling, noise = tell(shapes, variance)
     # In units in which noise is 1 in all directions.
-    basis = np.linalg.cholesky(noise[1:, 1:])
-    steps = np.linalg.solve(basis, telling @ np.diff(flux[seen], axis=0).T) / np.sqrt(2)
+    basis = np.linalg.cholesky(noise[N_STEADY:, N_STEADY:])
+    steps = np.linalg.solve(basis, telling[N_STEADY:] @ np.diff(flux[seen], axis=0).T) / np.sqrt(2)
     size = np.sqrt(np.sum(steps**2, axis=0))
     calm = steps[:, size <= OUTLIER * np.median(size)]
     power, way = np.linalg.eigh(calm @ calm.T / calm.shape[1])
     more = power - 1 > SIGNIFICANT * np.sqrt(2 / calm.shape[1])
-    return np.sqrt(power[more] - 1)[:, None] * ((basis @ way[:, more]).T @ slopes)
+    return np.sqrt(power[more] - 1)[:, None] * ((basis @ way[:, more]).T @ shapes[N_STEADY:])

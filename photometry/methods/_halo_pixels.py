@@ -10,7 +10,16 @@ from photometry.core.flags import PixelFlag
 from photometry.core.stamp import Pixels, Stamp
 from photometry.core.stats import flux_from_tmag, nan_mean
 from photometry.methods._drifting import change_terms
-from photometry.methods._halo_motion import find_errors, find_followers, find_motion
+from photometry.methods._halo_motion import (
+    BLUR,
+    Blur,
+    find_blur,
+    find_errors,
+    find_followers,
+    find_motion,
+    find_shapes,
+)
+from photometry.methods._halo_sky import Sky, find_sky
 from photometry.methods._scene import Scene
 from photometry.methods._steady import Answer
 
@@ -34,8 +43,10 @@ class Field:
     """The pixels that are weighted."""
 
     place: NDArray[np.int_]           # (P,) flat indices on the stamp
-    flux: NDArray[np.float64]         # (T, P) e-/s, without what goes with the motion
-    answer: Answer                    # to motion and blur
+    flux: NDArray[np.float64]         # (T, P) e-/s, without the sky's error and what goes with
+    answer: Answer                    # motion and blur
+    sky: Sky
+    blur: Blur
     wrong: NDArray[np.float64]        # (M, P) e-/s, by errors of motion and blur of 1 sigma
     mean: NDArray[np.float64]         # (P,) e-/s, all stars
     own: NDArray[np.float64]          # (P,) e-/s, the target
@@ -114,13 +125,21 @@ def select_pixels(stamp: Stamp, scene: Scene, good: NDArray[np.bool_],
     terms = change_terms(stamp, scene, saturated).reshape(6, -1)[:, place]
     answer = find_motion(stamp, flux, own, first, terms, variance, good)
     flux = flux - answer.change
-    wrong = find_errors(flux, own, answer, variance, good)
     keep = find_followers(flux, own, first, variance, good)
     if keep.sum() < rules.min_pixels:
         return None
     place, own, first = place[keep], own[keep], first[keep] / first[keep].sum()
-    return Field(place, flux[:, keep], answer.of(keep), wrong[:, keep], images.mean.flat[place],
-                  own, first, int(saturated.sum()))
+    flux, variance, answer = flux[:, keep], variance[keep], answer.of(keep)
+    shapes, pattern = find_shapes(own, answer), terms[BLUR][keep] * (stamp.jitter is None)
+    even = np.zeros(box.shape)
+    even.flat[place] = 1.0 / len(place)
+    sky = find_sky(flux, np.vstack([shapes, pattern]) if pattern.any() else shapes, variance,
+                   pixels.common.variance(even), good)
+    flux = flux - sky.offset[:, None]
+    blur = find_blur(flux, shapes, pattern, variance, good)
+    flux = flux - blur.change
+    return Field(place, flux, answer, sky, blur, find_errors(flux, shapes, variance, good),
+                 images.mean.flat[place], own, first, int(saturated.sum()))
 
 
 def _other_light(stamp: Stamp, scene: Scene) -> NDArray[np.float64]:

@@ -88,9 +88,10 @@ def compare_with_aperture(stamp: Stamp, curve: LightCurve, contamination: float,
                   *_relative(found.lightcurve, found.contamination, good), steps, good)
     told = one.explain()
     remarks = (Note(DIFFERS, f"aperture and halo differ: {told}"),) if one.differs else ()
-    return Verdict(Note(STEADIER_APERTURE if one.steadier else "aperture", told), remarks, {
-        "HALO_APV": one.variation, "HALO_APS": one.slope, "HALO_APE": one.slope_error,
-        "HALO_APW": one.width})
+    cards = {"HALO_APV": one.variation, "HALO_APS": one.slope, "HALO_APE": one.slope_error,
+             "HALO_APW": one.width}
+    return Verdict(Note(STEADIER_APERTURE if one.steadier else "aperture", told), remarks,
+                   {name: value for name, value in cards.items() if np.isfinite(value)})
 
 
 def _relative(curve: LightCurve, contamination: float,

@@ -177,7 +177,7 @@ def _combine(stamp: Stamp, field: Field, spans: list[slice], fits: list[Fitted],
     """
     pixels, target = stamp.pixels, stamp.target
     valid = np.isfinite(field.flux)
-    error = np.nan_to_num(columns_of(pixels.flux_err, field.place))
+    photons = np.where(valid, np.nan_to_num(columns_of(pixels.flux_err, field.place)), 0.0) ** 2
     sky = np.nan_to_num(columns_of(pixels.background, field.place))
     sums = np.full((4, len(field.flux)), np.nan)
     foreign, moving = np.zeros(len(field.flux)), np.zeros(len(field.flux))
@@ -191,12 +191,13 @@ def _combine(stamp: Stamp, field: Field, spans: list[slice], fits: list[Fitted],
         image.flat[field.place] = weights
         # Pixels were compared with the first sum, in which they answer as that does.
         apart = weights - field.first * light / (field.first @ field.own)
-        shared = (pixels.common.variance(image) + field.answer.variance(weights, apart))[span]
-        photons = np.where(valid[span], error[span], 0.0) ** 2 @ weights**2
+        noise = (field.sky.variance(pixels.common, image, field.place, photons)
+                 + field.answer.variance(weights, apart)
+                 + (field.blur.error * (field.blur.pattern @ weights)) ** 2)[span]
         moving[span] = factor * np.linalg.norm(field.wrong @ weights)
         sums[:, span] = factor * np.stack([
             np.where(valid[span], field.flux[span], 0.0) @ weights,
-            np.sqrt(photons + shared), sky[span] @ weights, np.ones_like(seen)])
+            np.sqrt(noise), sky[span] @ weights, np.ones_like(seen)])
         impure += (1.0 - light / (weights @ field.mean)) * len(seen) / len(field.flux)
         foreign[span] = level * (weights @ field.mean / light - 1.0)
     answer = steadied(sums[0], stamp.drift, stamp.jitter, good, sums[1] ** 2)

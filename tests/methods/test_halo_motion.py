@@ -5,7 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from photometry.methods._halo_motion import find_errors, find_motion
+from photometry.methods._halo_motion import (
+    find_blur,
+    find_errors,
+    find_motion,
+    find_shapes,
+)
 from tests.factories import make_stamp
 
 OWN, NOISE, COUNT = np.array([900.0, 700.0, 500.0, 300.0, 200.0, 100.0]), 0.5, 400
@@ -40,7 +45,7 @@ def test_errors_of_the_motion_show_in_the_pixels():
     star = 1 + 0.01 * np.sin(np.arange(COUNT) / 2)
     flux, stamp = shaken(0.004, star)
     answer = find_motion(stamp, flux, OWN, FIRST, TERMS, VARIANCE, GOOD)
-    wrong = find_errors(flux - answer.change, OWN, answer, VARIANCE, GOOD)
+    wrong = find_errors(flux - answer.change, find_shapes(OWN, answer), VARIANCE, GOOD)
     found = np.sqrt(np.sum((wrong @ np.eye(6)) ** 2, axis=0))
     np.testing.assert_allclose(found, 0.004 * np.linalg.norm(ANSWERS, axis=0), rtol=0.25)
 
@@ -48,6 +53,23 @@ def test_errors_of_the_motion_show_in_the_pixels():
 def test_a_motion_that_is_known_makes_no_errors():
     flux, stamp = shaken(0.0, np.ones(COUNT))
     answer = find_motion(stamp, flux, OWN, FIRST, TERMS, VARIANCE, GOOD)
-    assert not len(find_errors(flux - answer.change, OWN, answer, VARIANCE, GOOD))
+    shapes = find_shapes(OWN, answer)
+    assert not len(find_errors(flux - answer.change, shapes, VARIANCE, GOOD))
     few = GOOD & (np.arange(COUNT) < 10)
-    assert not len(find_errors(flux, OWN, answer, VARIANCE, few))
+    assert not len(find_errors(flux, shapes, VARIANCE, few))
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 0.2])
+def test_blur_that_no_file_tells_is_seen_in_the_pixels(amplitude):
+    rng = np.random.default_rng(6)
+    star, blur = 1 + amplitude * np.sin(np.arange(COUNT) / 7), rng.normal(0, 0.05, COUNT)
+    pattern = np.array([-200.0, -50.0, 90.0, 80.0, 50.0, 30.0])
+    flux = (star[:, None] * OWN + np.outer(blur, pattern)
+            + rng.normal(0, NOISE, (COUNT, 6)))
+    found = find_blur(flux, np.vstack([OWN, np.ones(6)]), pattern, VARIANCE, GOOD)
+    assert np.corrcoef(found.amount, blur)[0, 1] > 0.9
+    left = found.amount - blur
+    assert np.std(left - left.mean()) < 1.1 * np.sqrt(np.mean(found.error**2))
+    steady = find_blur(star[:, None] * OWN + rng.normal(0, NOISE, (COUNT, 6)),
+                       np.vstack([OWN, np.ones(6)]), pattern, VARIANCE, GOOD)
+    assert np.std(steady.amount) < 0.4 * np.std(found.amount)
