@@ -73,6 +73,8 @@ def find_followers(flux: NDArray, own: NDArray, first: NDArray, variance: NDArra
     if seen.sum() < LEAST_CADENCES:
         return keep
     for _ in range(FOLLOW_ROUNDS):
+        if not keep.any():
+            break
         total = flux[np.ix_(seen, keep)] @ first[keep] / (first[keep] @ own[keep])
         total -= total.mean()
         power = float(total @ total)

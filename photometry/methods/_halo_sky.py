@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from photometry.core.stamp import CommonError
 from photometry.methods._halo_motion import LEAST_CADENCES, OUTLIER, tell
+from photometry.scatters import scatter
 
-MOST_SHOWN = 10.0                 # of the variance that is quoted
+MOST_SHOWN = 100.0                # of the variance that is quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,24 @@ class Sky:
     telling: NDArray[np.float64]      # (P,) weights of pixels that show it
     shown: float                      # its variance over what is quoted
 
+    def left(self, common: CommonError, image: NDArray, place: NDArray[np.int_],
+             total: float) -> NDArray[np.float64]:
+        """Return the variance (T,) by the sky of a weighted sum without the offset.
+
+        Parameters
+        ----------
+        image : (R, C)
+            Weights, whose sum is `total`.
+        place : (P,)
+            Flat indices of the pixels that show the offset.
+        """
+        taken = np.zeros(image.shape)
+        taken.flat[place] = total * self.telling
+        none, half, whole = (common.variance(image - part * taken) for part in (0.0, 0.5, 1.0))
+        square = 2 * (none + whole - 2 * half)
+        left = none + self.gain * (whole - none - square) + self.gain**2 * square
+        return self.shown * np.maximum(left, 0.0)
+
     def variance(self, common: CommonError, image: NDArray, place: NDArray[np.int_],
                  photons: NDArray) -> NDArray[np.float64]:
         """Return the variance (T,) by sky and photons of a weighted sum without the offset.
@@ -33,20 +52,14 @@ class Sky:
         Parameters
         ----------
         image : (R, C)
-            Weights.
-        place : (P,)
-            Flat indices of the pixels.
+            Weights, all in the pixels at `place` (P,).
         photons : (T, P)
             Variance of their own noise.
         """
-        weights, taken = image.flat[place], np.zeros(image.shape)
-        total = weights.sum()
-        taken.flat[place] = total * self.telling
-        none, half, whole = (common.variance(image - part * taken) for part in (0.0, 0.5, 1.0))
-        square = 2 * (none + whole - 2 * half)
-        left = none + self.gain * (whole - none - square) + self.gain**2 * square
+        weights = image.flat[place]
+        total = float(weights.sum())
         cross, both = photons @ (weights * self.telling), photons @ self.telling**2
-        return (self.shown * np.maximum(left, 0.0) + photons @ weights**2
+        return (self.left(common, image, place, total) + photons @ weights**2
                 - 2 * total * self.gain * cross + (total * self.gain) ** 2 * both)
 
 
@@ -83,7 +96,8 @@ def find_sky(flux: NDArray, shapes: NDArray, variance: NDArray, quoted: NDArray,
 def _shown(seems: NDArray, quoted: NDArray, noise: float) -> float:
     """Return the variance of what pixels show, without noise, over what is quoted."""
     total = quoted + noise
+    usual = max(1.0, scatter(seems / np.sqrt(total)) ** 2)
     excess = (seems**2 - noise) / total
-    calm = excess <= OUTLIER**2
+    calm = excess <= OUTLIER**2 * usual
     shown = float(excess[calm].sum() / np.sum(quoted[calm] / total[calm]))
     return min(max(shown, 0.0), MOST_SHOWN)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from photometry.core.flags import is_good
 from photometry.core.outcome import Decline, Grow, LightCurve, Measurement, Note, Outcome
 from photometry.core.stamp import Stamp
+from photometry.methods._bright_sky import without_sky
 from photometry.methods._choice import (
     Choice,
     PixelNoise,
@@ -108,6 +109,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     curve, good = sum_pixels(stamp.pixels, mask, core), is_good(stamp.pixels.cadences.quality)
     if not np.isfinite(curve.flux[good]).any():
         return Decline(INCOMPLETE, instead="linpsf")
+    if stamp.target.tmag <= settings.saturation_tmag:
+        curve = without_sky(stamp, scene, curve, mask, good)
     notes = (*notes, *remarks_on_sum(curve, good))
     curve, moving = _steadied(stamp, curve, good, changes, terms[:, mask])
     moving = np.hypot(curve.flux_err, moving)
