@@ -411,11 +411,16 @@ def test_the_real_corner_becomes_a_cube(realdata, tmp_path):
     name = "tess2018206192942-s0001-1-4-0120-s_ffic"
     source = realdata / "pixels" / f"{name}.corner128x173.fits"
     shutil.copy(source, tmp_path / f"{name}.fits")
-    build(tmp_path, tmp_path / "cube.hdf5")
+    report = build(tmp_path, tmp_path / "cube.hdf5")
+    # The uncertainty of this one is cut off: it is computed there.
+    assert "tell no error in up to 34.9 % of the pixels" in report.warnings[-1]
     with Cube(tmp_path / "cube.hdf5") as cube:
         assert cube.box == Box(0, 128, 0, 129)
         _, flux_err, flags = cube.read(cube.box)
-        assert np.isfinite(flux_err[..., :84]).all() and np.isnan(flux_err[..., 84:]).all()
+        assert np.isfinite(flux_err).all()
+        told, computed = (np.percentile(part, 20) for part in (flux_err[..., :84],
+                                                               flux_err[..., 84:]))
+        assert computed == pytest.approx(told, rel=0.05)
         background = BackgroundModel(**cube.background_arrays()).evaluate(cube.box)
         assert np.all((background > 130) & (background < 160))     # by eye: about 144
         sumimage = cube.sumimage(cube.box)
