@@ -165,10 +165,11 @@ class BlockFit:
         """
         self._stamp, self._model, self._pixels, self._motion = stamp, model, pixels, motion
         self._near, self._steady = sources.take(model.near), sources.take(model.steady)
+        self._alone = sources.alone() if len(sources.merged) else None
         self._box, self._inside = _inner(stamp.pixels.box, pixels.fitted)
         self._background = max(common, 1e-9) ** -2.0
         self._free = free[1:]
-        self._kept: dict[tuple[float, ...], tuple[NDArray, NDArray]] = {}
+        self._kept: dict[tuple[float, ...], tuple[NDArray, NDArray, NDArray]] = {}
         frames = motion.sample()
         self._typical = typical_variance(stamp, pixels, frames)
         cadences, _ = self._cadences(frames, motion.center)
@@ -198,16 +199,16 @@ class BlockFit:
     def _cadences(self, frames: NDArray, center: NDArray) -> tuple[Cadences, NDArray]:
         """Return the equations of cadences, and the terms of what is free."""
         stamp, moves = self._stamp, self._motion.terms(frames, center)
-        terms, others = self._expanded(center)
+        terms, varying, others = self._expanded(center)
         values = series_of(stamp.pixels.flux, self._pixels.index, frames)
         values = values - moves @ others - self._model.offset
         blurred = np.flatnonzero(moves[:, BLUR] > 1)
         if len(blurred):
             values[blurred] -= self._bent(moves[blurred, BLUR], terms, center)
-        cadences = Cadences(values, terms, moves, 1 / self._typical)
-        share = np.maximum(terms[0, 0], 0.0)
+        cadences = Cadences(values, varying, moves, 1 / self._typical)
+        share = np.maximum(varying[0, 0], 0.0)
         cadences.lose(np.isfinite(values) @ share < (1 - LOST_SHARE) * share.sum())
-        return cadences, terms
+        return cadences, varying
 
     def _bent(self, blur: NDArray, terms: NDArray, center: NDArray) -> NDArray[np.float64]:
         """Return the light (T, P) that images blurred by `blur` (T,) have beyond expansions.
@@ -311,25 +312,38 @@ class BlockFit:
         expected[1:-4] = away
         return cadences.solve(precision, wanted, expected)
 
-    def _expanded(self, center: NDArray) -> tuple[NDArray, NDArray]:
-        """Return the terms of what is free, and of the mean light of all but the target."""
+    def _expanded(self, center: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the terms of what is free, of what varies, and of the mean light beside it.
+
+        What varies differs where a star too near to be told apart shares the target's source:
+        it is the target's light alone, and the rest of the source's stays as it is.
+        """
         key = tuple(center.tolist())
         if key not in self._kept:
             shift, mean = center + self._model.shift, self._model.flux[self._model.near]
             terms = self._terms(shift)
             others = np.tensordot(mean[1:], terms[:, 1:len(mean)], axes=(0, 1))
-            self._kept[key] = terms, others + self._steady_terms(shift)
+            others = others + self._steady_terms(shift)
+            varying = terms
+            if self._alone is not None:
+                varying = terms.copy()
+                varying[:, 0] = self._moving(self._alone, shift)[:, 0]
+                others = others + mean[0] * (terms[:, 0] - varying[:, 0])
+            self._kept[key] = terms, varying, others
         return self._kept[key]
 
     def _terms(self, shift: NDArray) -> NDArray[np.float64]:
         """Return the terms (M, K, P) of what is free: stars, offset, motion and blur of all."""
-        stars = expand(self._near, self._stamp.prf, self._box, shift, self._motion.step,
-                       self._model.blur)
-        stars = stars[:, :, self._inside]
+        stars = self._moving(self._near, shift)
         light = np.tensordot(self._model.flux[self._model.near], stars, axes=(0, 1))
         offset = np.zeros((len(stars), 1, stars.shape[2]))
         offset[0] = 1.0
         return np.concatenate([stars, offset, changes_of(light)], axis=1)
+
+    def _moving(self, sources: Sources, shift: NDArray) -> NDArray[np.float64]:
+        """Return the terms (7, K, P) of sources in the fitted pixels."""
+        return expand(sources, self._stamp.prf, self._box, shift, self._motion.step,
+                      self._model.blur)[:, :, self._inside]
 
     def _steady_terms(self, shift: NDArray) -> NDArray[np.float64]:
         flux = self._model.flux[self._model.steady]

@@ -40,6 +40,10 @@ class Sources:
         """Identifiers of the stars that cannot be told from the target."""
         return self.starid[1:][self.source[1:] == 0]
 
+    def alone(self) -> "Sources":
+        """Return the target without the stars that cannot be told from it."""
+        return Sources(*(getattr(self, name)[:1] for name in Sources.__slots__))
+
     def take(self, sources: NDArray[np.int_]) -> "Sources":
         """Return some of the sources, numbered anew in the order given."""
         number = np.full(len(self), -1)

@@ -95,15 +95,12 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     target = stamp.target
     share = float(model.images[0][pixels.index].sum())
     weights = pixels.image(nan_mean(series.weights))
-    answer = _answer(stamp, sources, model, weights, motion)
-    variance = (series.variance + stamp.pixels.common.variance(weights)) / answer**2
-    mean = nan_mean(series.flux[motion.good])
-    flux = mean + (series.flux - mean) / answer
+    variance = series.variance + stamp.pixels.common.variance(weights)
     change, uncertain = without_motion(
-        stamp, flux, variance, correct(stamp, left, model, weights, pixels, settings), motion,
-        pixels.target_saturated and is_full(model, settings.saturation))
+        stamp, series.flux, variance, correct(stamp, left, model, weights, pixels, settings),
+        motion, pixels.target_saturated and is_full(model, settings.saturation))
     variance = variance + uncertain
-    lightcurve = LightCurve(flux + change, np.sqrt(variance), series.background,
+    lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,
                             target.row + motion.drift[:, 0] + series.away[:, 0],
                             target.column + motion.drift[:, 1] + series.away[:, 1])
     notes = remarks_on_fit(stamp, sources, pixels, share, model.flux[0])
@@ -121,25 +118,6 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
         contamination=float(1 - sources.share[0]), flux_fraction=1.0, systematic=systematic,
         neighbours=tuple(sources.merged.tolist()), notes=notes, decisions=(*told, *notes),
         extras=_cards(model, pixels, share, systematic))
-
-
-def _answer(stamp: Stamp, sources: Sources, model: Model, weights: NDArray,
-                motion: Motion) -> float:
-    """Return how much the fitted flux changes per change of the target's light.
-
-    1 but where a star too near to be told apart shares the target's source: their common image is
-    wider than what is missing when the target alone is eclipsed.
-
-    Parameters
-    ----------
-    weights : (R, C)
-    """
-    if not len(sources.merged):
-        return 1.0
-    row, column = motion.center + model.shift
-    alone = stamp.prf(stamp.pixels.box, sources.row[0] + row, sources.column[0] + column,
-                      BLUR_PX * float(np.sqrt(max(model.blur, 0.0))))
-    return float(np.sum(weights * alone))
 
 
 def _cards(model: Model, pixels: FitPixels, share: float, systematic: float) -> dict[str, Any]:
