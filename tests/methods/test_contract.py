@@ -187,8 +187,8 @@ def test_input_is_unchanged_and_the_answer_repeats(name):
         np.testing.assert_array_equal(old, new)
     for a, b in zip(arrays(first), arrays(second), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert (first.notes, first.decisions, first.extras) == (
-        second.notes, second.decisions, second.extras)
+    assert (first.notes, first.decisions) == (second.notes, second.decisions)
+    np.testing.assert_equal(first.extras, second.extras)        # NaN where nothing can be told
 
 
 @pytest.mark.parametrize("name", NAMES)
