@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from photometry.compiled import compiled
 
+LANES = 8                         # cadences side by side, as processors like it
+
 
 @compiled
 def solve_each(normal: NDArray, right: NDArray, precision: NDArray, wanted: NDArray
@@ -31,64 +33,73 @@ def solve_each(normal: NDArray, right: NDArray, precision: NDArray, wanted: NDAr
     count, size = right.shape
     values, error = np.empty((count, size)), np.empty((count, len(wanted)))
     mixing = np.empty((count if len(wanted) else 0, size))
-    lower, scale, vector = np.empty((size, size)), np.empty(size), np.empty(size)
-    for cadence in range(count):
-        # Fluxes and shifts differ by orders of magnitude: unit diagonal first.
-        for i in range(size):
-            scale[i] = 1 / np.sqrt(normal[cadence, i, i] + precision[cadence, i])
-        for i in range(size):
-            for j in range(i):
-                lower[i, j] = normal[cadence, i, j] * scale[i] * scale[j]
-            lower[i, i] = 1.0
+    lower = np.empty((size, size, LANES))
+    scale, vector = np.empty((size, LANES)), np.empty((size, LANES))
+    for first in range(0, count, LANES):
+        there = min(LANES, count - first)
+        for n in range(LANES):
+            cadence = min(first + n, count - 1)
+            # Fluxes and shifts differ by orders of magnitude: unit diagonal first.
+            for i in range(size):
+                scale[i, n] = 1 / np.sqrt(normal[cadence, i, i] + precision[cadence, i])
+                vector[i, n] = right[cadence, i] * scale[i, n]
+                lower[i, i, n] = 1.0
+                for j in range(i):
+                    lower[i, j, n] = normal[cadence, i, j] * scale[i, n] * scale[j, n]
         _factor(lower)
-        for i in range(size):
-            vector[i] = right[cadence, i] * scale[i]
         _forward(lower, vector, 0)
         _backward(lower, vector)
-        for i in range(size):
-            values[cadence, i] = vector[i] * scale[i]
+        for n in range(there):
+            for i in range(size):
+                values[first + n, i] = vector[i, n] * scale[i, n]
         for k in range(len(wanted) - 1, -1, -1):      # the first one last: it is kept
             vector[:] = 0.0
             vector[wanted[k]] = scale[wanted[k]]
             _forward(lower, vector, wanted[k])
-            total = 0.0
-            for i in range(wanted[k], size):
-                total += vector[i] ** 2
-            error[cadence, k] = np.sqrt(total)
+            for n in range(there):
+                total = 0.0
+                for i in range(wanted[k], size):
+                    total += vector[i, n] ** 2
+                error[first + n, k] = np.sqrt(total)
         if len(wanted):
             _backward(lower, vector)
-            for i in range(size):
-                mixing[cadence, i] = vector[i] * scale[i]
+            for n in range(there):
+                for i in range(size):
+                    mixing[first + n, i] = vector[i, n] * scale[i, n]
     return values, error, mixing
 
 
 @compiled
 def _factor(lower: NDArray) -> None:
-    """Replace the lower half of a matrix by its Cholesky factor; NaN if it is not positive."""
+    """Replace lower halves (K, K, LANES) by Cholesky factors; NaN if one is not positive."""
+    total = np.empty(LANES)
     for j in range(len(lower)):
-        for k in range(j):
-            lower[j, j] -= lower[j, k] ** 2
-        lower[j, j] = np.sqrt(lower[j, j])
-        for i in range(j + 1, len(lower)):
-            total = lower[i, j]
+        for i in range(j, len(lower)):
+            total[:] = lower[i, j]
             for k in range(j):
-                total -= lower[i, k] * lower[j, k]
-            lower[i, j] = total / lower[j, j]
+                for n in range(LANES):
+                    total[n] -= lower[i, k, n] * lower[j, k, n]
+            for n in range(LANES):
+                lower[i, j, n] = np.sqrt(total[n]) if i == j else total[n] / lower[j, j, n]
 
 
 @compiled
 def _forward(lower: NDArray, vector: NDArray, first: int) -> None:
-    """Solve L x = b in place; b is zero before the index `first`."""
+    """Solve L x = b (K, LANES) in place; b is zero before the index `first`."""
     for i in range(first, len(vector)):
         for k in range(first, i):
-            vector[i] -= lower[i, k] * vector[k]
-        vector[i] /= lower[i, i]
+            for n in range(LANES):
+                vector[i, n] -= lower[i, k, n] * vector[k, n]
+        for n in range(LANES):
+            vector[i, n] /= lower[i, i, n]
 
 
 @compiled
 def _backward(lower: NDArray, vector: NDArray) -> None:
-    """Solve L' x = b in place."""
+    """Solve L' x = b (K, LANES) in place."""
     for i in range(len(vector) - 1, -1, -1):
-        vector[i] /= lower[i, i]
+        for n in range(LANES):
+            vector[i, n] /= lower[i, i, n]
         for k in range(i):
-            vector[k] -= lower[i, k] * vector[i]
+            for n in range(LANES):
+                vector[k, n] -= lower[i, k, n] * vector[i, n]

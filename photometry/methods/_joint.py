@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.compiled import compiled
 from photometry.core.flags import is_good
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
@@ -21,7 +22,7 @@ from photometry.methods._moving import (
     expand,
     expand_faint,
 )
-from photometry.methods._pixel_series import mean_square, series_of
+from photometry.methods._pixel_series import mean_square, series_of, weigh
 from photometry.methods._sources import Sources
 
 ALIKE = 9                         # pixels that a wrong PRF makes err together
@@ -136,6 +137,17 @@ class Model:
     offset: float                     # e-/s per pixel
     misfit: NDArray[np.float64]       # (P,) e-/s, what the mean image has beyond model and noise
     hidden: NDArray[np.float64]       # (P,) part of it that the fit has taken as its own
+    common: float                     # e-/s per pixel, the background's shared error, usually
+
+
+@compiled
+def positive_light(flux: NDArray, images: NDArray) -> NDArray[np.float64]:
+    """Return the light (P,) of sources of given fluxes (S,) and images (S, P), where it is any."""
+    light = np.zeros(images.shape[1])
+    for source in range(len(flux)):
+        for pixel in range(len(light)):
+            light[pixel] += max(flux[source] * images[source, pixel], 0.0)
+    return light
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +213,15 @@ class BlockFit:
         stamp, moves = self._stamp, self._motion.terms(frames, center)
         terms, varying, others = self._expanded(center)
         values = series_of(stamp.pixels.flux, self._pixels.index, frames)
-        values = values - moves @ others - self._model.offset
+        values -= (others.T @ moves.T).T          # in the order in which time varies fastest
+        values -= self._model.offset
         blurred = np.flatnonzero(moves[:, BLUR] > 1)
         if len(blurred):
             values[blurred] -= self._bent(moves[blurred, BLUR], terms, center)
         cadences = Cadences(values, varying, moves, 1 / self._typical)
-        share = np.maximum(varying[0, 0], 0.0)
-        cadences.lose(np.isfinite(values) @ share < (1 - LOST_SHARE) * share.sum())
+        if not cadences.whole:
+            share = np.maximum(varying[0, 0], 0.0)
+            cadences.lose(np.isfinite(values) @ share < (1 - LOST_SHARE) * share.sum())
         return cadences, varying
 
     def _bent(self, blur: NDArray, terms: NDArray, center: NDArray) -> NDArray[np.float64]:
@@ -232,7 +246,6 @@ class BlockFit:
         errs, others would make a step.
         """
         stamp, motion = self._stamp, self._motion
-        index = self._pixels.index
         cadences, terms = self._cadences(frames, center)
         neighbors = self._neighbors
         away = self._solve(cadences, LOOSE, self._free).values[:, -3:-1]
@@ -245,25 +258,22 @@ class BlockFit:
             reach, mean = neighbors.reach(varying), neighbors.mean
         found = self._solve(cadences, change, reach, mean, wanted=(0,))
         weights = cadences.weights(found.mixing)
-        errors = series_of(stamp.pixels.flux_err, index, frames) ** 2
-        known = np.where(np.isfinite(errors), errors, self._typical)
-        variance = np.einsum("tp,tp,tp->t", weights, weights, known)
+        variance, whole, background, known = weigh(
+            weights, stamp.pixels.flux_err, stamp.pixels.background, self._pixels.index, frames,
+            self._typical)
         # The flux answers to what is held by the covariance with it over the prior variance.
         variance += np.sum((found.mixing[:, -3:] / change) ** 2, axis=1)
         variance += np.sum((found.mixing[:, 1:-4] / reach**2) ** 2 * varying, axis=1)
         varied = found.values[:, 1:-4] - neighbors.mean
         variance += (varied**2) @ self._leak(np.nan_to_num(nan_mean(weights))) ** 2
-        if not np.isfinite(errors).any():
+        if not known:
             variance[:] = np.nan
-        background = np.nan_to_num(series_of(stamp.pixels.background, index, frames))
-        series = Series(found.values[:, 0], variance, np.einsum("tp,tp->t", weights, background),
-                        away, weights)
+        series = Series(found.values[:, 0], variance, background, away, weights)
         left = found.values.copy()
         left[:, terms.shape[1] - change.shape[1] - 1] = 0.0       # the offset hides what is sought
         left = cadences.left_over(left)
-        whole = motion.good[frames] & np.isfinite(left)
-        return series, Leftover(motion.moves[frames][whole], left[whole],
-                                known[whole].sum(axis=1))
+        used = motion.good[frames] & np.isfinite(left)
+        return series, Leftover(motion.moves[frames][used], left[used], whole[used])
 
     def _unsure(self, frames: NDArray) -> NDArray[np.float64]:
         """Return how well the blur (T,) of cadences is known beforehand.
@@ -280,9 +290,8 @@ class BlockFit:
         As much of it as the mean image has beyond the model where the neighbor's light is.
         """
         model, index = self._model, self._pixels.index
-        light = np.maximum(model.flux[:, None] * model.images[:, index], 0.0)
-        part = model.images[model.near[1:]][:, index] / np.maximum(
-            light.sum(axis=0), np.finfo(float).tiny)
+        light = positive_light(model.flux, model.images)[index]
+        part = model.images[model.near[1:]][:, index] / np.maximum(light, np.finfo(float).tiny)
         seen = np.sqrt(np.maximum(1 - model.hidden[index], LEAST_SEEN))
         return np.sqrt(ALIKE) * np.linalg.norm(
             part * (weights / seen * model.misfit[index]), axis=1)

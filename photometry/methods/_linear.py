@@ -61,6 +61,11 @@ class Cadences:
             self._normal[rows] = (products[rows] @ pairs.reshape(len(i), -1)).reshape(
                 -1, count, count)
 
+    @property
+    def whole(self) -> bool:
+        """Whether no pixel lacks in any cadence."""
+        return self._there is None
+
     def lose(self, rows: NDArray) -> None:
         """Give up cadences, an index or mask."""
         self._normal[rows] = np.nan
@@ -102,7 +107,7 @@ class Cadences:
     def weights(self, mixing: NDArray) -> NDArray[np.float64]:
         """Return what makes the first parameter of the pixels (T, P)."""
         mixed = (self._motion[:, :, None] * mixing[:, None, :]).reshape(len(mixing), -1)
-        weights = mixed @ self._weighted
+        weights = (self._weighted.T @ mixed.T).T          # time varies fastest, as in pixels
         return weights if self._there is None else weights * self._there
 
 
@@ -125,6 +130,7 @@ class MeanFit:
     values: NDArray[np.float64]
     lower: NDArray[np.float64]        # (K, K) Cholesky factor, in units of `scale`
     scale: NDArray[np.float64]        # (K,)
+    half: NDArray[np.float64]         # (K, P) the design in units of the pixels' errors
 
     @property
     def error(self) -> NDArray[np.float64]:
@@ -132,10 +138,11 @@ class MeanFit:
         inverse, _ = linalg.lapack.dtrtri(self.lower, lower=1)
         return np.linalg.norm(inverse, axis=0) * self.scale
 
-    def leverage(self, design: NDArray, weight: NDArray) -> NDArray[np.float64]:
-        """Return the part (P,) of the scatter of some pixels that the fit takes as its own."""
-        half = linalg.solve_triangular(self.lower, design * self.scale[:, None], lower=True)
-        return weight * np.sum(half**2, axis=0)
+    @property
+    def leverage(self) -> NDArray[np.float64]:
+        """Part (P,) of the scatter of the pixels that the fit takes as its own."""
+        told = linalg.solve_triangular(self.lower, self.half * self.scale[:, None], lower=True)
+        return np.sum(told**2, axis=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,31 +150,37 @@ class ManyFit:
     """The same where parameters are more than pixels: equations (P, P) of these."""
 
     values: NDArray[np.float64]
-    lower: NDArray[np.float64]        # (P, P) Cholesky factor of the pixels' covariance
+    covariance: NDArray[np.float64]   # (P, P) of the pixels
+    lower: NDArray[np.float64]        # (P, P) its Cholesky factor
+    weight: NDArray[np.float64]       # (P,)
     design: NDArray[np.float64]       # (K, P) in units of what is known beforehand
     known: NDArray[np.float64]        # (K,) errors beforehand
 
     @property
     def error(self) -> NDArray[np.float64]:
         """Formal errors (K,), with what was known beforehand."""
-        told = np.sum(self._told(self.design) ** 2, axis=0)
-        return self.known * np.sqrt(np.maximum(1 - told, 0.0))
+        told = linalg.solve_triangular(self.lower, self.design.T, lower=True, check_finite=False)
+        return self.known * np.sqrt(np.maximum(1 - np.einsum("pk,pk->k", told, told), 0.0))
 
-    def leverage(self, design: NDArray, weight: NDArray) -> NDArray[np.float64]:
-        """Return the part (P,) of the scatter of some pixels that the fit takes as its own."""
-        scaled = design * self.known[:, None]
-        told = self._told(scaled.T @ self.design)
-        return weight * np.maximum(np.sum(scaled**2, axis=0) - np.sum(told**2, axis=0), 0.0)
-
-    def _told(self, rows: NDArray) -> NDArray[np.float64]:
-        return linalg.solve_triangular(self.lower, rows.T, lower=True)
+    @property
+    def leverage(self) -> NDArray[np.float64]:
+        """Part (P,) of the scatter of the pixels that the fit takes as its own."""
+        inverse, _ = linalg.lapack.dtrtri(self.lower, lower=1)
+        return 1 - np.sum(inverse**2, axis=0) / self.weight
 
 
 def fit_mean(image: NDArray, design: NDArray, weight: NDArray, expected: NDArray,
-             precision: NDArray) -> MeanFit | ManyFit:
-    """Fit parameters (K,) to one image (P,) with prior values."""
+             precision: NDArray, before: MeanFit | ManyFit | None = None) -> MeanFit | ManyFit:
+    """Fit parameters (K,) to one image (P,) with prior values.
+
+    Parameters
+    ----------
+    before
+        A fit of the first of the parameters to the same pixels, which saves work.
+    """
     if len(expected) > len(image):
-        return _fit_many(image, design, weight, expected, precision)
+        return _fit_many(image, design, weight, expected, precision,
+                         before if isinstance(before, ManyFit) else None)
     half = design * np.sqrt(weight)
     normal = half @ half.T
     normal.flat[::len(normal) + 1] += precision
@@ -177,17 +190,24 @@ def fit_mean(image: NDArray, design: NDArray, weight: NDArray, expected: NDArray
     normal *= scale[:, None] * scale
     normal.flat[::len(normal) + 1] += ROUNDING
     lower = linalg.cholesky(normal, lower=True, overwrite_a=True)
-    return MeanFit(linalg.cho_solve((lower, True), right * scale) * scale, lower, scale)
+    return MeanFit(linalg.cho_solve((lower, True), right * scale) * scale, lower, scale, half)
 
 
 def _fit_many(image: NDArray, design: NDArray, weight: NDArray, expected: NDArray,
-              precision: NDArray) -> ManyFit:
+              precision: NDArray, before: ManyFit | None) -> ManyFit:
     """Fit more parameters than pixels; what is not known at all is to `UNKNOWN` of its error."""
-    alone = 1 / np.sqrt(np.maximum(design**2 @ weight, np.finfo(float).tiny))
-    known = 1 / np.sqrt(np.maximum(precision, (UNKNOWN * alone) ** -2.0))
-    scaled = design * known[:, None]
+    start = 0 if before is None else len(before.known)
+    added = design[start:]
+    alone = 1 / np.sqrt(np.maximum(added**2 @ weight, np.finfo(float).tiny))
+    known = 1 / np.sqrt(np.maximum(precision[start:], (UNKNOWN * alone) ** -2.0))
+    scaled = added * known[:, None]
     covariance = scaled.T @ scaled
-    covariance.flat[::len(covariance) + 1] += 1 / weight
-    lower = linalg.cholesky(covariance, lower=True, overwrite_a=True)
+    if before is None:
+        covariance.flat[::len(covariance) + 1] += 1 / weight
+    else:
+        covariance += before.covariance
+        known = np.concatenate([before.known, known])
+        scaled = np.concatenate([before.design, scaled])
+    lower = linalg.cholesky(covariance, lower=True)
     left = linalg.cho_solve((lower, True), image - expected @ design)
-    return ManyFit(expected + known * (scaled @ left), lower, scaled, known)
+    return ManyFit(expected + known * (scaled @ left), covariance, lower, weight, scaled, known)

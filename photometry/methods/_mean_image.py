@@ -8,7 +8,7 @@ from photometry.core.outcome import Decline, Grow
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.methods._fit_pixels import FitPixels, filled
-from photometry.methods._joint import ALIKE, LEAST_SEEN, Model, Motion
+from photometry.methods._joint import ALIKE, LEAST_SEEN, Model, Motion, positive_light
 from photometry.methods._linear import fit_mean
 from photometry.methods._misfit import (
     Correction,
@@ -72,38 +72,39 @@ def fit_mean_image(stamp: Stamp, sources: Sources, pixels: FitPixels, motion: Mo
     variance = mean_variance(stamp, motion.good).ravel()[used]
     weight = min(motion.good.sum(), MEAN_CADENCES) / variance
     images = sources.images(stamp.prf, box, motion.center)
-    near, steady = _divide(sources, images, pixels, weight, used, settings)
+    seen = images if pixels.usable.all() else images[:, used]
+    inside = pixels.fitted.ravel()[used]
+    near, steady = _divide(sources, seen, weight * inside, settings)
     terms = expand(sources.take(near), stamp.prf, box, motion.center)
     mean_terms = motion.terms(slice(None), motion.center)[motion.good].mean(axis=0)
-    design = np.tensordot(mean_terms, terms, axes=1)
-    total, rest = sources.total, np.ones((1, images.shape[1]))
+    total, power, common = sources.total, seen**2 @ weight, common_error(stamp, pixels)
     errors = settings.catalog_error * np.maximum(total, 1e-3)
-    held = max(common_error(stamp, pixels), 1e-6) ** -2.0
-    believed = settings.prf_error * total[0] * np.sqrt(images[0, used] ** 2 @ weight)
-    fitted = _unsettled(steady, errors[steady]**2 * (images[steady][:, used]**2 @ weight),
+    believed = settings.prf_error * total[0] * np.sqrt(power[0])
+    fitted = _unsettled(steady, errors[steady] ** 2 * power[steady],
                         NO_MATTER * max(1.0, believed))
     free = np.concatenate([near, fitted])
-    fixed = np.setdiff1d(steady, fitted)
-    design = np.vstack([design, images[fitted], rest])[:, used]
-    image = stamp.pixels.sumimage.ravel()[used] - total[fixed] @ images[fixed][:, used]
-    precision = np.concatenate([[0.0], errors[free[1:]] ** -2.0, [held]])
-    first = fit_mean(image, design, weight, np.append(total[free], 0.0), precision)
+    design = np.ones((len(free) + 4, len(used)))        # shift and blur come last
+    design[:len(near)] = np.tensordot(mean_terms, terms, axes=1)[:, used]
+    design[len(near):len(free)] = seen[fitted]
+    fixed = total.copy()
+    fixed[free] = 0.0
+    image = stamp.pixels.sumimage.ravel()[used] - fixed @ seen
+    precision = np.concatenate([[0.0], errors[free[1:]] ** -2.0, [max(common, 1e-6) ** -2.0]])
+    first = fit_mean(image, design[:-3], weight, np.append(total[free], 0.0), precision)
     changes = np.tensordot(first.values[:len(near)], terms[[*SLOPES, BLUR]], axes=(0, 1))
     shape = [settings.shift_error, settings.shift_error, settings.blur_error / BLUR_PX**2]
-    design = np.vstack([design, changes[:, used]])
+    design[-3:] = changes[:, used]
     fit = fit_mean(image, design, weight, np.concatenate([total[free], np.zeros(4)]),
-                   np.concatenate([precision, np.power(shape, -2.0)]))
+                   np.concatenate([precision, np.power(shape, -2.0)]), first)
     found = fit.values
     offset, *shift, blur = found[len(free):].tolist()
-    misfit = np.zeros(images.shape[1])
+    misfit, hidden = np.zeros((2, images.shape[1]))
     misfit[used] = np.sqrt(np.maximum(
         (image - found @ design) ** 2 - variance / motion.good.sum(), 0.0))
-    hidden = np.zeros(images.shape[1])
-    inside = pixels.fitted.ravel()[used]
-    hidden[pixels.index] = fit.leverage(design[:, inside], weight[inside])
+    hidden[pixels.index] = fit.leverage[inside]
     total[free], errors[free] = found[:len(free)], fit.error[:len(free)]
     return Model(near, steady, total, errors, images, terms[[*SLOPES]],
-                 np.array(shift), blur, offset, misfit, hidden)
+                 np.array(shift), blur, offset, misfit, hidden, common)
 
 
 def _unsettled(steady: NDArray[np.int_], chi2: NDArray, allowed: float) -> NDArray[np.int_]:
@@ -117,13 +118,19 @@ def _unsettled(steady: NDArray[np.int_], chi2: NDArray, allowed: float) -> NDArr
     return np.sort(steady[order[np.cumsum(chi2[order]) > allowed**2]])
 
 
-def _divide(sources: Sources, images: NDArray, pixels: FitPixels, weight: NDArray,
-            used: NDArray[np.int_], settings: Tolerances) -> tuple[NDArray, NDArray]:
-    """Return the sources that overlap the target so much that they may vary, and the others."""
-    inside = pixels.fitted.ravel()[used]
-    own = images[0, used[inside]] * weight[inside]
-    power = float(own @ images[0, used[inside]])
-    light = sources.total * (images[:, used[inside]] @ own) / power
+def _divide(sources: Sources, images: NDArray, weight: NDArray,
+            settings: Tolerances) -> tuple[NDArray, NDArray]:
+    """Return the sources that overlap the target so much that they may vary, and the others.
+
+    Parameters
+    ----------
+    images : (S, P)
+    weight : (P,)
+        0 = not fitted to each cadence.
+    """
+    own = images[0] * weight
+    power = float(own @ images[0])
+    light = sources.total * (images @ own) / power
     light[0] = np.inf
     least = max(settings.free_overlap * sources.total[0], power ** -0.5)
     order = np.argsort(-light, kind="stable")[:settings.free_stars + 1]
@@ -144,7 +151,7 @@ def common_error(stamp: Stamp, pixels: FitPixels) -> float:
     return float(np.sqrt(np.median(known))) if len(known) else 0.0
 
 
-def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels: FitPixels,
+def correct(left: Leftover, model: Model, weights: NDArray, pixels: FitPixels,
             settings: Tolerances) -> Correction:
     """Return how the flux is to be corrected for motion, from what fits leave over.
 
@@ -152,16 +159,13 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
     ----------
     weights : (R, C)
     """
-    variance = stamp.pixels.common.variance(pixels.fitted.astype(float))
-    known = variance[np.isfinite(variance)]
-    common = float(np.sqrt(np.median(known))) if len(known) else 0.0
     seen = np.sqrt(np.maximum(1 - model.hidden, LEAST_SEEN))
     if pixels.target_saturated:         # its light moves into and out of the pixels left
         error = OTHERS_SLOPE * float(np.linalg.norm(weights.ravel() / seen * model.misfit))
         return uncorrected(error, error)
     astray = _astray(weights.ravel() / seen, model)
-    light = model.flux[1:] * model.images[1:, pixels.index].sum(axis=1)
-    share = model.images[:, pixels.index].sum(axis=1)
+    share = model.images @ pixels.fitted.ravel()
+    light = model.flux[1:] * share[1:]
     # A Gaussian that crosses a border moves at most this much light for each pixel.
     crossing = 2 * light * (1 - share[1:])
     within = ASTRAY_SLOPE * astray / own_flux(model) * light
@@ -171,7 +175,8 @@ def correct(stamp: Stamp, left: Leftover, model: Model, weights: NDArray, pixels
     foreign, untold = (OTHERS_SLOPE * np.linalg.norm(part * strange) for part in _foreign(model))
     misplaced = PLACE_SLOPE * settings.position_error * np.linalg.norm(
         model.flux[model.near[1:]] * (model.slopes[:, 1:] @ weights.ravel()))
-    return correction(left, float(share[0]), ASTRAY_SLOPE * astray, float(others), common,
+    return correction(left, float(share[0]), ASTRAY_SLOPE * astray, float(others),
+                      model.common * pixels.fitted.sum(),
                       float(np.hypot(foreign, misplaced)), float(np.hypot(untold, misplaced)))
 
 
@@ -227,10 +232,10 @@ def _foreign(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     Far from a star its PRF errs smoothly: a large step makes of that what small ones tell. So
     stars that are far from the target count less as fine.
     """
-    light = np.maximum(model.flux[:, None] * model.images, 0.0)
-    total = np.maximum(light.sum(axis=0), SMALLEST)
+    flux, images = model.flux[1:], model.images[1:]
+    total = np.maximum(positive_light(model.flux, model.images), SMALLEST)
     fine = np.where(_is_near(model), 1.0, SMOOTH_LEAVE)
-    return light[1:].sum(axis=0) / total, fine @ light[1:] / total
+    return (positive_light(flux, images) / total, positive_light(fine * flux, images) / total)
 
 
 def _astray(weights: NDArray, model: Model) -> float:
@@ -256,7 +261,7 @@ def systematic_error(sources: Sources, model: Model, weights: NDArray, pixels: F
     share = float(np.sum(model.images[0][weights != 0]))
     shaped = flux[near] * (model.images[near] @ np.abs(weights)) * settings.prf_error
     shaped[0] /= max(share, LEAST_LEFT)
-    leaked = model.error[model.steady] * (model.images[model.steady] @ weights)
+    leaked = (model.error * (model.images @ weights))[model.steady]
     level = flux[0] - sources.total[0] if pixels.target_saturated else 0.0
     wings = _shining_wings(model, settings.saturation) @ weights**2
     split = sources.share[0] * (1 - sources.share[0]) * flux[0] * settings.catalog_error
@@ -266,9 +271,10 @@ def systematic_error(sources: Sources, model: Model, weights: NDArray, pixels: F
 
 def _shining_wings(model: Model, saturation: float) -> NDArray[np.float64]:
     """Return the variance (P,) of the light of near saturated stars: their cores tell nothing."""
-    light = model.flux[1:, None] * model.images[1:]
+    near = _is_near(model)
+    light = model.flux[1:][near, None] * model.images[1:][near]
     full = light.max(axis=1, initial=0.0) > FULL_PEAK * saturation
-    return np.sum((WING_ERROR * light[full & _is_near(model)]) ** 2, axis=0)
+    return np.sum((WING_ERROR * light[full]) ** 2, axis=0)
 
 
 def _is_near(model: Model) -> NDArray[np.bool_]:

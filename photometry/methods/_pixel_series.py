@@ -25,6 +25,52 @@ def _gathered(cube: NDArray, rows: NDArray, columns: NDArray,
     return series
 
 
+def weigh(weights: NDArray, errors: NDArray, background: NDArray, index: NDArray[np.int_],
+          frames: NDArray[np.int_], typical: NDArray) -> tuple[NDArray, NDArray, NDArray, bool]:
+    """Return what the weighted sums of pixels are worth.
+
+    Parameters
+    ----------
+    weights : (N, P)
+        Of pixels in some cadences.
+    errors, background : (T, R, C)
+    typical : (P,)
+        Variances where an error is not known.
+
+    Returns
+    -------
+    variance : (N,)
+        Of the weighted sums.
+    whole : (N,)
+        Variance of the plain sums.
+    light : (N,)
+        Weighted sums of the background; what is not known counts as none.
+    known
+        Whether any error is.
+    """
+    sums, known = _weigh(np.ascontiguousarray(weights.T), errors, background,
+                         *np.divmod(index, errors.shape[2]), frames, typical)
+    return (*sums, bool(known))
+
+
+@compiled
+def _weigh(weights: NDArray, errors: NDArray, background: NDArray, rows: NDArray,
+           columns: NDArray, frames: NDArray, typical: NDArray) -> tuple[NDArray, int]:
+    sums, known = np.zeros((3, len(frames))), 0
+    for pixel in range(len(rows)):
+        row, column = rows[pixel], columns[pixel]
+        for number in range(len(frames)):
+            weight, error = weights[pixel, number], np.float64(errors[frames[number], row, column])
+            light = np.float64(background[frames[number], row, column])
+            finite = np.isfinite(error)
+            known += finite
+            variance = error**2 if finite else typical[pixel]
+            sums[0, number] += weight**2 * variance
+            sums[1, number] += variance
+            sums[2, number] += weight * light if np.isfinite(light) else 0.0
+    return sums, known
+
+
 @compiled
 def count_finite(values: NDArray, some: NDArray) -> NDArray[np.int64]:
     """Return how many values (R, C) are finite in some cadences."""

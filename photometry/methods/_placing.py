@@ -11,7 +11,6 @@ from photometry.methods._fit_pixels import FitPixels
 from photometry.methods._joint import Model, Motion
 from photometry.methods._mean_image import (
     MEAN_CADENCES,
-    common_error,
     fit_mean_image,
     mean_variance,
 )
@@ -97,7 +96,7 @@ def _fit_mean(stamp: Stamp, listed: Sources, sources: Sources, model: Model, pix
     precision[0] = 0.0
     positions = np.full(2 * layout.placed, settings.catalog_position ** -2.0)
     rest = [(settings.blur_error / BLUR_PX**2) ** -2.0,
-            max(common_error(stamp, pixels), 1e-6) ** -2.0]
+            max(model.common, 1e-6) ** -2.0]
     away = np.stack([_by_source(listed.row - sources.row, sources, model.near[:layout.placed]),
                      _by_source(listed.column - sources.column, sources,
                                 model.near[:layout.placed])]) - model.shift[:, None]

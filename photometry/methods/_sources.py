@@ -60,15 +60,18 @@ class Sources:
     def images_at(self, prf: Prf, box: Box, shifts: NDArray,
                   broadening: float = 0.0) -> NDArray[np.float64]:
         """Return the light shares (M, K, P) for each of the shifts (M, 2)."""
-        light = self.share[:, None] * self._stars_at(prf, box, shifts, broadening)
-        order = np.argsort(self.source, kind="stable")
-        starts = np.searchsorted(self.source[order], np.arange(len(self)))
-        light = light[:, order]
-        return np.add.reduceat(light, starts, axis=1) if len(starts) < len(order) else light
+        light = self._stars_at(prf, box, shifts, broadening)
+        if len(self) == len(self.source) and (np.diff(self.source) == 1).all():
+            return light
+        return _added(light, self.share, self.source, len(self))
 
-    def summed(self, flux: NDArray, prf: Prf, box: Box, shifts: NDArray) -> NDArray[np.float64]:
-        """Return the light (M, P) of all sources of given fluxes (K,) for shifts (M, 2)."""
-        return (flux[self.source] * self.share) @ self._stars_at(prf, box, shifts)
+    def summed(self, flux: NDArray, prf: Prf, box: Box, shift: NDArray) -> NDArray[np.float64]:
+        """Return the light of all sources of given fluxes (K,), and its changes (3, P).
+
+        Per pixel of motion along rows and along columns.
+        """
+        return prf.light(box, self.row + shift[0], self.column + shift[1],
+                         flux[self.source] * self.share).reshape(3, -1)
 
     def _stars_at(self, prf: Prf, box: Box, shifts: NDArray,
                   broadening: float = 0.0) -> NDArray[np.float64]:
@@ -100,11 +103,23 @@ def _merge(row: NDArray, column: NDArray, separation: float) -> NDArray[np.int_]
     count = 0
     for star in range(len(row)):
         own = 0
-        while own < count and np.hypot(row[leaders[own]] - row[star],
-                                       column[leaders[own]] - column[star]) >= separation:
+        while own < count and (abs(row[leaders[own]] - row[star]) >= separation
+                               or np.hypot(row[leaders[own]] - row[star],
+                                           column[leaders[own]] - column[star]) >= separation):
             own += 1
         if own == count:
             leaders[count] = star
             count += 1
         source[star] = own
     return source
+
+
+@compiled
+def _added(light: NDArray, share: NDArray, source: NDArray, count: int) -> NDArray[np.float64]:
+    """Return the light (M, K, P) of sources for that (M, N, P) of their stars."""
+    images = np.zeros((len(light), count, light.shape[2]))
+    for place in range(len(light)):
+        for star in range(len(source)):
+            for pixel in range(light.shape[2]):
+                images[place, source[star], pixel] += share[star] * light[place, star, pixel]
+    return images

@@ -18,7 +18,6 @@ from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, choose_pixels
 from photometry.methods._joint import BlockFit, Model, Motion, Series
 from photometry.methods._mean_image import (
-    common_error,
     correct,
     find_problem,
     fit_mean_image,
@@ -77,16 +76,19 @@ def _fit_cadences(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixel
     """
     free = settings.variability * np.maximum(model.flux[model.near], 1e-3)
     free = np.maximum(free, 0.1 * settings.variability * sources.total[model.near])
-    common = common_error(stamp, pixels) if settings.offset else 0.0
+    common = model.common if settings.offset else 0.0
     fit = BlockFit(stamp, sources, model, pixels, motion, free, common)
     groups = motion.group(settings.block)
     parts = [fit.fit(frames, center) for center, frames in groups]
-    order = np.argsort(np.concatenate([frames for _, frames in groups]))
-    series = Series(*(np.concatenate([getattr(part, name) for part, _ in parts])[order]
-                      for name in Series.__slots__))
+    series, left = parts[0]
+    if len(parts) > 1:
+        order = np.argsort(np.concatenate([frames for _, frames in groups]))
+        series = Series(*(np.concatenate([getattr(part, name) for part, _ in parts])[order]
+                          for name in Series.__slots__))
+        left = joined([left for _, left in parts])
     level = fit.level_weights
     weights = pixels.image(nan_mean(series.weights) if level is None else level)
-    return series, joined([left for _, left in parts]), weights
+    return series, left, weights
 
 
 def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels,
@@ -97,7 +99,7 @@ def _measurement(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels
     weights = pixels.image(nan_mean(series.weights))
     variance = series.variance + stamp.pixels.common.variance(weights)
     change, uncertain = without_motion(
-        stamp, series.flux, variance, correct(stamp, left, model, weights, pixels, settings),
+        stamp, series.flux, variance, correct(left, model, weights, pixels, settings),
         motion, pixels.target_saturated and is_full(model, settings.saturation))
     variance = variance + uncertain
     lightcurve = LightCurve(series.flux + change, np.sqrt(variance), series.background,

@@ -19,7 +19,6 @@ from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, choose_pixels
 from photometry.methods._joint import Motion
 from photometry.methods._mean_image import (
-    common_error,
     correct,
     find_problem,
     is_full,
@@ -65,7 +64,7 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     placed = place(stamp, sources, pixels, motion, settings)
     model = placed.model
     free = settings.variability * np.maximum(model.flux, 0.1 * placed.sources.total)[model.near]
-    known = Known(np.maximum(free, 1e-3), common_error(stamp, pixels), settings.own_motion)
+    known = Known(np.maximum(free, 1e-3), model.common, settings.own_motion)
     series, left, level = fit_series(stamp, placed, pixels, motion, known, settings.block)
     if not np.isfinite(series.flux[motion.good]).any():
         return Decline(INCOMPLETE)
@@ -82,7 +81,7 @@ def _measurement(stamp: Stamp, placed: Placed, pixels: FitPixels, series: Series
     variance = series.variance + stamp.pixels.common.variance(weights)
     change, uncertain = without_motion(
         stamp, series.flux, variance,
-        correct(stamp, left, placed.model, weights, pixels, settings), motion,
+        correct(left, placed.model, weights, pixels, settings), motion,
         pixels.target_saturated and is_full(placed.model, settings.saturation))
     variance = variance + uncertain
     position = np.array([target.row, target.column]) + placed.away + motion.drift + series.away

@@ -7,6 +7,7 @@ from photometry.methods._pixel_series import (
     count_flagged,
     mean_square,
     series_of,
+    weigh,
 )
 
 RNG = np.random.default_rng(5)
@@ -26,6 +27,20 @@ def test_series_of_pixels_in_some_cadences():
     found = series_of(values, index, FRAMES)
     np.testing.assert_array_equal(found, values[FRAMES].reshape(len(FRAMES), -1)[:, index])
     assert found.dtype == float and found.T.flags.c_contiguous
+
+
+def test_sums_are_weighed_as_in_numpy():
+    errors, background, index = cube(), cube(), np.array([0, 7, 11, 19])
+    weights, typical = RNG.normal(size=(len(FRAMES), 4)), np.array([1.0, 2.0, 3.0, 4.0])
+    variance, whole, light, known = weigh(weights, errors, background, index, FRAMES, typical)
+    each = series_of(errors, index, FRAMES) ** 2
+    each = np.where(np.isfinite(each), each, typical)
+    np.testing.assert_allclose(variance, np.sum(weights**2 * each, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(whole, each.sum(axis=1), rtol=1e-12)
+    seen = np.nan_to_num(series_of(background, index, FRAMES))
+    np.testing.assert_allclose(light, np.sum(weights * seen, axis=1), rtol=1e-12)
+    assert known
+    assert not weigh(weights[:, :1], errors, background, np.array([11]), FRAMES, typical[:1])[3]
 
 
 def test_what_is_finite_is_counted_and_averaged():
