@@ -21,6 +21,7 @@ from photometry.scatters import median
 # Radii of large apertures, of which the best is used; those beyond the usual ones in stamps that
 # are as large, of stars so bright that their wings are seen.
 LARGE_PX, USUAL_PX = np.array([3.5, 4.5, 5.5, 7.0, 10.0, 14.0, 20.0]), 7.0
+NEAR_PX = 6.0                     # from the star; farther light is in its wings
 BROADENING_PX = 0.5             # changes widths by as much as the model may be wrong
 WING_ERROR = 0.3                  # relative error of the light outside an aperture
 SKY_ERROR = 0.3                   # e-/s per pixel in the mean image: wings of faint stars, mesh
@@ -41,11 +42,12 @@ class Fraction:
 
 
 def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[np.bool_],
-                  allowed: NDArray[np.bool_], least_error: float) -> Fraction:
+                  allowed: NDArray[np.bool_], least_error: float, lost: bool = False) -> Fraction:
     """Return the share of light in the mask `small`.
 
     `allowed` (R, C) are the pixels free of other stars' clusters; `least_error` is the least
-    relative error of the light of neighbors.
+    relative error of the light of neighbors. Light `lost` near the star, to the pixels of a
+    brighter one, is not that of its wings, and the PRF tells how much it is.
     """
     box, target = stamp.pixels.box, stamp.target
     broad = stamp.prf(box, target.row + scene.center[0], target.column + scene.center[1],
@@ -55,9 +57,10 @@ def find_fraction(stamp: Stamp, scene: Scene, noise: PixelNoise, small: NDArray[
     reach = max(USUAL_PX, min(box.shape) / 2)
     radii = LARGE_PX[reach >= LARGE_PX]
     foreign = neighbor_error(stamp, scene, small, least_error)
+    near = ~allowed & (distance <= NEAR_PX) if lost else np.zeros_like(small)
     return Fraction(*_find(image - scene.others, image - scene.light, scene.share, broad,
                            noise.variance / noise.n_cadences, scene.others, small, allowed,
-                           distance, radii, foreign), foreign)
+                           distance, radii, foreign, near), foreign)
 
 
 def neighbor_error(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], least: float) -> float:
@@ -82,9 +85,9 @@ def neighbor_error(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_], least: f
 @compiled
 def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, variance: NDArray,
           others: NDArray, small: NDArray, allowed: NDArray, distance: NDArray, radii: NDArray,
-          neighbor_error: float) -> tuple[float, float, float, float]:
+          neighbor_error: float, near: NDArray) -> tuple[float, float, float, float]:
     """Return the fields of `Fraction`; images (R, C) of the data and of what is expected."""
-    model, error = _modeled(share, broad, small)
+    model, error = _modeled(share, broad, small, near)
     part = sum_inside(light, small)
     best, best_error = model, np.inf
     for radius in radii:
@@ -94,7 +97,7 @@ def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, varianc
             continue
         lost = _light_error(left, variance, others, large & ~small, allowed & ~large,
                             neighbor_error)
-        held, held_error = _modeled(share, broad, large)
+        held, held_error = _modeled(share, broad, large, near)
         measured_error = np.hypot(held_error, held * lost / whole) * part / whole
         if measured_error < best_error:
             best, best_error = part / whole * held, measured_error
@@ -107,10 +110,12 @@ def _find(light: NDArray, left: NDArray, share: NDArray, broad: NDArray, varianc
 
 
 @compiled
-def _modeled(share: NDArray, broad: NDArray, mask: NDArray) -> tuple[float, float]:
+def _modeled(share: NDArray, broad: NDArray, mask: NDArray,
+             near: NDArray) -> tuple[float, float]:
     """Return the share in a mask and its error, from the width and from the wings outside."""
     inside = sum_inside(share, mask)
-    return inside, abs(inside - sum_inside(broad, mask)) + WING_ERROR * max(1.0 - inside, 0.0)
+    wings = max(1.0 - inside - sum_inside(share, near & ~mask), 0.0)
+    return inside, abs(inside - sum_inside(broad, mask)) + WING_ERROR * wings
 
 
 @compiled

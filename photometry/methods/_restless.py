@@ -28,7 +28,8 @@ MATTERS = 0.1                     # of the sum's error, that all of a neighbor's
 PURE = 0.8                        # share of the neighbor's light in a pixel that tells of it
 TELLING = 9                       # pixels at most
 FULL = 8.0e4                      # e-/s, beyond which a pixel tells nothing
-BLED_PX = 2                       # from a trail, in which a pixel may hold its charge
+BLED_PX = 2                       # beyond a trail's ends, in which a pixel may hold its charge
+UPRIGHT = np.array([[0, 1, 0]] * 3, dtype=bool)
 SIGNIFICANT = 5.0                 # sigmas of the variance beyond noise
 PRF_ERROR = 0.005                 # relative, of the light in the pixels that tell
 LEAST_CADENCES = 20
@@ -58,7 +59,7 @@ def restless_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[n
         return error, ()
     full = trails | (stamp.pixels.sumimage > FULL)
     if full.any():
-        full = ndimage.binary_dilation(full, np.ones((3, 3)), iterations=BLED_PX)
+        full = ndimage.binary_dilation(full, UPRIGHT, iterations=BLED_PX)
     quiet = stamp.pixels.collected & np.isfinite(stamp.pixels.sumimage) & ~full
     changes_of = _add_errors(
         error, light, shares, scene.share, scene.light, scene.target_flux, quiet, mask,

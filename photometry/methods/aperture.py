@@ -104,7 +104,8 @@ def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     # Nothing is fitted to the rest of a saturated star: its catalog's magnitude tells more.
     free = usable & ~segment.all_trails & ~segment.trails.any()
     seen = see_others(stamp, scene, noise, mask, free)
-    fraction = find_fraction(stamp, seen, noise, mask, allowed, settings.neighbor_error)
+    fraction = find_fraction(stamp, seen, noise, mask, allowed, settings.neighbor_error,
+                             lost=stamp.target.tmag <= settings.saturation_tmag)
     core = mask if segment.trails.any() else find_core(stamp, mask)
     curve, good = sum_pixels(stamp.pixels, mask, core), is_good(stamp.pixels.cadences.quality)
     if not np.isfinite(curve.flux[good]).any():

@@ -515,3 +515,13 @@ def test_variations_of_a_star_stay_where_motion_is_taken_off():
     curve = aperture.measure(stamp).lightcurve
     own = truth.flux / truth.flux.mean() - 1
     assert (curve.flux / curve.flux.mean() - 1) @ own / (own @ own) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("width", [0.96, 1.04])
+def test_light_that_a_brighter_saturated_star_takes_is_not_that_of_wings(width):
+    stamp, truth = make_stamp(6.0, shape=(61, 41), cadences=40, full_well=1e5,
+                              neighbours=((3.75, 4.6, -3.3),), model_prf=MixturePrf(width=width))
+    found = aperture.measure(stamp)
+    own = found.lightcurve.flux.mean() * (1 - found.contamination) / found.flux_fraction
+    assert found.flux_fraction < 0.9
+    assert abs(own / truth.star_flux[0] - 1) < found.systematic < 0.045

@@ -68,3 +68,12 @@ def test_what_the_prf_lacks_of_a_neighbor_that_varies_is_in_the_errors(method):
                           variation=PULSATING, model_prf=wrong)
     found = methods.get(method).measure(seen_from(stamp, 1))
     assert 0.5 < np.std(pulls(found)) < 1.3
+
+
+@pytest.mark.parametrize("away", [(4.3, 1.4), (5.0, -1.6)])
+def test_one_beside_the_trail_of_a_saturated_star_is_found(away):
+    stamp, _ = make_stamp(10.0, shape=(41, 37), cadences=200, variation=ECLIPSING, full_well=1e5,
+                          neighbours=((5.5, -away[0], -away[1]),), model_prf=APPROXIMATE)
+    found = methods.get("aperture").measure(seen_from(stamp, 1))
+    assert names(found) == ["100"]
+    assert 0.5 < np.std(pulls(found)) < 1.25
