@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.compiled import compiled
-from photometry.core.stats import mad_sigma
+from photometry.scatters import median, scatter
 
 WORTH = 0.004                     # of the target's variance, that holding a neighbor must save
 OUTLIER = 3.5                     # sigmas, beyond which a cadence does not tell what is usual
@@ -89,8 +89,8 @@ def watched(neighbors: Neighbors, values: NDArray) -> Neighbors:
         if len(flux) < LEAST_CADENCES:
             held[star] = False
             continue
-        usual = OUTLIER * max(error, float(mad_sigma(flux)))
-        flux = flux[np.abs(flux - np.median(flux)) <= usual]
+        usual = OUTLIER * max(error, scatter(flux))
+        flux = flux[np.abs(flux - median(flux)) <= usual]
         mean[star], spread[star] = flux.mean(), np.sqrt(max(flux.var() - error**2, 0.0))
         hidden[star] = error * (2 / len(flux)) ** 0.25
     return Neighbors(neighbors.free, neighbors.trust, neighbors.error, held, mean, spread, hidden)

@@ -1,5 +1,6 @@
 """What moves, what is known of the light, and the fit of one block of cadences."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from photometry.compiled import compiled
 from photometry.core.flags import is_good
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
-from photometry.core.stats import mad_sigma, nan_mean
+from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
 from photometry.methods._held import Neighbors, find_neighbors, watched
 from photometry.methods._linear import Cadences, Estimate
@@ -24,6 +25,7 @@ from photometry.methods._moving import (
 )
 from photometry.methods._pixel_series import mean_square, series_of, weigh
 from photometry.methods._sources import Sources
+from photometry.scatters import median, scatter
 
 ALIKE = 9                         # pixels that a wrong PRF makes err together
 LEAST_SEEN = 0.1                  # of a pixel's scatter that a fit is taken to leave over
@@ -378,21 +380,26 @@ def excess(values: NDArray, error: NDArray, drift: NDArray,
     error = error[known]
     trust = np.maximum(1 - (error / LOOSE) ** 2, 1e-6)
     values = values[known] / trust
-    scatter = mad_sigma(_without(values, drift[known]), axis=0)
+    spread = _each(scatter, _without(values, drift[known]))
     if from_zero:
-        scatter = np.hypot(scatter, np.median(values, axis=0))
-    noise = np.median(error / np.sqrt(trust), axis=0)
-    return np.clip(np.sqrt(np.maximum(scatter**2 - noise**2, 0.0)), LEAST, LOOSE)
+        spread = np.hypot(spread, _each(median, values))
+    noise = _each(median, error / np.sqrt(trust))
+    return np.clip(np.sqrt(np.maximum(spread**2 - noise**2, 0.0)), LEAST, LOOSE)
 
 
 def _without(values: NDArray, drift: NDArray) -> NDArray[np.float64]:
     """Return values (T, N) without what goes with the drift; outliers do not count."""
     design = np.column_stack([np.ones(len(drift)), motion_terms(drift - drift.mean(axis=0))])
-    away = np.abs(values - np.median(values, axis=0))
-    usual = (away <= OUTLIER * mad_sigma(values, axis=0)).all(axis=1)
+    away = np.abs(values - _each(median, values))
+    usual = (away <= OUTLIER * _each(scatter, values)).all(axis=1)
     if usual.sum() < LEAST_CADENCES:
         return values
     return values - design @ np.linalg.lstsq(design[usual], values[usual], rcond=1e-6)[0]
+
+
+def _each(measure: Callable[[NDArray], float], values: NDArray) -> NDArray[np.float64]:
+    """Return what is measured of each column (N,) of values (T, N)."""
+    return np.array([measure(column) for column in np.ascontiguousarray(values.T)])
 
 
 def _inner(box: Box, fitted: NDArray[np.bool_]) -> tuple[Box, NDArray[np.int_]]:

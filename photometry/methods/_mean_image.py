@@ -23,6 +23,7 @@ from photometry.methods._remarks import NO_CADENCES, NO_PIXELS, NO_PRF, OUTSIDE
 from photometry.methods._sources import Sources
 from photometry.methods._steady import steadied
 from photometry.methods._tolerances import Tolerances
+from photometry.scatters import median
 
 SATURATED = "too little of the light is in pixels that are not saturated"
 NO_MATTER = 0.1                   # of the mean flux's error, by noise or PRF: not fitted
@@ -146,9 +147,7 @@ def mean_variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64
 def common_error(stamp: Stamp, pixels: FitPixels) -> float:
     """Return the background's shared error per pixel, e-/s, median over time."""
     weights = pixels.fitted / pixels.fitted.sum()
-    variance = stamp.pixels.common.variance(weights)
-    known = variance[np.isfinite(variance)]
-    return float(np.sqrt(np.median(known))) if len(known) else 0.0
+    return float(np.nan_to_num(np.sqrt(median(stamp.pixels.common.variance(weights)))))
 
 
 def correct(left: Leftover, model: Model, weights: NDArray, pixels: FitPixels,
@@ -200,7 +199,8 @@ def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Corre
     if not known.any():
         return change, uncertain
     may_be = np.mean(motion_terms(motion.moves[known]) ** 2, axis=0) @ slopes.sizes**2
-    if not (full or may_be > SEEN * np.median(variance[known])):
+    usual = median(variance[known])
+    if not (full or may_be > SEEN * usual):
         return change, uncertain
     row, column, rows, columns, mixed, blur = slopes.sizes
     sizes = np.array([row, column, rows, mixed, columns, blur / BLUR_PX**2])
@@ -208,7 +208,7 @@ def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Corre
                      variance, None if full else sizes)
     if found is None or full:
         return found or (change, uncertain)
-    least = max(np.mean(uncertain[known]), TOLD * np.median(variance[known]))
+    least = max(np.mean(uncertain[known]), TOLD * usual)
     beyond = (STEPS_LEAVE * slopes.untold) ** 2 * np.sum(motion.moves[:, :2] ** 2, axis=1)
     uncertain_still = found[1] + slopes.unexplained + beyond
     if np.mean(uncertain_still[known]) > least:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from photometry.scatters import median
+
 LEAST_CADENCES = 20               # to tell what is unexplained
 OUTLIER = 5.0                     # times the scatter
 MEDIAN_SQUARE = 0.455             # median of the square of a standard normal
@@ -107,9 +109,9 @@ def _unexplained(rest: NDArray, expected: NDArray) -> float:
     if len(rest) < LEAST_CADENCES:
         return 0.0
     ratio = rest**2 / expected
-    ratio = ratio[ratio <= OUTLIER**2 * max(float(np.median(ratio)) / MEDIAN_SQUARE, 1.0)]
+    ratio = ratio[ratio <= OUTLIER**2 * max(median(ratio) / MEDIAN_SQUARE, 1.0)]
     more = ratio.mean() - 1 - SURE * np.sqrt(2 / len(ratio))
-    return max(float(more), 0.0) * float(np.median(expected))
+    return max(float(more), 0.0) * median(expected)
 
 
 def uncorrected(error: float, untold: float = 0.0) -> Correction:

@@ -15,6 +15,7 @@ from photometry.methods._steady_loops import (
     solve,
     terms_of,
 )
+from photometry.scatters import median
 
 RIDGE = 1e-3                      # of the power of the motion; keeps nearly parallel terms apart
 SIGNIFICANT = 3.0                 # errors of a coefficient, below which it counts as nothing
@@ -80,7 +81,7 @@ def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[
         How large slopes may be; None = not known.
     """
     known = np.isfinite(variance) & (variance > 0) & good
-    typical = float(np.median(variance[known])) if known.any() else np.inf
+    typical = median(variance[known]) if known.any() else np.inf
     answer = find_answer(flux[:, None], drift, blur, good, np.array([typical]), SEEN, sizes)
     if not answer.terms.size:
         return None
