@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from photometry.core.outcome import LightCurve
 from photometry.core.stamp import Stamp
-from photometry.methods._halo_pixels import Rules, columns_of, select_pixels
+from photometry.methods._halo_pixels import Rules, columns_of, sky_around
 from photometry.methods._scene import Scene
 
 RULES = Rules(radius=20.0, full=5.0e4, guard=2, min_pixels=20, least_share=1e-3, foreign=0.3)
@@ -20,14 +20,14 @@ RULES = Rules(radius=20.0, full=5.0e4, guard=2, min_pixels=20, least_share=1e-3,
 def without_sky(stamp: Stamp, scene: Scene, curve: LightCurve, mask: NDArray[np.bool_],
                 good: NDArray[np.bool_]) -> LightCurve:
     """Return the sum over a mask (R, C) without the sky's error, if it is less uncertain so."""
-    field = select_pixels(stamp, scene, good, RULES)
-    if field is None:
+    shown = sky_around(stamp, scene, good, RULES)
+    if shown is None:
         return curve
-    sky, common, count = field.sky, stamp.pixels.common, float(mask.sum())
-    photons = np.nan_to_num(columns_of(stamp.pixels.flux_err, field.place)) ** 2
-    inside = mask.flat[field.place]
+    place, sky = shown
+    common, count, inside = stamp.pixels.common, float(mask.sum()), mask.flat[place]
+    photons = np.nan_to_num(columns_of(stamp.pixels.flux_err, place)) ** 2
     before = common.variance(mask.astype(float))
-    after = (sky.left(common, mask.astype(float), field.place, count)
+    after = (sky.left(common, mask.astype(float), place, count)
              - 2 * count * sky.gain * (photons @ (inside * sky.telling))
              + (count * sky.gain) ** 2 * (photons @ sky.telling**2))
     if not np.mean(after[good]) < sky.shown * np.mean(before[good]):

@@ -60,6 +60,31 @@ def find_motion(stamp: Stamp, flux: NDArray, own: NDArray, first: NDArray, terms
     return replace(apart, slopes=apart.slopes + together.slopes * own)
 
 
+def follow_motion(flux: NDArray, own: NDArray, first: NDArray, stamp: Stamp,
+                  good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Take off pixels (T, P), in place, what goes with the motion, beside what they all do.
+
+    Returns
+    -------
+    slopes : (6, P)
+        e-/s, of rows, columns, their squares and product, and squared blur.
+    """
+    row, column = stamp.drift.T
+    blur = np.zeros(len(flux)) if stamp.jitter is None else stamp.jitter**2
+    moves = np.column_stack([row, column, row**2, row * column, column**2, blur])
+    used = good & np.isfinite(flux).all(axis=1) & np.isfinite(moves).all(axis=1)
+    if used.sum() < LEAST_CADENCES:
+        return np.zeros((moves.shape[1], len(own)))
+    moves = np.nan_to_num(moves - moves[used].mean(axis=0))
+    rest = flux[used] - np.outer(flux[used] @ first / (first @ own), own)
+    steps = np.diff(moves[used], axis=0)
+    power = steps.T @ steps
+    power += np.diag(RIDGE * np.diag(power) + np.finfo(float).tiny)
+    slopes = np.linalg.solve(power, steps.T @ np.diff(rest, axis=0))
+    flux -= moves @ slopes
+    return slopes
+
+
 def find_followers(flux: NDArray, own: NDArray, first: NDArray, variance: NDArray,
                    good: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tell which pixels (P,) vary as their sum does, as far as noise lets it be seen.

@@ -10,6 +10,7 @@ from photometry.methods._halo_motion import (
     find_errors,
     find_motion,
     find_shapes,
+    follow_motion,
 )
 from tests.factories import make_stamp
 
@@ -73,3 +74,13 @@ def test_blur_that_no_file_tells_is_seen_in_the_pixels(amplitude):
     steady = find_blur(star[:, None] * OWN + rng.normal(0, NOISE, (COUNT, 6)),
                        np.vstack([OWN, np.ones(6)]), pattern, VARIANCE, GOOD)
     assert np.std(steady.amount) < 0.4 * np.std(found.amount)
+
+
+def test_motion_is_taken_off_pixels_beside_what_they_all_do():
+    star = 1 + 0.01 * np.sin(np.arange(COUNT) / 2)
+    flux, stamp = shaken(0.0, star)
+    slopes = follow_motion(flux, OWN, FIRST, stamp, GOOD)
+    together = (ANSWERS @ FIRST / (OWN @ FIRST))[:, None] * OWN
+    np.testing.assert_allclose(slopes[:2], ANSWERS - together, atol=5.0)
+    apart = flux - np.outer(flux @ FIRST / (OWN @ FIRST), OWN)
+    assert np.std(apart, axis=0).max() < 1.3 * NOISE
