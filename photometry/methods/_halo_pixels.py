@@ -79,10 +79,10 @@ def _summarize(pixels: Pixels, good: NDArray[np.bool_], near: NDArray[np.bool_])
     shape = near.shape
     images = _Images(np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape),
                      np.zeros(shape), np.zeros(shape, dtype=bool))
-    columns = np.flatnonzero(near.any(axis=0))
+    columns, used = np.flatnonzero(near.any(axis=0)), np.flatnonzero(good)
     for row in np.flatnonzero(near.any(axis=1)):
         part = np.s_[row, columns[0]:columns[-1] + 1]
-        flux, sky, error, flags = (cube[:, *part][good] for cube in (
+        flux, sky, error, flags = (cube[used, *part] for cube in (
             pixels.flux, pixels.background, pixels.flux_err, pixels.pixel_flags))
         images.mean[part] = nan_mean(flux)
         images.variance[part] = nan_mean(error.astype(float) ** 2)
