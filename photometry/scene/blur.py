@@ -17,8 +17,8 @@ from photometry.scene.jitter import BLURS_PX2
 from photometry.scene.phases import Sizes, fit_alike
 
 _SHARP_SHARE = 0.05               # quantile of frames that are called sharp
-_RESPONSE_ERROR = 0.02            # relative, of one star's blur: pixels sample it coarsely ...
-_COMMON_RESPONSE_ERROR = 0.015    # ... and of all together
+_RESPONSE_ERROR = 0.01            # relative, of one star's blur: pixels sample it coarsely ...
+_COMMON_RESPONSE_ERROR = 0.003    # ... and of all together
 # What places in pixels are thought to do at first, to centers (px) and to blurs (px^2), and at
 # least. Relative to what they do to all stars: by how much more 500 px away; and what single stars
 # differ by: lone ones and others, for each part of their peak that is elsewhere.
@@ -155,11 +155,23 @@ def _averaged(blur: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
     return mean, np.where(count > 1, error, np.nan)
 
 
-def either(first: Blur, second: Blur) -> Blur:
-    """Return one blur, and the other where that is not known."""
-    known = np.isfinite(first.variance)
-    return Blur(np.where(known, first.variance, second.variance),
-                np.where(known, first.error, second.error))
+def joined(first: Blur, second: Blur, good: NDArray[np.bool_]) -> Blur:
+    """Return the mean of two blurs, each counted by its error; where one is not known, the other.
+
+    Parameters
+    ----------
+    good : (T,)
+        Frames among which the sharp ones are sought, and in which both are the same on average.
+    """
+    shifted = second.variance + np.nan_to_num(
+        nan_median((first.variance - second.variance)[good]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one, other = first.error**-2.0, second.error**-2.0
+        mean = (one * first.variance + other * shifted) / (one + other)
+        both, known = np.isfinite(mean), np.isfinite(first.variance)
+        error = np.where(both, (one + other)**-0.5, np.where(known, first.error, second.error))
+    variance = np.where(both, mean, np.where(known, first.variance, shifted))
+    return Blur(variance - sharp_level(variance[good]), error)
 
 
 def sharp_level(variance: NDArray) -> float:

@@ -67,7 +67,8 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     order = order[(lonely | (others < _SOME_SHARE))[order]][:limit]
     row, column, stamps = row[order], column[order], stamps[order]
     center = _center(stamps)
-    curve = np.stack([_width(stamps, center, blur) for blur in BLURS_PX2], axis=1)
+    # Stars that are not symmetric seem elsewhere when they are blurred, and are followed there.
+    curve = np.stack([_width(stamps, _center(stamps, blur), blur) for blur in BLURS_PX2], axis=1)
     grows = np.all(np.diff(curve, axis=1) > _LEAST_RESPONSE * np.diff(BLURS_PX2), axis=1)
     return Beacons(row[grows], column[grows], center[grows], curve[grows], lonely[order][grows],
                    others[order][grows])
@@ -150,16 +151,17 @@ def _followed(stamps: NDArray, center: NDArray, window: float) -> NDArray[np.flo
     return found
 
 
-def _center(stamps: NDArray) -> NDArray[np.float64]:
+def _center(stamps: NDArray, blur: float = 0.0) -> NDArray[np.float64]:
     center = np.zeros((len(stamps), 2))
     for _ in range(2 * _ROUNDS):
-        center = center + _away(stamps, center)
+        center = center + _away(stamps, center, blur=blur)
     return center
 
 
-def _away(stamps: NDArray, center: NDArray, window: float = _WINDOW_PX2) -> NDArray[np.float64]:
+def _away(stamps: NDArray, center: NDArray, window: float = _WINDOW_PX2,
+          blur: float = 0.0) -> NDArray[np.float64]:
     """Return how far (N, 2) the light is from where the window is, nearly."""
-    zeroth, first, _ = _weights(center, window=window)
+    zeroth, first, _ = _weights(center, blur, window)
     light = _sums(stamps, zeroth[:, 0], zeroth[:, 1])
     factor = 1 + _STAR_PX2 / window
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -20,7 +20,10 @@ _FIELD_TERMS = 4                  # the first of them change over the image ...
 _FIELD_PX = 500.0                 # ... by their error over so many pixels
 _SHARED = TERMS + 2 * _FIELD_TERMS
 _OWN = TERMS + 1                  # and a level
-_DAMPING = 2 * np.pi**2           # per px^2 of blur, of what has a period of one pixel
+# What blur takes from terms with periods of a pixel and half a pixel, and from levels, per px^2:
+# less than 2 pi^2 and 8 pi^2, as longer periods are mixed in by a window of a few pixels. Levels
+# are what places in the mean image do to how widths are read as blurs.
+DAMPING, LEVEL_DAMPING = (7.6, 13.5), 0.6
 _SHARPEST_PX2 = -0.1              # below the usual, that is believed of a whole frame
 _BLOCK_FRAMES = 256
 
@@ -48,7 +51,7 @@ class Alike:
 
     def removed(self, values: NDArray, place: NDArray, blur: NDArray) -> NDArray[np.float64]:
         """Return values (T, N) without what places (T, N, 2) in pixels do and without levels."""
-        rest = values - self.amount[:, 0]
+        rest = values - self.amount[:, 0] * _level(blur)
         for number, term in enumerate(harmonics(place, blur), start=1):
             rest -= self.amount[:, number] * term
         return rest
@@ -72,13 +75,22 @@ def harmonics(place: NDArray, blur: NDArray) -> Iterator[NDArray[np.float64]]:
     blur : (T,)
         Of the frames beyond the usual, px^2; NaN = the usual.
     """
-    blur = np.maximum(np.nan_to_num(blur), _SHARPEST_PX2)[:, None]
-    for times in (1, 2):
-        left = np.exp(-_DAMPING * times**2 * blur)
+    blur = _believed(blur)
+    for times, damping in enumerate(DAMPING, start=1):
+        left = np.exp(-damping * blur)
         for axis in range(2):
             phase = 2 * np.pi * times * place[..., axis]
             yield left * np.cos(phase)
             yield left * np.sin(phase)
+
+
+def _level(blur: NDArray) -> NDArray[np.float64]:
+    """Return what is left (T, 1) of the levels of stars."""
+    return np.exp(-LEVEL_DAMPING * _believed(blur))
+
+
+def _believed(blur: NDArray) -> NDArray[np.float64]:
+    return np.maximum(np.nan_to_num(blur), _SHARPEST_PX2)[:, None]
 
 
 def fit_alike(values: NDArray, weight: NDArray, place: NDArray, blur: NDArray,
@@ -113,7 +125,8 @@ def fit_alike(values: NDArray, weight: NDArray, place: NDArray, blur: NDArray,
 
 def _design(place: NDArray, blur: NDArray) -> NDArray[np.float64]:
     """Return what levels and terms of stars count for (T, N, 9)."""
-    return np.stack([np.ones(place.shape[:2]), *harmonics(place, blur)], axis=2)
+    level = np.broadcast_to(_level(blur), place.shape[:2])
+    return np.stack([level, *harmonics(place, blur)], axis=2)
 
 
 def _means(design: NDArray, weight: NDArray, spread: NDArray) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from photometry.io.orbit import spacecraft_positions
 from photometry.io.quaternions import find_table, read_table
 from photometry.scene import jitter
 from photometry.scene.attitude import PIXEL_RAD, blur_of_attitude
-from photometry.scene.blur import either, fit_blur
+from photometry.scene.blur import fit_blur, joined
 from photometry.scene.centroids import leanings, responses
 from photometry.scene.motion import blurred, counted_from, fit_motion, refined
 from photometry.sky.background import BackgroundModel
@@ -109,9 +109,9 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
     if table is not None:
         known = read_table(table, job.ccd)
         samples = known.time, known.angle, known.scatter, known.count
-        blur = either(blur_of_attitude(
+        blur = joined(blur_of_attitude(
             samples, observation.cadences.time_spacecraft,
-            observation.cadence_s / SECONDS_PER_DAY, good, _off_axis(job), blur), blur)
+            observation.cadence_s / SECONDS_PER_DAY, good, _off_axis(job), blur), blur, good)
     return blurred(motion, blur, good).arrays()
 
 

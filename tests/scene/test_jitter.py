@@ -5,15 +5,15 @@ from photometry.core.pixels import Box
 from photometry.scene.jitter import BLURS_PX2, choose_beacons, cut, measures
 from tests.factories import MixturePrf
 
-BOX = Box(0, 92, 0, 121)
+BOX, USUAL = Box(0, 92, 0, 121), MixturePrf()
 PLACES = [(row + 0.13 * (row % 5), column + 0.11 * (column % 7))
           for row in range(12, 85, 18) for column in range(12, 115, 20)]
 
 
-def scene(broadening=0.0, shift=(0.0, 0.0)):
+def scene(broadening=0.0, shift=(0.0, 0.0), prf=USUAL):
     image = np.zeros(BOX.shape)
     for row, column in PLACES:
-        image += 8000 * MixturePrf()(BOX, row + shift[0], column + shift[1], broadening)
+        image += 8000 * prf(BOX, row + shift[0], column + shift[1], broadening)
     return image
 
 
@@ -64,6 +64,18 @@ def test_a_window_tells_how_width_follows_blur(beacons):
                 for width, curve in zip(found, beacons.curve, strict=True)]
         # Single stars are off by what their places in the pixel do, which all stars even out.
         assert np.median(blur) == pytest.approx(variance, rel=0.03)
+
+
+def test_blur_is_right_of_stars_with_coma():
+    """Their light is elsewhere in the window when it is blurred."""
+    prf = MixturePrf(shifts=((0.0, 0.0), (1.2, -1.0), (0.0, 0.0)))
+    beacons = choose_beacons(scene(prf=prf), 300.0, 30000.0)
+    for variance in (0.1, 0.3, 0.7):
+        found, _ = measures(cut(scene(np.sqrt(variance), prf=prf), beacons.row, beacons.column),
+                            beacons.center)
+        blur = [np.interp(width, curve, BLURS_PX2)
+                for width, curve in zip(found, beacons.curve, strict=True)]
+        assert np.mean(blur) == pytest.approx(variance, abs=8e-4)
 
 
 def test_stars_that_are_nowhere_near_are_not_measured(beacons):

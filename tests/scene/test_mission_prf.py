@@ -57,6 +57,15 @@ def test_broadening_adds_in_quadrature(prf):
     assert variance(0.5) - variance(0.0) == pytest.approx(0.25, abs=0.02)
 
 
+@pytest.mark.parametrize("broadening", [0.05, 0.06, 0.1, 0.9])
+def test_broadening_is_that_of_a_gaussian_even_narrower_than_the_samples(broadening):
+    usual, broad = (MissionPrf(np.zeros(1), np.zeros(1), sampled_gaussian(sigma)[None, None])
+                    for sigma in (1.0, np.hypot(1.0, broadening)))
+    shown, expected = render(usual, 720.2, 515.3, broadening), render(broad, 720.2, 515.3)
+    near = np.s_[75:86, 90:101]                          # the halo is broadened too
+    assert np.abs(shown - expected)[near].max() < 2e-5
+
+
 def test_real_models_keep_their_profile_and_gain_a_halo(realdata):
     prf = MissionPrf(*read_prf_models(realdata / "prf" / "sectors1-3", 1, 4))
     at_node = render(prf, 512.0, 1024.0, box=Box(432, 593, 944, 1105))

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from photometry.scene.phases import Sizes, fit_alike, harmonics
+from photometry.core.pixels import Box
+from photometry.scene.jitter import BLURS_PX2, choose_beacons, cut, measures
+from photometry.scene.phases import DAMPING, LEVEL_DAMPING, Sizes, fit_alike, harmonics
+from tests.factories import MixturePrf
 
 T, N, NOISE = 80, 40, 1e-3
 FIRST = np.arange(T) < 50         # frames of the first orbit
@@ -100,11 +103,35 @@ def test_missing_values_do_no_harm():
     np.testing.assert_allclose(found.amount, whole.amount, atol=1e-8)
 
 
-def test_blur_smooths_periods_of_half_a_pixel_more():
+def test_blur_smooths_what_has_periods_of_a_pixel():
     place = np.random.default_rng(0).uniform(0, 1, (2, 5, 2))
     terms = [*harmonics(place, np.array([0.0, 0.05]))]
     sharp = [*harmonics(place, np.array([0.0, np.nan]))]
     for number, term in enumerate(terms):
-        left = np.exp(-2 * np.pi**2 * 0.05 * (1 if number < 4 else 4))
+        left = np.exp(-DAMPING[number // 4] * 0.05)
         np.testing.assert_allclose(term[1], left * sharp[number][1])
         np.testing.assert_array_equal(term[0], sharp[number][0])
+
+
+def test_blur_smooths_what_places_do_to_widths_as_expected():
+    """Stars sharper than pixels, each in one place in the mean image and in another one now."""
+    prf, box, (was, now) = (MixturePrf(width=0.75), Box(0, 35, 0, 35),
+                            17 + np.random.default_rng(7).uniform(-0.5, 0.5, (2, 60, 2)))
+    curves = [choose_beacons(1e4 * image, 300.0, 1e5).curve[0]
+              for image in prf.series(box, *was.T)]
+    shown = []
+    for blur in (0.0, 0.09, 0.25, 0.6):
+        images = prf.series(box, *now.T, np.full((60, 1), np.sqrt(blur)))
+        widths = [measures(cut(image, np.array([17]), np.array([17])), (place - 17)[None])[0]
+                  for image, place in zip(images, now, strict=True)]
+        found = [np.interp(width, curve, BLURS_PX2)[0]
+                 for width, curve in zip(widths, curves, strict=True)]
+        design = np.stack([np.ones(60), *(term[0] for place in (was, now)
+                                          for term in harmonics(place[None], np.zeros(1)))])
+        shown.append(np.linalg.lstsq(design.T, found, rcond=None)[0])
+    for blur, found in zip((0.09, 0.25, 0.6), shown[1:], strict=True):
+        assert found[0] == pytest.approx(blur, abs=5e-4)
+        for part, damping in ((slice(1, 5), LEVEL_DAMPING), (slice(9, 13), DAMPING[0])):
+            usual = shown[0][part]
+            assert found[part] @ usual / (usual @ usual) == pytest.approx(
+                np.exp(-damping * blur), abs=0.06)

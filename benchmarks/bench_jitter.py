@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Measure motion within exposures on simulated windows; print errors, and what photons allow."""
+
+import argparse
+import time
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from _machine import introduce
+
+from photometry.core.pixels import Box
+from photometry.scene.blur import fit_blur, sharp_level
+from photometry.scene.detector import bleed, sigma
+from photometry.scene.jitter import choose_beacons, cut, measures
+from photometry.scene.pointing import ABERRATION_SCALE
+from photometry.scene.simulate import star_image
+from photometry.stages import simulation
+from photometry.stages.prepare_passes import Settings
+
+EXAMPLE = "example: python benchmarks/bench_jitter.py --prf PRF_FOLDER --camera 1 --ccd 4"
+PLACES = ["200,1200", "900,500", "1450,1050", "1850,1800"]
+STEP_PX = (0.24, -0.18)           # of the second orbit
+SHAKEN, SHAKEN_PX = slice(200, 220), np.linspace(0.2, 0.9, 20)
+DRIFT_ERROR_PX = 0.0007           # of the motion from frame to frame, as it is measured
+SKY = 100.0                       # e-/s
+FAINTEST = 100.0                  # e-/s, of stars whose flux is fitted for the limit
+STEP_PX2 = 0.004                  # of blur, to tell what changes with it
+
+
+class Seen(NamedTuple):
+    """A window in T frames, background subtracted, and what is true of it."""
+
+    plan: simulation.Plan
+    scene: simulation.Scene
+    images: np.ndarray            # (T, R, C)
+    good: np.ndarray              # (T,) not shaken
+    second: np.ndarray            # (T,) in the second orbit
+
+    @property
+    def motion(self):
+        """The rms (T,) within exposures, per axis, px."""
+        return self.scene.pointing.broadening
+
+
+def main():
+    args = parse()
+    introduce()
+    print("px rms per axis, of the frames: all motion (what the sharp ones have is given), and "
+          "beyond the sharp ones (what photometry uses)")
+    for number, place in enumerate(args.place or PLACES):
+        origin = tuple(int(part) for part in place.split(","))
+        seen = look(args, origin, args.seed + number)
+        started = time.process_time()
+        beacons, blur = measured(seen)
+        spent = time.process_time() - started
+        print(f"row, column {place}, seed {args.seed + number}: {len(beacons.row)} stars, "
+              f"{np.count_nonzero(beacons.lonely)} isolated; {spent:.1f} CPU-s")
+        describe(seen, blur)
+        limits(seen, beacons)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE)
+    parser.add_argument("--prf", default="", metavar="DIR", help="the mission's PRF models")
+    parser.add_argument("--sector", type=int, default=1)
+    parser.add_argument("--camera", type=int, default=1)
+    parser.add_argument("--ccd", type=int, default=4)
+    parser.add_argument("--place", action="append", metavar="ROW,COLUMN",
+                        help=f"of a window's corner, repeatable ({'; '.join(PLACES)})")
+    parser.add_argument("--size", type=int, nargs=2, default=(224, 192), help="columns, rows")
+    parser.add_argument("--seed", type=int, default=1, help="of the first place (1)")
+    return parser.parse_args()
+
+
+def look(args, origin, seed):
+    """Simulate a window: two orbits with a step, aberration, jitter, and shaken frames."""
+    plan = simulation.make_plan(simulation.Settings(
+        size=tuple(args.size), origin=origin, frames=240, jitter=True, seed=seed, prf=args.prf,
+        sector=args.sector, camera=args.camera, ccd=args.ccd))
+    scene, _ = simulation.make_scene(plan, simulation.make_stars(plan))
+    pointing, count = scene.pointing, len(plan.timeline.start)
+    second, good = np.arange(count) >= count // 2, np.ones(count, bool)
+    good[SHAKEN] = False
+    motion = pointing.broadening.copy()
+    motion[SHAKEN] = np.hypot(motion[SHAKEN], SHAKEN_PX)
+    phase = np.linspace(-0.5, 0.5, count)[:, None, None]
+    scene = replace(scene, pointing=replace(
+        pointing, shift=pointing.shift + second[:, None] * np.array(STEP_PX), broadening=motion,
+        gradient=pointing.gradient + ABERRATION_SCALE * phase * np.eye(2)))
+    rng, images = np.random.default_rng(seed), np.empty((count, *plan.box.shape), np.float32)
+    for index, image in enumerate(images):
+        ideal, _ = bleed(star_image(scene, index) + SKY)
+        noise = sigma(ideal, plan.box, scene.readout)
+        image[:] = ideal - SKY + noise * rng.standard_normal(image.shape)
+    return Seen(plan, scene, images, good, second)
+
+
+def measured(seen):
+    """Return the beacons, and the blur that they tell."""
+    settings, first = Settings(), np.flatnonzero(~seen.second)
+    shown = first[::max(len(first) // settings.mean_frames, 1)]
+    beacons = choose_beacons(seen.images[shown].mean(axis=0, dtype=float),
+                             settings.beacon_faintest, settings.beacon_brightest)
+    width, place = zip(*(measures(cut(image, beacons.row, beacons.column), beacons.center)
+                         for image in seen.images), strict=True)
+    pixel = np.stack([beacons.row, beacons.column], axis=1)
+    row, column = (pixel + beacons.center + seen.plan.box.offset).T
+    drift = np.array([np.stack(seen.scene.pointing.move(index, row, column), axis=1)
+                      for index in range(len(width))])
+    drift += np.random.default_rng(99).normal(0, DRIFT_ERROR_PX, (len(drift), 1, 2))
+    drift -= drift[seen.good].mean(axis=0)
+    return beacons, fit_blur(np.array(width), beacons.curve, np.array(place) + pixel, drift,
+                             seen.good, beacons.others)
+
+
+def describe(seen, blur):
+    """Print how far what was found is from the truth."""
+    good, first, second = seen.good, seen.good & ~seen.second, seen.good & seen.second
+    sharp = sharp_level(seen.motion[good]**2)
+    true = seen.motion**2 - sharp
+    away = blur.variance - true
+    whole = np.sqrt(np.maximum(blur.variance + sharp, 0)) - seen.motion
+    beyond = blur.jitter - np.sqrt(np.maximum(true, 0))
+    step = away[second].mean() - away[first].mean()
+    print(f"    all motion: clean {rms(whole[good]):.4f}, shaken {rms(whole[~good]):.4f}; beyond "
+          f"the sharp ones: {rms(beyond[good]):.4f}, {rms(beyond[~good]):.4f}")
+    within = np.hypot(away[first].std(), away[second].std()) / np.sqrt(2)
+    print(f"    its square, 1e-4 px^2: scatter within orbits {1e4 * within:.1f}, step between "
+          f"them {1e4 * step:.1f}; over its error: clean {rms((away / blur.error)[good]):.1f}, "
+          f"shaken {rms((away / blur.error)[~good]):.1f}")
+
+
+def rms(values):
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def limits(seen, beacons):
+    """Print the least error that photons allow where stars have any flux (Cramer and Rao)."""
+    for motion in (float(np.median(seen.motion[seen.good])), 0.2, 0.5, 0.9):
+        stars, window = (least(seen, motion, pixels) for pixels in (beacons, None))
+        print(f"    photons, motion of {motion:.3f}: its square to {1e4 * stars:.2f}e-4 px^2, "
+              f"all to {stars / (2 * motion):.5f} px; with every pixel of the window "
+              f"{1e4 * window:.2f}e-4 px^2")
+
+
+def least(seen, motion, beacons):
+    """Return the least error of the blur, px^2, from the stamps of beacons (None: all pixels).
+
+    Where the image is, the sky and the flux of each star are fitted as well.
+    """
+    box, scene = seen.plan.box, seen.scene
+    places = scene.row, scene.column
+
+    def light(blur=motion, row=0.0, column=0.0):
+        return scene.prf(box, places[0] + row, places[1] + column, scene.flux, blur)
+
+    usual, used = light(), np.ones(box.shape, bool)
+    ideal, _ = bleed(usual + SKY)
+    if beacons is not None:
+        used[:] = False
+        for row, column in zip(beacons.row, beacons.column, strict=True):
+            used[row - 5:row + 6, column - 5:column + 6] = True
+    used &= np.isclose(ideal, usual + SKY)               # saturated light tells nothing
+    noise = sigma(ideal, box, scene.readout)[used]
+    changes = [(light(np.sqrt(motion**2 + STEP_PX2)) - usual) / STEP_PX2,
+               light(row=0.02) - usual, light(column=0.02) - usual, np.ones(box.shape)]
+    rows = [change[used] / noise for change in changes]
+    bright = scene.flux > FAINTEST
+    for row, column, flux in zip(*(values[bright] for values in (*places, scene.flux)),
+                                 strict=True):
+        near = Box(max(round(row) - 9, box.row0), min(round(row) + 10, box.row1),
+                   max(round(column) - 9, box.column0), min(round(column) + 10, box.column1))
+        if min(near.shape) > 0:
+            alone = np.zeros(box.shape)
+            alone[near.slices(box.offset)] = scene.prf(
+                near, np.array([row]), np.array([column]), np.array([flux]), motion)
+            rows.append(alone[used] / noise)
+    design = np.array([row for row in rows if row @ row > 1.0])
+    size = np.sqrt(np.sum(design**2, axis=1))
+    normal = (design @ design.T) / np.outer(size, size)
+    return np.sqrt(np.linalg.inv(normal)[0, 0]) / size[0]
+
+
+if __name__ == "__main__":
+    main()
