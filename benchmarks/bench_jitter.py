@@ -25,6 +25,7 @@ SHAKEN, SHAKEN_PX = slice(200, 220), np.linspace(0.2, 0.9, 20)
 DRIFT_ERROR_PX = 0.0007           # of the motion from frame to frame, as it is measured
 SKY = 100.0                       # e-/s
 FAINTEST = 100.0                  # e-/s, of stars whose flux is fitted for the limit
+REACH_PX = 9                      # of their light
 STEP_PX2 = 0.004                  # of blur, to tell what changes with it
 
 
@@ -166,16 +167,16 @@ def least(seen, motion, beacons):
     changes = [(light(np.sqrt(motion**2 + STEP_PX2)) - usual) / STEP_PX2,
                light(row=0.02) - usual, light(column=0.02) - usual, np.ones(box.shape)]
     rows = [change[used] / noise for change in changes]
-    bright = scene.flux > FAINTEST
+    bright = (scene.flux > FAINTEST) & box.contains(*places, REACH_PX)
     for row, column, flux in zip(*(values[bright] for values in (*places, scene.flux)),
                                  strict=True):
-        near = Box(max(round(row) - 9, box.row0), min(round(row) + 10, box.row1),
-                   max(round(column) - 9, box.column0), min(round(column) + 10, box.column1))
-        if min(near.shape) > 0:
-            alone = np.zeros(box.shape)
-            alone[near.slices(box.offset)] = scene.prf(
-                near, np.array([row]), np.array([column]), np.array([flux]), motion)
-            rows.append(alone[used] / noise)
+        top, left = round(row) - REACH_PX, round(column) - REACH_PX
+        near = Box(max(top, box.row0), min(top + 2 * REACH_PX + 1, box.row1),
+                   max(left, box.column0), min(left + 2 * REACH_PX + 1, box.column1))
+        alone = np.zeros(box.shape)
+        alone[near.slices(box.offset)] = scene.prf(
+            near, np.array([row]), np.array([column]), np.array([flux]), motion)
+        rows.append(alone[used] / noise)
     design = np.array([row for row in rows if row @ row > 1.0])
     size = np.sqrt(np.sum(design**2, axis=1))
     normal = (design @ design.T) / np.outer(size, size)

@@ -33,6 +33,7 @@ _FIRST_ERROR_PX, _FIRST_ERROR_PX2 = 0.1, 0.02     # of a star in a frame before 
 _LEAST_ERROR_PX, _LEAST_ERROR_PX2 = 3e-3, 1e-4    # at least; and ...
 _LEAST_ERROR = 0.013              # ... relative to what places do to blurs: more than is fitted
 _CLIP_SIGMA = 5.0
+_RESTLESS = 2.0                   # times as much as expected stars of some frames differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +141,15 @@ def _noise(away: NDArray, least: float) -> NDArray[np.float64]:
 
 
 def _weight(blur: NDArray, middle: NDArray, noise: NDArray) -> NDArray[np.float64]:
-    """Return 1 / variance (T, N) of stars' blurs; 0 for those far off, and NaN."""
+    """Return 1 / variance (T, N) of stars' blurs; 0 for those far off, and NaN.
+
+    In scattered light stars differ more than in other frames.
+    """
     variance = noise**2 + (_RESPONSE_ERROR * middle[:, None])**2
     away = np.abs(blur - middle[:, None]) / np.sqrt(variance)
-    return np.where(away <= _CLIP_SIGMA, 1 / variance, 0.0)
+    more = np.nan_to_num(MAD_TO_SIGMA * nan_median(away.T))[:, None]
+    more = np.where(more > _RESTLESS, more, 1.0)
+    return np.where(away <= _CLIP_SIGMA * more, 1 / (variance * more**2), 0.0)
 
 
 def _averaged(blur: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:

@@ -170,6 +170,21 @@ def test_stars_that_differ_more_in_their_pixels_make_a_larger_error(sector, foun
     assert 0.4 < np.sqrt(np.mean(np.square(pulls))) < 1.6
 
 
+def test_frames_in_which_stars_scatter_more_have_larger_errors(sector, found):
+    good, blur = found
+    noise = np.random.default_rng(5).normal(0, 0.05, (240, 30))
+
+    def spoil(width):
+        width[50:54] += noise[50:54, :width.shape[1]]
+
+    worse = sector.fit(good, spoil=spoil)
+    away = worse.variance - beyond_sharp(sector.motion, good)
+    assert np.all(worse.error[50:54] > 20 * blur.error[50:54])
+    assert 0.3 < np.sqrt(np.mean((away / worse.error)[50:54]**2)) < 2
+    rest = good & (np.abs(np.arange(240) - 51.5) > 2)
+    assert np.max(np.abs(worse.variance - blur.variance)[rest]) < 5e-5
+
+
 def small(motion, **options):
     stars = Stars(motion, drifts(len(motion)), np.full(20, 9000.0))
     return stars.fit(**options)
