@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from photometry.compiled import compiled
 
 BORDER = 4                        # samples beyond a model, which are zero
+NOTHING = 1e-25                   # of the light: what fits leave of a share that is zero
 
 
 @compiled
@@ -119,9 +120,9 @@ def add_gaussians(image: NDArray, shares: NDArray, sigmas: NDArray, from_row: ND
     image : (N, R, C)
         Changed in place.
     """
-    in_columns = np.empty(image.shape[2])
+    in_columns, some = np.empty(image.shape[2]), np.flatnonzero(np.abs(shares) > NOTHING)
     for star in range(len(image)):
-        for k in range(len(shares)):
+        for k in some:
             steep = -0.5 / sigmas[k] ** 2
             height = shares[k] / (2 * np.pi * sigmas[k] ** 2)
             for column in range(len(in_columns)):
@@ -145,9 +146,9 @@ def add_gaussian_light(image: NDArray, flux: NDArray, shares: NDArray, sigmas: N
     shares, sigmas, from_row, from_column
         As of `add_gaussians`.
     """
-    in_columns = np.empty(image.shape[2])
+    in_columns, some = np.empty(image.shape[2]), np.flatnonzero(np.abs(shares) > NOTHING)
     for star in range(len(flux)):
-        for k in range(len(shares)):
+        for k in some:
             steep = -0.5 / sigmas[k] ** 2
             height = flux[star] * shares[k] / (2 * np.pi * sigmas[k] ** 2)
             for column in range(len(in_columns)):

@@ -22,7 +22,7 @@ def test_samples_are_interpolated_by_cubic_splines_and_end_where_the_model_does(
 
 def test_gaussians_are_densities_that_add_up():
     rng = np.random.default_rng(2)
-    shares, sigmas = np.array([0.7, 0.2]), np.array([1.5, 4.0])
+    shares, sigmas = np.array([0.7, 5e-324, 0.2]), np.array([1.5, 2.0, 4.0])
     from_row, from_column = rng.uniform(-5, 5, (4, 3)), rng.uniform(-5, 5, (4, 6))
     image = np.zeros((4, 3, 6))
     add_gaussians(image, shares, sigmas, from_row, from_column)
