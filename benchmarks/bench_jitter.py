@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure motion within exposures on simulated windows; print errors, and what photons allow."""
+"""Measure motion between and within exposures; print errors, and what photons allow."""
 
 import argparse
 import time
@@ -10,9 +10,12 @@ import numpy as np
 from _machine import introduce
 
 from photometry.core.pixels import Box
+from photometry.core.stats import nan_median
 from photometry.scene.blur import fit_blur, sharp_level
+from photometry.scene.centroids import straightened
 from photometry.scene.detector import bleed, sigma
 from photometry.scene.jitter import choose_beacons, cut, measures
+from photometry.scene.motion import fit_motion, refined
 from photometry.scene.pointing import ABERRATION_SCALE
 from photometry.scene.simulate import star_image
 from photometry.stages import simulation
@@ -22,7 +25,6 @@ EXAMPLE = "example: python benchmarks/bench_jitter.py --prf PRF_FOLDER --camera 
 PLACES = ["200,1200", "900,500", "1450,1050", "1850,1800"]
 STEP_PX = (0.24, -0.18)           # of the second orbit
 SHAKEN, SHAKEN_PX = slice(200, 220), np.linspace(0.2, 0.9, 20)
-DRIFT_ERROR_PX = 0.0007           # of the motion from frame to frame, as it is measured
 SKY = 100.0                       # e-/s
 FAINTEST = 100.0                  # e-/s, of stars whose flux is fitted for the limit
 REACH_PX = 9                      # of their light
@@ -53,10 +55,11 @@ def main():
         origin = tuple(int(part) for part in place.split(","))
         seen = look(args, origin, args.seed + number)
         started = time.process_time()
-        beacons, blur = measured(seen)
+        beacons, motion, blur = measured(seen)
         spent = time.process_time() - started
         print(f"row, column {place}, seed {args.seed + number}: {len(beacons.row)} stars, "
               f"{np.count_nonzero(beacons.lonely)} isolated; {spent:.1f} CPU-s")
+        describe_motion(seen, beacons, motion)
         describe(seen, blur)
         limits(seen, beacons)
 
@@ -98,21 +101,37 @@ def look(args, origin, seed):
 
 
 def measured(seen):
-    """Return the beacons, and the blur that they tell."""
+    """Return the beacons, and the motion and blur that they tell; headers tell nothing."""
     settings, first = Settings(), np.flatnonzero(~seen.second)
     shown = first[::max(len(first) // settings.mean_frames, 1)]
     beacons = choose_beacons(seen.images[shown].mean(axis=0, dtype=float),
                              settings.beacon_faintest, settings.beacon_brightest)
-    width, place = zip(*(measures(cut(image, beacons.row, beacons.column), beacons.center)
-                         for image in seen.images), strict=True)
-    pixel = np.stack([beacons.row, beacons.column], axis=1)
-    row, column = (pixel + beacons.center + seen.plan.box.offset).T
-    drift = np.array([np.stack(seen.scene.pointing.move(index, row, column), axis=1)
-                      for index in range(len(width))])
-    drift += np.random.default_rng(99).normal(0, DRIFT_ERROR_PX, (len(drift), 1, 2))
-    drift -= drift[seen.good].mean(axis=0)
-    return beacons, fit_blur(np.array(width), beacons.curve, np.array(place) + pixel, drift,
-                             seen.good, beacons.others)
+    widths, centers, places = (np.array(found) for found in zip(
+        *(measures(cut(image, beacons.row, beacons.column), beacons.center)
+          for image in seen.images), strict=True))
+    corner = np.stack([beacons.row, beacons.column], axis=1) + seen.plan.box.offset
+    good, place, none = seen.good, corner + beacons.center, np.zeros(len(seen.good))
+    told = fit_motion(np.zeros((len(good), 2, 6)), np.arange(len(good)) / 48, 0, seen.plan.box)
+    motion = refined(told, centers + corner, good, place, beacons.others, none)
+    blur = fit_blur(widths, beacons.curve, places + corner, motion.drift(*place.T), good,
+                    beacons.others)
+    more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
+    straight = straightened(centers, beacons.leaning, more) + corner
+    return beacons, refined(told, straight, good, place, beacons.others, more), blur
+
+
+def describe_motion(seen, beacons, motion):
+    """Print how far the displacements of the stars are from the truth."""
+    row, column = (np.stack([beacons.row, beacons.column], axis=1) + seen.plan.box.offset).T
+    true = np.array([np.stack(seen.scene.pointing.move(index, row, column), axis=1)
+                     for index in range(len(seen.good))])
+    away, good = motion.drift(row, column) - true, seen.good
+    away -= away[good].mean(axis=0)
+    step = (away[good & seen.second].mean(axis=(0, 1))
+            - away[good & ~seen.second].mean(axis=(0, 1)))
+    print(f"    between exposures: clean {rms(away[good]):.5f}, shaken {rms(away[~good]):.5f}; "
+          f"step {step[0]:.5f} {step[1]:.5f}; middle over its error "
+          f"{rms(away[good].mean(axis=1) / motion.error[good, None]):.1f}")
 
 
 def describe(seen, blur):

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from photometry.core.stats import MAD_TO_SIGMA, nan_median
 from photometry.scene.jitter import BLURS_PX2
-from photometry.scene.phases import Sizes, fit_alike
+from photometry.scene.phases import Sizes, fit_alike, sizes_of, some_frames
 
 _SHARP_SHARE = 0.05               # quantile of frames that are called sharp
 _RESPONSE_ERROR = 0.01            # relative, of one star's blur: pixels sample it coarsely ...
 _COMMON_RESPONSE_ERROR = 0.003    # ... and of all together
 # What places in pixels are thought to do at first, to centers (px) and to blurs (px^2), and at
-# least. Relative to what they do to all stars: by how much more 500 px away; and what single stars
-# differ by: lone ones and others, for each part of their peak that is elsewhere.
+# least. Relative to what they do to all stars, what single ones differ by: lone ones and others,
+# for each part of their peak that is elsewhere.
 _CENTER_PX, _BLUR_PX2, _LEAST_PX2 = 0.1, 0.03, 5e-4
-_FIELD = 0.3
 _CENTER_OWN, _BLUR_OWN = (0.05, 0.5), (0.023, 0.1)
 _TYPICAL = 3.0                    # times as much they may seem to differ by, in several terms
 _STRANGE, _STRANGE_SHARE = 3.0, 0.7   # single ones that differ so much more may by this part of it
@@ -72,14 +71,14 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
     if not known.any():
         return Blur(nothing, nothing)
     drift, others = drift[:, known], others[known]
-    some = _some(good, _MOST_PLACES)
+    some = some_frames(good, _MOST_PLACES)
     place = drift + _places(seen[np.ix_(some, known)], drift[some],
-                            _sizes(_CENTER_PX, others, _CENTER_OWN))
+                            sizes_of(_CENTER_PX, others, _CENTER_OWN))
     raw = np.stack([np.interp(found, table, BLURS_PX2) for found, table in
                     zip(width.T[known], curve[known], strict=True)], axis=1)
     raw -= nan_median(raw[good])
-    blur, mean, sizes = raw, nan_median(raw.T), _sizes(_BLUR_PX2, others, _BLUR_OWN)
-    noise, some = np.full(len(others), _FIRST_ERROR_PX2), _some(good, _MOST_FRAMES)
+    blur, mean, sizes = raw, nan_median(raw.T), sizes_of(_BLUR_PX2, others, _BLUR_OWN)
+    noise, some = np.full(len(others), _FIRST_ERROR_PX2), some_frames(good, _MOST_FRAMES)
     for number in range(_ROUNDS):
         found = fit_alike(raw[some], _weight(blur[some], mean[some], noise), place[some],
                           mean[some], sizes)
@@ -88,7 +87,7 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
         shared = max(found.shared, _LEAST_PX2)
         noise = _noise(blur[good] - mean[good, None],
                        max(_LEAST_ERROR * shared, _LEAST_ERROR_PX2))
-        expected = _sizes(shared, others, _BLUR_OWN)
+        expected = sizes_of(shared, others, _BLUR_OWN)
         sizes = expected if number == 0 else Sizes(expected.shared, expected.field, _loosened(
             sizes.own, found.apart, each=number == _ROUNDS - 2))
     weight = _weight(blur, mean, noise)
@@ -97,17 +96,6 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
     variance = mean - sharp_level(mean[good])
     return Blur(variance, np.sqrt(error**2 + unknown**2
                                   + (_COMMON_RESPONSE_ERROR * variance)**2))
-
-
-def _some(good: NDArray[np.bool_], limit: int) -> NDArray[np.int_]:
-    """Return some of the good frames, evenly."""
-    index = np.flatnonzero(good)
-    return index[::-(-len(index) // limit)]
-
-
-def _sizes(shared: float, others: NDArray, own: tuple[float, float]) -> Sizes:
-    """Return sizes of terms where so much is shared by all stars."""
-    return Sizes(shared, _FIELD * shared, (own[0] + own[1] * others) * shared)
 
 
 def _loosened(own: NDArray, apart: NDArray, *, each: bool) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from photometry.core.stats import nan_median
 
 _HALF = 5                         # stamps of 11 x 11 pixels: in smaller ones the window is cut off
-_RIM = 1                          # around the 9 x 9 pixels that tell where a star is
+_RIM = 1                          # around the 9 x 9 pixels in which lone stars have to be alone
 _CORE = 2                         # the 5 x 5 pixels in the middle hold the star
 _LONELY_SHARE = 0.05              # of the peak, that is the most elsewhere around a lone star ...
 _SOME_SHARE = 0.5                 # ... and around others: what stands still is in the mean image
@@ -41,16 +41,17 @@ class Beacons:
     column: NDArray[np.int_]
     center: NDArray[np.float64]   # (N, 2) of the light, from the middle of that pixel
     curve: NDArray[np.float64]    # (N, B) widths at the tabulated blurs, px^2
-    lonely: NDArray[np.bool_]     # (N,) isolated well enough to tell where the image is
+    lonely: NDArray[np.bool_]     # (N,) isolated
     others: NDArray[np.float64]   # (N,) highest pixel outside the core, over the peak
+    leaning: NDArray[np.float64]  # (N, B, 2) px, where blurs shift the center
 
 
 def choose_beacons(mean: NDArray, faintest: float, brightest: float,
                    limit: int = 300) -> Beacons:
     """Find the stars of a background-subtracted mean image that serve as beacons.
 
-    Lone ones first, which also show how the image moves; with neighbors that stand still in the
-    mean image, others tell its blur as well.
+    Lone ones first; with neighbors that stand still in the mean image, others tell how the image
+    moves and its blur as well.
 
     Parameters
     ----------
@@ -61,17 +62,19 @@ def choose_beacons(mean: NDArray, faintest: float, brightest: float,
     """
     row, column = _peaks(np.nan_to_num(mean), _FAINTER * faintest, brightest)
     stamps, peak = cut(mean, row, column), mean[row, column]
-    lonely = (peak > faintest) & (_elsewhere(middle(stamps)) < _LONELY_SHARE * peak)
+    lonely = (peak > faintest) & (_elsewhere(_middle(stamps)) < _LONELY_SHARE * peak)
     others = np.minimum(_elsewhere(stamps) / peak, 1.0)
     order = np.lexsort((-peak, ~lonely))
     order = order[(lonely | (others < _SOME_SHARE))[order]][:limit]
     row, column, stamps = row[order], column[order], stamps[order]
     center = _center(stamps)
     # Stars that are not symmetric seem elsewhere when they are blurred, and are followed there.
-    curve = np.stack([_width(stamps, _center(stamps, blur), blur) for blur in BLURS_PX2], axis=1)
+    centers = np.stack([_center(stamps, blur) for blur in BLURS_PX2], axis=1)
+    curve = np.stack([_width(stamps, centers[:, number], blur)
+                      for number, blur in enumerate(BLURS_PX2)], axis=1)
     grows = np.all(np.diff(curve, axis=1) > _LEAST_RESPONSE * np.diff(BLURS_PX2), axis=1)
     return Beacons(row[grows], column[grows], center[grows], curve[grows], lonely[order][grows],
-                   others[order][grows])
+                   others[order][grows], (centers - center[:, None])[grows])
 
 
 def _peaks(image: NDArray, least: float, most: float) -> tuple[NDArray, NDArray]:
@@ -109,8 +112,8 @@ def cut(image: NDArray, row: NDArray, column: NDArray) -> NDArray:
     return image[row[:, None, None] + steps[:, None], column[:, None, None] + steps]
 
 
-def middle(stamps: NDArray) -> NDArray:
-    """Return the part (N, 9, 9) of stamps that tells where stars are."""
+def _middle(stamps: NDArray) -> NDArray:
+    """Return stamps (N, 9, 9) without what is at their rim."""
     return stamps[:, _RIM:-_RIM, _RIM:-_RIM]
 
 
@@ -122,11 +125,12 @@ def _elsewhere(stamps: NDArray) -> NDArray:
     return outside.max(axis=(1, 2), initial=0)
 
 
-def measures(stamps: NDArray, center: NDArray) -> tuple[NDArray, NDArray]:
-    """Return widths (N,), px^2 per axis, and places (N, 2) of stars in stamps (N, 11, 11).
+def measures(stamps: NDArray, center: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Return widths (N,), px^2 per axis, and centers and places (N, 2) of stars.
 
-    Widths are in a window that follows each star, places, from the middle of the stamps, in a
-    narrower one, which neighbors move less.
+    Widths are in a window that follows each star; centers are its middle, from that of the stamps
+    (N, 11, 11). Places are the same in a narrower window, which neighbors move less, and pixels
+    more.
 
     Parameters
     ----------
@@ -138,9 +142,10 @@ def measures(stamps: NDArray, center: NDArray) -> tuple[NDArray, NDArray]:
     for _ in range(_ROUNDS):
         moved = moved + nan_median(_away(stamps, moved))
     if not np.max(np.abs(moved - center), initial=0.0) <= _FARTHEST_PX:      # true for NaN
-        return np.full(len(stamps), np.nan), np.full(center.shape, np.nan)
+        nowhere = np.full(center.shape, np.nan)
+        return nowhere[:, 0], nowhere, nowhere
     followed = _followed(stamps, moved, _WINDOW_PX2)
-    return _width(stamps, followed), _followed(stamps, moved, _NARROW_PX2)
+    return _width(stamps, followed), followed, _followed(stamps, moved, _NARROW_PX2)
 
 
 def _followed(stamps: NDArray, center: NDArray, window: float) -> NDArray[np.float64]:

@@ -135,8 +135,8 @@ def fit_motion(coefficients: NDArray, time: NDArray, reference_index: int,
                   np.full(len(time), np.nan))
 
 
-def refined(motion: Motion, measured: NDArray, row: NDArray, column: NDArray,
-            good: NDArray[np.bool_]) -> Motion:
+def refined(motion: Motion, seen: NDArray, good: NDArray[np.bool_], place: NDArray,
+            others: NDArray, blur: NDArray) -> Motion:
     """Return the motion with what measured stars add to the headers' coordinates.
 
     Positions then refer to the mean of the good frames' solutions, not to the reference frame's
@@ -144,14 +144,16 @@ def refined(motion: Motion, measured: NDArray, row: NDArray, column: NDArray,
 
     Parameters
     ----------
-    measured : (T, N, 2)
-        Centroids divided by their responses, px.
-    row, column : (N,)
-        Where the stars are.
+    seen : (T, N, 2)
+        Rows and columns of stars, px; NaN where not measured.
     good : (T,)
+    place : (N, 2)
+        Where the stars are, about.
+    others, blur : (N,), (T,)
+        As in `photometry.scene.centroids.measure`.
     """
-    place = np.stack([row - motion.center[0], column - motion.center[1]], axis=-1) / motion.scale
-    found = measure(measured, motion.drift(row, column), good, place)
+    found = measure(seen, motion.drift(*place.T), good, (place - motion.center) / motion.scale,
+                    blur, others)
     taken = found.error <= _USEFUL_PX                    # False for NaN
     coefficients = motion.coefficients.copy()
     coefficients[taken, :, :3] += found.linear[taken]

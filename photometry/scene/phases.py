@@ -18,6 +18,7 @@ from scipy.linalg import cho_factor, cho_solve
 TERMS = 8                         # cosine and sine of rows and columns, once and twice a pixel
 _FIELD_TERMS = 4                  # the first of them change over the image ...
 _FIELD_PX = 500.0                 # ... by their error over so many pixels
+_FIELD = 0.3                      # how much they change there, relative to what all stars share
 _SHARED = TERMS + 2 * _FIELD_TERMS
 _OWN = TERMS + 1                  # and a level
 # What blur takes from terms with periods of a pixel and half a pixel, and from levels, per px^2:
@@ -35,6 +36,25 @@ class Sizes:
     shared: float                     # of all stars
     field: float                      # change over the image
     own: NDArray[np.float64]          # (N,) of each star
+
+
+def sizes_of(shared: float, others: NDArray, own: tuple[float, float]) -> Sizes:
+    """Return sizes of terms where so much is shared by all stars.
+
+    Parameters
+    ----------
+    others : (N,)
+        Highest pixel outside the cores of the stars, over the peak.
+    own
+        What single ones differ by, relative: lone ones, and more for each part of `others`.
+    """
+    return Sizes(shared, _FIELD * shared, (own[0] + own[1] * others) * shared)
+
+
+def some_frames(good: NDArray[np.bool_], limit: int) -> NDArray[np.int_]:
+    """Return some of the good frames, evenly."""
+    index = np.flatnonzero(good)
+    return index[::-(-len(index) // limit)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +126,42 @@ def fit_alike(values: NDArray, weight: NDArray, place: NDArray, blur: NDArray,
         Rows and columns, px.
     blur : (T,)
     """
-    design, used = _design(place, blur), np.where(weight > 0, values, 0.0)
-    spread, total = _spread(place.mean(axis=0)), weight.sum(axis=1)
+    return equations(weight, place, blur, sizes).solve(values)
+
+
+@dataclass(frozen=True, slots=True)
+class Equations:
+    """What does not depend on the values: several measures of the same stars share it."""
+
+    weight: NDArray[np.float64]
+    design: NDArray[np.float64]       # (T, N, 9)
+    spread: NDArray[np.float64]       # (N, 9, 16)
+    mean: NDArray[np.float64]         # (T, 16 + 9 N) over the stars
+    factor: tuple[NDArray, bool]
+
+    def solve(self, values: NDArray) -> Alike:
+        """Return what places in pixels do to values (T, N)."""
+        used = np.where(self.weight > 0, values, 0.0) * self.weight
+        right = np.einsum("tn,tnk->nk", used, self.design)
+        side = np.concatenate([np.einsum("nks,nk->s", self.spread, right), right.ravel()])
+        found = cho_solve(self.factor, side - self.mean.T @ used.sum(axis=1))
+        own = found[_SHARED:].reshape(-1, _OWN)
+        count = np.count_nonzero(self.weight.sum(axis=1))
+        return Alike(own + self.spread @ found[:_SHARED],
+                     np.sqrt(np.sum(own[:, 1:]**2, axis=1)),
+                     float(np.sqrt(np.sum(found[:TERMS]**2))), self.factor, self.spread,
+                     self.mean.sum(axis=0) / max(count, 1))
+
+
+def equations(weight: NDArray, place: NDArray, blur: NDArray, sizes: Sizes) -> Equations:
+    """Prepare `fit_alike` for values that have the same weights."""
+    design, spread = _design(place, blur), _spread(place.mean(axis=0))
     by_star = np.moveaxis(design * weight[..., None], 0, 1)
     normal = np.swapaxes(by_star, 1, 2) @ np.moveaxis(design, 0, 1)
-    right = (np.swapaxes(by_star, 1, 2) @ used.T[..., None])[..., 0]
     # What frames have in common is left free: means over their stars tell nothing.
     mean = _means(design, weight, spread)
-    matrix = _matrix(normal, spread, sizes) - (mean * total[:, None]).T @ mean
-    side = np.concatenate([np.einsum("nks,nk->s", spread, right), right.ravel()])
-    factor = cho_factor(matrix)
-    found = cho_solve(factor, side - mean.T @ np.sum(weight * used, axis=1))
-    own = found[_SHARED:].reshape(-1, _OWN)
-    return Alike(own + spread @ found[:_SHARED], np.sqrt(np.sum(own[:, 1:]**2, axis=1)),
-                 float(np.sqrt(np.sum(found[:TERMS]**2))), factor, spread,
-                 mean.sum(axis=0) / max(np.count_nonzero(total), 1))
+    matrix = _matrix(normal, spread, sizes) - (mean * weight.sum(axis=1)[:, None]).T @ mean
+    return Equations(weight, design, spread, mean, cho_factor(matrix))
 
 
 def _design(place: NDArray, blur: NDArray) -> NDArray[np.float64]:

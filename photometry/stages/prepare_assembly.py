@@ -17,10 +17,9 @@ from photometry.core.timestamps import timestamp_shifts_s
 from photometry.io import cube
 from photometry.io.orbit import spacecraft_positions
 from photometry.io.quaternions import find_table, read_table
-from photometry.scene import jitter
 from photometry.scene.attitude import PIXEL_RAD, blur_of_attitude
 from photometry.scene.blur import fit_blur, joined
-from photometry.scene.centroids import leanings, responses
+from photometry.scene.centroids import straightened
 from photometry.scene.motion import blurred, counted_from, fit_motion, refined
 from photometry.sky.background import BackgroundModel
 from photometry.sky.interpolate import optical_axis
@@ -89,19 +88,14 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
     found = _collected(job, blocks, ("coefficients", "widths", "places", "centers"))
     sky = job.scratch.load("sky")
     told = fit_motion(found["coefficients"], observation.cadences.time, reference_index, job.box)
-    row, column = sky["beacon_row"] + job.box.row0, sky["beacon_column"] + job.box.column0
-    lonely = sky["beacon_lonely"]
-    lone = row[lonely], column[lonely]
-    usual = jitter.middle(jitter.cut(job.scratch.load("sum")["sumimage"],
-                                     sky["beacon_row"][lonely], sky["beacon_column"][lonely]))
-    follow = responses(usual)
-    motion = refined(told, found["centers"] / follow, *lone, good)
-    blur = fit_blur(found["widths"], sky["beacon_curve"],
-                    found["places"] + np.stack([row, column], axis=1),
-                    motion.drift(row, column), good, sky["beacon_others"])
+    corner = np.stack([sky["beacon_row"], sky["beacon_column"]], axis=1) + job.box.offset
+    place, others = corner + sky["beacon_center"], sky["beacon_others"]
+    motion = refined(told, found["centers"] + corner, good, place, others, np.zeros(len(good)))
+    blur = fit_blur(found["widths"], sky["beacon_curve"], found["places"] + corner,
+                    motion.drift(*place.T), good, others)
     more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
-    straight = found["centers"] - leanings(usual) * more[:, None, None]
-    motion = refined(told, straight / follow, *lone, good)
+    centers = straightened(found["centers"], sky["beacon_leaning"], more)
+    motion = refined(told, centers + corner, good, place, others, more)
     if sky["wcs_frames"].any():
         # Mended coordinates are those of the stars on the mean image of these frames.
         motion = counted_from(motion, sky["wcs_frames"])

@@ -23,7 +23,6 @@ from photometry.io.facts import read_facts, read_toml
 from photometry.io.images import read_with_checksum
 from photometry.io.scratch import Scratch
 from photometry.scene import detector, jitter
-from photometry.scene.centroids import centroids
 from photometry.scene.motion import frame_displacements
 from photometry.sky import anomalies, differences, level
 from photometry.sky.anomalies import Settings as AnomalySettings
@@ -306,11 +305,10 @@ def background_block(job: Job, block: Block) -> None:
     name = block.named("background")
     if job.scratch.has(name):
         return
-    sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center", "beacon_lonely",
-                           "orbit_starts")
+    sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center", "orbit_starts")
     stamps = jitter.stamp_pixels(job.box.shape, sky["beacon_row"], sky["beacon_column"])
     added = anomalies.Sum(np.zeros(job.box.shape, np.float32), np.zeros(job.box.shape, np.uint8))
-    fits, widths, places, centers = [], [], [], []
+    fits, measured = [], []
     with job.scratch.stacks([block.named("flags"), block.named("cells")],
                             [np.uint8, np.float32]) as stacks:
         for frame, image, exclude, good in images(job, block):
@@ -319,18 +317,14 @@ def background_block(job: Job, block: Block) -> None:
             fit = measure(job, static, image, exclude)
             fits.append(fit)
             seen = _look(job, static, image, exclude, fit, stamps, added if good else None)
-            stars = seen.values[stamps.places]
-            for kept, found in zip((widths, places),
-                                   jitter.measures(stars, sky["beacon_center"]), strict=True):
-                kept.append(found)
-            centers.append(centroids(jitter.middle(stars[sky["beacon_lonely"]])))
+            measured.append(jitter.measures(seen.values[stamps.places], sky["beacon_center"]))
             stacks.append(seen.flags, anomalies.residual_cells(seen.left, job.box.shape,
                                                                float(fit["noise"])))
     coefficients = frame_displacements([frame.header.wcs_text for frame in block.frames],
                                        job.wcs_text, job.box)
-    job.scratch.save(name, total=added.total, count=added.count, widths=np.array(widths),
-                     places=np.array(places), centers=np.array(centers),
-                     coefficients=coefficients,
+    widths, centers, places = (np.array(found) for found in zip(*measured, strict=True))
+    job.scratch.save(name, total=added.total, count=added.count, widths=widths, centers=centers,
+                     places=places, coefficients=coefficients,
                      **{key: np.array([fit[key] for fit in fits], dtype=np.float32)
                         for key in MODEL})
 

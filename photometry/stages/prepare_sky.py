@@ -100,7 +100,7 @@ def find_sky(job: Job, blocks: Sequence[Block], values: Values) -> None:
                              job.choices.prepare.beacon_brightest)
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
                      beacon_center=beacons.center, beacon_curve=beacons.curve,
-                     beacon_lonely=beacons.lonely, beacon_others=beacons.others,
+                     beacon_others=beacons.others, beacon_leaning=beacons.leaning,
                      orbit_starts=starts,
                      level_err=sky.level_err, wcs_text=np.array(places.wcs_text),
                      wcs_note=np.array(places.note), wcs_frames=shown & places.mended,

@@ -64,7 +64,7 @@ class Stars:
         good = np.ones(len(self.images), bool) if good is None else good
         beacons = choose_beacons(np.nanmean(self.images[good], axis=0), 100.0, 1e5)
         assert len(beacons.row) > 0.8 * len(self.flux)
-        width, place = (np.array(found) for found in zip(
+        width, _, place = (np.array(found) for found in zip(
             *(measures(cut(image, beacons.row, beacons.column), beacons.center)
               for image in self.images), strict=True))
         if spoil is not None:
