@@ -15,7 +15,8 @@ def solve_each(normal: NDArray, right: NDArray, precision: NDArray, wanted: NDAr
 
     Parameters
     ----------
-    normal : (T, K, K)
+    normal : (T, K (K + 1) / 2)
+        Their lower halves, line by line.
     right : (T, K)
     precision : (T, K)
         Inverse variances known beforehand, added to the diagonals.
@@ -41,11 +42,12 @@ def solve_each(normal: NDArray, right: NDArray, precision: NDArray, wanted: NDAr
             cadence = min(first + n, count - 1)
             # Fluxes and shifts differ by orders of magnitude: unit diagonal first.
             for i in range(size):
-                scale[i, n] = 1 / np.sqrt(normal[cadence, i, i] + precision[cadence, i])
+                line = i * (i + 1) // 2
+                scale[i, n] = 1 / np.sqrt(normal[cadence, line + i] + precision[cadence, i])
                 vector[i, n] = right[cadence, i] * scale[i, n]
                 lower[i, i, n] = 1.0
                 for j in range(i):
-                    lower[i, j, n] = normal[cadence, i, j] * scale[i, n] * scale[j, n]
+                    lower[i, j, n] = normal[cadence, line + j] * scale[i, n] * scale[j, n]
         _factor(lower)
         _forward(lower, vector, 0)
         _backward(lower, vector)
@@ -71,7 +73,10 @@ def solve_each(normal: NDArray, right: NDArray, precision: NDArray, wanted: NDAr
 
 @compiled
 def _factor(lower: NDArray) -> None:
-    """Replace lower halves (K, K, LANES) by Cholesky factors; NaN if one is not positive."""
+    """Replace lower halves (K, K, LANES) by Cholesky factors; NaN if one is not positive.
+
+    The diagonals are inverted: processors multiply faster than they divide.
+    """
     total = np.empty(LANES)
     for j in range(len(lower)):
         for i in range(j, len(lower)):
@@ -80,7 +85,7 @@ def _factor(lower: NDArray) -> None:
                 for n in range(LANES):
                     total[n] -= lower[i, k, n] * lower[j, k, n]
             for n in range(LANES):
-                lower[i, j, n] = np.sqrt(total[n]) if i == j else total[n] / lower[j, j, n]
+                lower[i, j, n] = 1 / np.sqrt(total[n]) if i == j else total[n] * lower[j, j, n]
 
 
 @compiled
@@ -91,7 +96,7 @@ def _forward(lower: NDArray, vector: NDArray, first: int) -> None:
             for n in range(LANES):
                 vector[i, n] -= lower[i, k, n] * vector[k, n]
         for n in range(LANES):
-            vector[i, n] /= lower[i, i, n]
+            vector[i, n] *= lower[i, i, n]
 
 
 @compiled
@@ -99,7 +104,7 @@ def _backward(lower: NDArray, vector: NDArray) -> None:
     """Solve L' x = b (K, LANES) in place."""
     for i in range(len(vector) - 1, -1, -1):
         for n in range(LANES):
-            vector[i, n] /= lower[i, i, n]
+            vector[i, n] *= lower[i, i, n]
         for k in range(i):
             for n in range(LANES):
                 vector[k, n] -= lower[i, k, n] * vector[i, n]

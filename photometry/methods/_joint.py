@@ -43,6 +43,10 @@ OUTLIER = 5.0                     # times the scatter
 SAMPLE = 400                      # cadences that such estimates are made from, at least
 
 
+# Places of expansion, drifts (2,), with the cadences that each serves.
+Groups = list[tuple[NDArray[np.float64], NDArray[np.int_]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Motion:
     """Where the frames are; gaps in what is known are filled from their neighbors in time."""
@@ -77,7 +81,7 @@ class Motion:
         spread = np.sqrt(np.mean((self.drift[self.good] - self.center) ** 2))
         return float(np.clip(2 * spread, *STEPS_PX))
 
-    def group(self, block: int) -> list[tuple[NDArray[np.float64], NDArray[np.int_]]]:
+    def group(self, block: int) -> Groups:
         """Return places of expansion, drifts (2,), each with cadences that it serves.
 
         Cadences at one place share it, whenever they are: one that goes with time would make
@@ -167,11 +171,13 @@ class BlockFit:
     """Fits blocks of cadences of one stamp, each with its own place of expansion."""
 
     def __init__(self, stamp: Stamp, sources: Sources, model: Model, pixels: FitPixels,
-                 motion: Motion, free: NDArray, common: float) -> None:
+                 motion: Motion, groups: Groups, free: NDArray, common: float) -> None:
         """Keep what all blocks share.
 
         Parameters
         ----------
+        groups
+            The blocks, from `Motion.group`.
         free : (K,)
             How much the fluxes near the target may differ from the mean, e-/s.
         common
@@ -186,7 +192,9 @@ class BlockFit:
         self._kept: dict[tuple[float, ...], tuple[NDArray, NDArray, NDArray]] = {}
         frames = motion.sample()
         self._typical = typical_variance(stamp, pixels, frames)
-        cadences, _ = self._cadences(frames, motion.center)
+        self._whole = self._cadences(*reversed(groups[0])) if len(groups) == 1 else None
+        cadences = (self._cadences(frames, motion.center)[0] if self._whole is None
+                    else self._whole[0].part(frames))
         size = len(free) + 4
         found = self._solve(cadences, LOOSE, self._free, wanted=(size - 3, size - 2, size - 1))
         self._likely = excess(found.values[:, -3:], found.error, motion.drift[frames])
@@ -248,7 +256,7 @@ class BlockFit:
         errs, others would make a step.
         """
         stamp, motion = self._stamp, self._motion
-        cadences, terms = self._cadences(frames, center)
+        cadences, terms = self._whole or self._cadences(frames, center)
         neighbors = self._neighbors
         away = self._solve(cadences, LOOSE, self._free).values[:, -3:-1]
         change = np.tile(self._likely, (len(frames), 1))

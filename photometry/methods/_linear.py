@@ -1,6 +1,7 @@
 """Weighted linear fits of moving sources to many cadences at once."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,8 @@ class Cadences:
         known = pixels if self._there is None else np.where(there, pixels, 0.0)
         seen = (known @ self._weighted.T).reshape(-1, n_terms, count)
         self._right = np.einsum("tm,tmk->tk", motion, seen)
-        self._normal = np.empty((len(pixels), count, count))
+        self._lower = np.tril_indices(count)
+        self._normal = np.empty((len(pixels), len(self._lower[0])))
         i, j = np.triu_indices(n_terms)
         products = np.where(i == j, 1.0, 2.0) * motion[:, i] * motion[:, j]
         self._flat = terms.reshape(-1, n_pixels)
@@ -58,8 +60,7 @@ class Cadences:
             pairs = (self._weighted * pattern) @ self._flat.T
             pairs = pairs.reshape(n_terms, count, n_terms, count)[i, :, j]
             pairs = (pairs + pairs.transpose(0, 2, 1)) / 2
-            self._normal[rows] = (products[rows] @ pairs.reshape(len(i), -1)).reshape(
-                -1, count, count)
+            self._normal[rows] = products[rows] @ pairs[:, *self._lower]
 
     @property
     def whole(self) -> bool:
@@ -69,6 +70,14 @@ class Cadences:
     def lose(self, rows: NDArray) -> None:
         """Give up cadences, an index or mask."""
         self._normal[rows] = np.nan
+
+    def part(self, rows: NDArray) -> "Cadences":
+        """Return some of the cadences."""
+        part = copy(self)
+        part._pixels, part._motion = self._pixels[rows], self._motion[rows]
+        part._right, part._normal = self._right[rows], self._normal[rows]
+        part._there = None if self._there is None else self._there[rows]
+        return part
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -95,7 +104,9 @@ class Cadences:
         precision : (K,)
             Inverse variances known beforehand.
         """
-        normal = nan_mean(self._normal) + np.diag(precision)
+        normal = np.diag(precision)
+        normal[self._lower] += nan_mean(self._normal)
+        normal.T[self._lower] = normal[self._lower]
         scale = 1 / np.sqrt(np.diag(normal))      # fluxes and shifts differ by orders of magnitude
         return np.linalg.inv(normal * scale[:, None] * scale) * scale[:, None] * scale
 

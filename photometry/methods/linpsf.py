@@ -77,8 +77,8 @@ def _fit_cadences(stamp: Stamp, sources: Sources, model: Model, pixels: FitPixel
     free = settings.variability * np.maximum(model.flux[model.near], 1e-3)
     free = np.maximum(free, 0.1 * settings.variability * sources.total[model.near])
     common = model.common if settings.offset else 0.0
-    fit = BlockFit(stamp, sources, model, pixels, motion, free, common)
     groups = motion.group(settings.block)
+    fit = BlockFit(stamp, sources, model, pixels, motion, groups, free, common)
     parts = [fit.fit(frames, center) for center, frames in groups]
     series, left = parts[0]
     if len(parts) > 1:

@@ -1,16 +1,43 @@
 """The PRF in the pixels of a stamp for many stars: loops that are compiled."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from photometry.compiled import compiled
 
-BORDER = 4                        # samples beyond a model, which are zero
+TAPS = 4                          # samples that a cubic B-spline mixes
 NOTHING = 1e-25                   # of the light: what fits leave of a share that is zero
+TOGETHER = 64                     # stars whose Gaussians are added at once
+
+
+class Phases(NamedTuple):
+    """A sampled model with the samples that pixels see together side by side."""
+
+    values: NDArray[np.float64]       # (U, U, M, M) of sample U m + phase along each axis
+    middle: int                       # index, along both axes, of the star's place
+
+
+def phases_of(spline: NDArray, per_pixel: int) -> Phases:
+    """Return B-spline coefficients (S, S) by phase, with zeros around them.
+
+    Parameters
+    ----------
+    per_pixel
+        U, samples along each axis.
+    """
+    border = 1 + (TAPS - 1) // per_pixel             # pixels: what a place beside it reaches
+    size = per_pixel * (-(-len(spline) // per_pixel) + 2 * border)
+    inside = slice(per_pixel * border, per_pixel * border + len(spline))
+    wide = np.zeros((size, size))
+    wide[inside, inside] = spline
+    values = wide.reshape(-1, per_pixel, size // per_pixel, per_pixel).transpose(1, 3, 0, 2)
+    return Phases(np.ascontiguousarray(values), inside.start + len(spline) // 2)
 
 
 @compiled
-def add_samples(image: NDArray, spline: NDArray, per_pixel: int, first_row: NDArray,
+def add_samples(image: NDArray, phases: Phases, first_row: NDArray,
                 first_column: NDArray) -> None:
     """Add a sampled model, between samples by cubic B-splines, at the places of stars.
 
@@ -18,33 +45,35 @@ def add_samples(image: NDArray, spline: NDArray, per_pixel: int, first_row: NDAr
     ----------
     image : (N, R, C)
         Changed in place.
-    spline : (S, S)
-        Coefficients; samples beyond them are zero.
-    per_pixel
-        Samples along each axis.
+    phases
+        Samples beyond them are zero.
     first_row, first_column : (N,)
         Where the first pixel lies from each star, pixels.
     """
-    size = len(spline)
-    in_rows, in_columns = np.empty((2, 4)), np.empty((2, 4))
-    line = np.zeros(size + 2 * BORDER)
+    values, (per_pixel, size) = phases.values, phases.values.shape[1:3]
+    in_rows, in_columns = np.empty((2, TAPS)), np.empty((2, TAPS))
     for star in range(len(image)):
-        row0 = _cubic(first_row[star] * per_pixel + size // 2, in_rows)
-        column0 = _cubic(first_column[star] * per_pixel + size // 2, in_columns)
-        for row in range(image.shape[1]):
-            at = row0 + row * per_pixel
-            if at <= -BORDER or at >= size:
-                continue
-            _mix(spline, at, in_rows[0], line)
-            for column in range(image.shape[2]):
-                to = column0 + column * per_pixel + BORDER
-                if 0 < to < size + BORDER:
-                    image[star, row, column] += _between(line, to, in_columns[0])
+        row0 = _cubic(first_row[star] * per_pixel + phases.middle, in_rows)
+        column0 = _cubic(first_column[star] * per_pixel + phases.middle, in_columns)
+        rows = _reached(row0, per_pixel, size, image.shape[1])
+        left, right = _reached(column0, per_pixel, size, image.shape[2])
+        (i, p), (j, q), (k, r), (m, s) = _places(column0, per_pixel, left)
+        for tap in range(TAPS):
+            one, two, three, four = in_rows[0, tap] * in_columns[0]
+            above, phase = divmod(row0 + tap, per_pixel)
+            for row in range(*rows):
+                a = values[phase, p, above + row, i:]
+                b = values[phase, q, above + row, j:]
+                c = values[phase, r, above + row, k:]
+                d = values[phase, s, above + row, m:]
+                line = image[star, row, left:right]
+                for n in range(len(line)):
+                    line[n] += one * a[n] + two * b[n] + three * c[n] + four * d[n]
 
 
 @compiled
-def add_light(image: NDArray, flux: NDArray, spline: NDArray, per_pixel: int,
-              first_row: NDArray, first_column: NDArray) -> None:
+def add_light(image: NDArray, flux: NDArray, phases: Phases, first_row: NDArray,
+              first_column: NDArray) -> None:
     """Add the light of stars together, and how it changes as they move.
 
     Parameters
@@ -52,46 +81,54 @@ def add_light(image: NDArray, flux: NDArray, spline: NDArray, per_pixel: int,
     image : (3, R, C)
         The light, and its changes per pixel of motion along rows and columns; changed in place.
     flux : (N,)
-    spline, per_pixel, first_row, first_column
+    phases, first_row, first_column
         As of `add_samples`.
     """
-    size = len(spline)
-    in_rows, in_columns = np.empty((2, 4)), np.empty((2, 4))
-    line, steep = np.zeros(size + 2 * BORDER), np.zeros(size + 2 * BORDER)
+    values, (per_pixel, size) = phases.values, phases.values.shape[1:3]
+    in_rows, in_columns = np.empty((2, TAPS)), np.empty((2, TAPS))
     for star in range(len(flux)):
-        row0 = _cubic(first_row[star] * per_pixel + size // 2, in_rows)
-        column0 = _cubic(first_column[star] * per_pixel + size // 2, in_columns)
-        in_rows[0] *= flux[star]
-        in_rows[1] *= -per_pixel * flux[star]
-        in_columns[1] *= -per_pixel
-        for row in range(image.shape[1]):
-            at = row0 + row * per_pixel
-            if at <= -BORDER or at >= size:
-                continue
-            _mix(spline, at, in_rows[0], line)
-            _mix(spline, at, in_rows[1], steep)
-            for column in range(image.shape[2]):
-                to = column0 + column * per_pixel + BORDER
-                if 0 < to < size + BORDER:
-                    image[0, row, column] += _between(line, to, in_columns[0])
-                    image[1, row, column] += _between(steep, to, in_columns[0])
-                    image[2, row, column] += _between(line, to, in_columns[1])
+        row0 = _cubic(first_row[star] * per_pixel + phases.middle, in_rows)
+        column0 = _cubic(first_column[star] * per_pixel + phases.middle, in_columns)
+        rows = _reached(row0, per_pixel, size, image.shape[1])
+        left, right = _reached(column0, per_pixel, size, image.shape[2])
+        (i, p), (j, q), (k, r), (m, s) = _places(column0, per_pixel, left)
+        one, two, three, four = in_columns[0]
+        first, second, third, fourth = -per_pixel * in_columns[1]
+        for tap in range(TAPS):
+            there, down = flux[star] * in_rows[0, tap], -per_pixel * flux[star] * in_rows[1, tap]
+            above, phase = divmod(row0 + tap, per_pixel)
+            for row in range(*rows):
+                a = values[phase, p, above + row, i:]
+                b = values[phase, q, above + row, j:]
+                c = values[phase, r, above + row, k:]
+                d = values[phase, s, above + row, m:]
+                light, slope = image[0, row, left:right], image[1, row, left:right]
+                aside = image[2, row, left:right]
+                for n in range(len(light)):
+                    value = one * a[n] + two * b[n] + three * c[n] + four * d[n]
+                    light[n] += there * value
+                    slope[n] += down * value
+                    aside[n] += there * (first * a[n] + second * b[n] + third * c[n]
+                                         + fourth * d[n])
 
 
 @compiled
-def _mix(spline: NDArray, at: int, weights: NDArray, line: NDArray) -> None:
-    """Fill in the sum of four lines of samples from `at` on; the borders of it stay."""
-    size = len(spline)
-    line[BORDER:BORDER + size] = 0.0
-    for i in range(max(0, -at), min(4, size - at)):
-        for sample in range(size):
-            line[BORDER + sample] += weights[i] * spline[at + i, sample]
+def _reached(first: int, per_pixel: int, size: int, count: int) -> tuple[int, int]:
+    """Return the first of `count` pixels whose samples are in a model, and the one after the last.
+
+    Those of the first pixel begin at `first`.
+    """
+    low = max(0, -(first // per_pixel))
+    return low, max(low, min(count, size - (first + TAPS - 1) // per_pixel))
 
 
 @compiled
-def _between(line: NDArray, first: int, weights: NDArray) -> float:
-    return (weights[0] * line[first] + weights[1] * line[first + 1]
-            + weights[2] * line[first + 2] + weights[3] * line[first + 3])
+def _places(first: int, per_pixel: int, left: int) -> tuple[tuple[int, int], ...]:
+    """Return where pixels from `left` on see a line of samples, and their phase, for each tap."""
+    here, one = divmod(first, per_pixel), divmod(first + 1, per_pixel)
+    two, three = divmod(first + 2, per_pixel), divmod(first + 3, per_pixel)
+    return ((here[0] + left, here[1]), (one[0] + left, one[1]), (two[0] + left, two[1]),
+            (three[0] + left, three[1]))
 
 
 @compiled
@@ -119,24 +156,33 @@ def add_gaussians(image: NDArray, shares: NDArray, sigmas: NDArray, from_row: ND
     ----------
     image : (N, R, C)
         Changed in place.
+    from_row, from_column
+        Evenly spaced.
     """
-    in_columns, some = np.empty(image.shape[2]), np.flatnonzero(np.abs(shares) > NOTHING)
+    some = np.flatnonzero(np.abs(shares) > NOTHING)
+    heights, steep = shares[some] / (2 * np.pi * sigmas[some] ** 2), -0.5 / sigmas[some] ** 2
+    down, right = _step(from_row), _step(from_column)
+    in_rows = np.empty((len(some), image.shape[1]))
+    in_columns = np.empty((len(some), image.shape[2]))
     for star in range(len(image)):
-        for k in some:
-            steep = -0.5 / sigmas[k] ** 2
-            height = shares[k] / (2 * np.pi * sigmas[k] ** 2)
-            for column in range(len(in_columns)):
-                in_columns[column] = np.exp(steep * from_column[star, column] ** 2)
-            for row in range(image.shape[1]):
-                in_row = height * np.exp(steep * from_row[star, row] ** 2)
-                for column in range(len(in_columns)):
-                    image[star, row, column] += in_row * in_columns[column]
+        for k in range(len(some)):
+            _gaussian(heights[k], steep[k], from_row[star, 0], down, in_rows[k])
+            _gaussian(1.0, steep[k], from_column[star, 0], right, in_columns[k])
+        for row in range(image.shape[1]):
+            line = image[star, row]
+            for k in range(len(some)):
+                in_row, in_column = in_rows[k, row], in_columns[k]
+                for column in range(len(line)):
+                    line[column] += in_row * in_column[column]
 
 
 @compiled
 def add_gaussian_light(image: NDArray, flux: NDArray, shares: NDArray, sigmas: NDArray,
                        from_row: NDArray, from_column: NDArray) -> None:
     """Add the light of stars with circular Gaussians, and how it changes as they move.
+
+    A Gaussian is a product of one along rows and one along columns, and a sum of such products
+    over stars is one of matrices.
 
     Parameters
     ----------
@@ -146,21 +192,56 @@ def add_gaussian_light(image: NDArray, flux: NDArray, shares: NDArray, sigmas: N
     shares, sigmas, from_row, from_column
         As of `add_gaussians`.
     """
-    in_columns, some = np.empty(image.shape[2]), np.flatnonzero(np.abs(shares) > NOTHING)
-    for star in range(len(flux)):
-        for k in some:
-            steep = -0.5 / sigmas[k] ** 2
-            height = flux[star] * shares[k] / (2 * np.pi * sigmas[k] ** 2)
-            for column in range(len(in_columns)):
-                in_columns[column] = np.exp(steep * from_column[star, column] ** 2)
-            for row in range(image.shape[1]):
-                in_row = height * np.exp(steep * from_row[star, row] ** 2)
-                down = from_row[star, row] / sigmas[k] ** 2
-                for column in range(len(in_columns)):
-                    light = in_row * in_columns[column]
-                    image[0, row, column] += light
-                    image[1, row, column] += light * down
-                    image[2, row, column] += light * (from_column[star, column] / sigmas[k] ** 2)
+    some = np.flatnonzero(np.abs(shares) > NOTHING)
+    heights, steep = shares[some] / (2 * np.pi * sigmas[some] ** 2), -0.5 / sigmas[some] ** 2
+    down, right = _step(from_row), _step(from_column)
+    in_rows = np.empty((2, TOGETHER * len(some), image.shape[1]))
+    in_columns = np.empty((2, TOGETHER * len(some), image.shape[2]))
+    for first in range(0, len(flux), TOGETHER):
+        number = 0
+        for star in range(first, min(first + TOGETHER, len(flux))):
+            for k in range(len(some)):
+                light, slope = in_rows[0, number], in_rows[1, number]
+                _gaussian(flux[star] * heights[k], steep[k], from_row[star, 0], down, light)
+                for n in range(len(light)):
+                    slope[n] = -2 * steep[k] * from_row[star, n] * light[n]
+                light, slope = in_columns[0, number], in_columns[1, number]
+                _gaussian(1.0, steep[k], from_column[star, 0], right, light)
+                for n in range(len(light)):
+                    slope[n] = -2 * steep[k] * from_column[star, n] * light[n]
+                number += 1
+        there, moved = in_rows[0, :number].T, in_rows[1, :number].T
+        image[0] += there @ in_columns[0, :number]
+        image[1] += moved @ in_columns[0, :number]
+        image[2] += there @ in_columns[1, :number]
+
+
+@compiled
+def _step(away: NDArray) -> float:
+    """Return the spacing of distances (N, C)."""
+    return away[0, 1] - away[0, 0] if away.size and away.shape[1] > 1 else 1.0
+
+
+@compiled
+def _gaussian(height: float, steep: float, first: float, step: float, values: NDArray) -> None:
+    """Fill in height exp(steep x^2) at the x (C,) from `first` on, each from the one before.
+
+    Outward from the x nearest to zero, so that they fall, and errors do not grow.
+    """
+    nearest = min(max(int(np.rint(-first / step)), 0), len(values) - 1)
+    x = first + nearest * step
+    edge, tilt = np.exp(steep * step**2), np.exp(2 * steep * step * x)
+    values[nearest] = height * np.exp(steep * x**2)
+    value, ratio = values[nearest], edge * tilt
+    for n in range(nearest + 1, len(values)):
+        value *= ratio
+        ratio *= edge * edge
+        values[n] = value
+    value, ratio = values[nearest], edge / tilt
+    for n in range(nearest - 1, -1, -1):
+        value *= ratio
+        ratio *= edge * edge
+        values[n] = value
 
 
 @compiled

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, spline_filter
 
 from photometry.core.pixels import Box
-from photometry.scene.prf_loops import add_light, add_samples
+from photometry.scene.prf_loops import Phases, add_light, add_samples, phases_of
 from photometry.scene.prf_wings import WingGrid, Wings
 from photometry.scene.strap_response import NO_STRAPS, Straps
 
@@ -77,7 +77,7 @@ class SampledPrf:
     origin: str = "sampled models"    # for people
     wings: WingGrid | None = None     # in the unit of the models; None = the power law
     straps: Straps = NO_STRAPS        # whose columns gain light
-    _splines: dict = field(default_factory=dict, repr=False, compare=False)
+    _models: dict = field(default_factory=dict, repr=False, compare=False)
     _nodes: dict = field(default_factory=dict, repr=False, compare=False)
     # By columns; not for a copy with other straps.
     _gains: dict = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -120,8 +120,7 @@ class SampledPrf:
         The model of the middle of the box serves for all of it.
         """
         image = np.zeros((3, *box.shape))
-        add_light(image, flux, self._spline_at(box, 0.0)[0], self.samples_per_pixel,
-                  box.row0 - row, box.column0 - column)
+        add_light(image, flux, self._model_at(box, 0.0)[0], box.row0 - row, box.column0 - column)
         return self._gained(image[0], box)
 
     def light(self, box: Box, row: NDArray[np.float64], column: NDArray[np.float64],
@@ -132,12 +131,11 @@ class SampledPrf:
         """
         image = np.zeros((3, *box.shape))
         for tile in (tile for line in _tiles(box) for tile in line):
-            spline, wings = self._spline_at(tile, 0.0)
+            phases, wings = self._model_at(tile, 0.0)
             part = np.zeros((3, *tile.shape))
             from_row, from_column = tile.rows - row[:, None], tile.columns - column[:, None]
             wings.add_light(part, flux, from_row, from_column)
-            add_light(part, flux, spline, self.samples_per_pixel, from_row[:, 0],
-                      from_column[:, 0])
+            add_light(part, flux, phases, from_row[:, 0], from_column[:, 0])
             image[:, *tile.slices(box.offset)] = part
         return self._gained(image, box)
 
@@ -151,27 +149,27 @@ class SampledPrf:
 
     def _render(self, box: Box, row: NDArray, column: NDArray,
                 broadening: float) -> NDArray[np.float64]:
-        spline, wings = self._spline_at(box, broadening)
+        phases, wings = self._model_at(box, broadening)
         from_row, from_column = box.rows - row[:, None], box.columns - column[:, None]
         image = wings(from_row, from_column)
-        add_samples(image, spline, self.samples_per_pixel, from_row[:, 0], from_column[:, 0])
+        add_samples(image, phases, from_row[:, 0], from_column[:, 0])
         return image
 
-    def _spline_at(self, box: Box,
-                   broadening: float) -> tuple[NDArray[np.float64], "Wings | PowerLaw"]:
-        """Return spline coefficients and the wings in the middle of a box, kept."""
+    def _model_at(self, box: Box, broadening: float) -> tuple[Phases, "Wings | PowerLaw"]:
+        """Return the model and the wings in the middle of a box, kept."""
         row, column = (CELL_PX * (round((start + stop - 1) / 2) // CELL_PX + 0.5)
                        for start, stop in ((box.row0, box.row1), (box.column0, box.column1)))
         key = (row, column, round(broadening, 4))
-        if key not in self._splines:
-            if len(self._splines) >= _KEPT_MODELS:
-                self._splines.clear()
+        if key not in self._models:
+            if len(self._models) >= _KEPT_MODELS:
+                self._models.clear()
             in_rows, in_columns = _linear(self.rows, row), _linear(self.columns, column)
             near = [(in_rows[y] * in_columns[x], *self._spline_of(y, x, broadening))
                     for y in np.flatnonzero(in_rows) for x in np.flatnonzero(in_columns)]
             wings = reduce(type(near[0][2]).plus, (part.scaled(share) for share, _, part in near))
-            self._splines[key] = sum(share * spline for share, spline, _ in near), wings
-        return self._splines[key]
+            spline = sum(share * spline for share, spline, _ in near)
+            self._models[key] = phases_of(spline, self.samples_per_pixel), wings
+        return self._models[key]
 
     def _spline_of(self, y: int, x: int,
                    broadening: float) -> tuple[NDArray[np.float64], "Wings | PowerLaw"]:
