@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from photometry.compiled import compiled
 from photometry.core.stamp import Stamp
-from photometry.methods._joint import Motion
+from photometry.methods._motion import Motion
 from photometry.methods._moving import BLUR_PX, STEP_PX
 from photometry.methods._scene import Scene
 

@@ -1,131 +1,34 @@
-"""What moves, what is known of the light, and the fit of one block of cadences."""
+"""What is known of the light, and the fit of one block of cadences."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photometry.compiled import compiled
-from photometry.core.flags import is_good
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
 from photometry.methods._held import Neighbors, find_neighbors, watched
 from photometry.methods._linear import Cadences, Estimate
-from photometry.methods._misfit import Leftover, motion_terms
-from photometry.methods._moving import (
-    BLUR,
-    BLUR_PX,
-    changes_of,
-    coefficients,
-    expand,
-    expand_faint,
-)
+from photometry.methods._misfit import Leftover
+from photometry.methods._motion import LOOSE, Groups, Motion, excess
+from photometry.methods._moving import BLUR, BLUR_PX, changes_of, expand, expand_faint
 from photometry.methods._pixel_series import mean_square, series_of, weigh
 from photometry.methods._sources import Sources
-from photometry.scatters import median, scatter
 
 ALIKE = 9                         # pixels that a wrong PRF makes err together
 LEAST_SEEN = 0.1                  # of a pixel's scatter that a fit is taken to leave over
 LOST_SHARE = 0.2                  # of the target's fitted light, without which a cadence is lost
-# How far motion along rows and columns, pixels, and blur, in units of BLUR_PX squared, may be
-# from the predicted ones: at first, and at least.
-LOOSE = np.array([0.1, 0.1, 0.3])
-LEAST = np.array([5e-4, 5e-4, 1e-3])
 BLUR_TRUST = 0.1                  # relative, error of the measured blur of a frame
 MUCH_BLUR = 5.0                   # times the usual error of the blur
-CELL_PX = 0.4                     # cadences farther apart have expansions of their own
-STEPS_PX = (0.05, 0.2)            # of the differences: about as far as cadences are apart
-LEAST_CADENCES = 10               # for an estimate of how well it is known
-OUTLIER = 5.0                     # times the scatter
-SAMPLE = 400                      # cadences that such estimates are made from, at least
-
-
-# Places of expansion, drifts (2,), with the cadences that each serves.
-Groups = list[tuple[NDArray[np.float64], NDArray[np.int_]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Motion:
-    """Where the frames are; gaps in what is known are filled from their neighbors in time."""
-
-    drift: NDArray[np.float64]        # (T, 2) pixels
-    jitter: NDArray[np.float64]       # (T,) pixels
-    good: NDArray[np.bool_]           # (T,)
-    center: NDArray[np.float64]       # (2,) mean drift of good cadences
-
-    @classmethod
-    def of(cls, stamp: Stamp) -> "Motion":
-        """Return the motion of a stamp."""
-        drift, good = _known(stamp.drift), is_good(stamp.pixels.cadences.quality)
-        jitter = np.zeros(len(drift)) if stamp.jitter is None else np.nan_to_num(stamp.jitter)
-        return cls(drift, jitter, good, drift[good].mean(axis=0))
-
-    def sample(self) -> NDArray[np.int_]:
-        """Return the cadences that tell what is alike in all: some good ones, evenly."""
-        index = np.flatnonzero(self.good) if self.good.any() else np.arange(len(self.good))
-        return index[::max(1, len(index) // SAMPLE)]
-
-    @property
-    def moves(self) -> NDArray[np.float64]:
-        """Motion along rows and columns, px, and blur, BLUR_PX squared, from the mean (T, 3)."""
-        blur = (self.jitter / BLUR_PX) ** 2
-        mean = blur[self.good].mean() if self.good.any() else 0.0
-        return np.column_stack([self.drift - self.center, blur - mean])
-
-    @property
-    def step(self) -> float:
-        """Step, pixels, of the differences that images are expanded with."""
-        spread = np.sqrt(np.mean((self.drift[self.good] - self.center) ** 2))
-        return float(np.clip(2 * spread, *STEPS_PX))
-
-    def group(self, block: int) -> Groups:
-        """Return places of expansion, drifts (2,), each with cadences that it serves.
-
-        Cadences at one place share it, whenever they are: one that goes with time would make
-        steps where the next begins. No group has more than `block` cadences.
-        """
-        cells = np.rint((self.drift - self.center) / CELL_PX)
-        if len(cells) <= block and (cells == cells[0]).all():
-            return [(self.center + CELL_PX * cells[0], np.arange(len(cells)))]
-        places, member = np.unique(cells, axis=0, return_inverse=True)
-        groups = []
-        for number, cell in enumerate(places):
-            frames = np.flatnonzero(member.ravel() == number)
-            parts = np.array_split(frames, -(-len(frames) // block))
-            groups += [(self.center + CELL_PX * cell, part) for part in parts]
-        return groups
-
-    def terms(self, frames: slice | NDArray, center: NDArray,
-              blur: float = 0.0) -> NDArray[np.float64]:
-        """Return what multiplies the terms of the images (T, M) about a position.
-
-        Parameters
-        ----------
-        blur
-            Of all cadences, in units of BLUR_PX squared.
-        """
-        return coefficients(self.drift[frames] - center,
-                            (self.jitter[frames] / BLUR_PX) ** 2 + blur)
 
 
 def typical_variance(stamp: Stamp, pixels: FitPixels, frames: NDArray) -> NDArray[np.float64]:
     """Return the mean variance (P,) of the fitted pixels in some cadences."""
     return filled(mean_square(stamp.pixels.flux_err, frames).ravel()[pixels.index])
-
-
-def _known(drift: NDArray) -> NDArray[np.float64]:
-    """Fill motions that are not known."""
-    finite = np.isfinite(drift)
-    if finite.all():
-        return drift
-    known = finite.all(axis=1)
-    if known.all() or not known.any():
-        return np.nan_to_num(drift)
-    index = np.arange(len(drift))
-    return np.stack([np.interp(index, index[known], axis[known]) for axis in drift.T], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +70,15 @@ class Series:
     weights: NDArray[np.float64]      # (T, P)
 
 
+class Look(NamedTuple):
+    """Cadences, and what fits find in them while all neighbors are free."""
+
+    cadences: Cadences
+    terms: NDArray[np.float64]        # (M, K, P) of what is free
+    loose: Estimate                   # with free motion and blur
+    likely: Estimate | None           # with likely ones; None if no neighbor is to be held
+
+
 class BlockFit:
     """Fits blocks of cadences of one stamp, each with its own place of expansion."""
 
@@ -190,33 +102,39 @@ class BlockFit:
         self._background = max(common, 1e-9) ** -2.0
         self._free = free[1:]
         self._kept: dict[tuple[float, ...], tuple[NDArray, NDArray, NDArray]] = {}
-        frames = motion.sample()
-        self._typical = typical_variance(stamp, pixels, frames)
-        self._whole = self._cadences(*reversed(groups[0])) if len(groups) == 1 else None
-        cadences = (self._cadences(frames, motion.center)[0] if self._whole is None
-                    else self._whole[0].part(frames))
+        sample = motion.sample()
+        self._typical = typical_variance(stamp, pixels, sample)
+        whole = len(groups) == 1
+        center, frames = groups[0] if whole else (motion.center, sample)
+        rows = sample if whole else slice(None)
+        cadences, terms = self._cadences(frames, center)
         size = len(free) + 4
-        found = self._solve(cadences, LOOSE, self._free, wanted=(size - 3, size - 2, size - 1))
-        self._likely = excess(found.values[:, -3:], found.error, motion.drift[frames])
-        blur = BLUR_TRUST * (motion.jitter / BLUR_PX) ** 2
-        self._usual_blur = float(np.sqrt(np.mean(blur[frames] ** 2)))
+        loose = self._solve(cadences, LOOSE, self._free, wanted=(size - 3, size - 2, size - 1))
+        self._likely = excess(loose.values[rows, -3:], loose.error[rows], motion.drift[sample])
+        blur = BLUR_TRUST * (motion.jitter[sample] / BLUR_PX) ** 2
+        self._usual_blur = float(np.sqrt(np.mean(blur**2)))
         # Weights (P,) of fits in which neighbors are free, which set their mean fluxes and with
         # these the target's; None where all are free in every cadence.
         self.level_weights: NDArray[np.float64] | None = None
-        self._neighbors = self._watch(cadences)
+        self._neighbors, likely = self._watch(cadences, frames, rows)
+        self._all = Look(cadences, terms, loose, likely) if whole else None
 
-    def _watch(self, cadences: Cadences) -> Neighbors:
-        """Return what a sample of cadences tells of the neighbors."""
+    def _watch(self, cadences: Cadences, frames: NDArray,
+               rows: NDArray | slice) -> tuple[Neighbors, Estimate | None]:
+        """Return what some rows of cadences tell of the neighbors, and the fit with all free.
+
+        None if no neighbor is to be held.
+        """
         change = self._likely.copy()
         change[2] = np.hypot(change[2], self._usual_blur)
         precision = self._precision(1, change, self._free)[0]
         size = len(self._free) + 1
-        neighbors = find_neighbors(self._free, cadences.covariance(precision)[:size, :size])
+        neighbors = find_neighbors(self._free, cadences.covariance(precision, rows)[:size, :size])
         if not neighbors.held.any():
-            return neighbors
-        found = self._solve(cadences, change, self._free, wanted=(0,))
-        self.level_weights = nan_mean(cadences.weights(found.mixing))
-        return watched(neighbors, found.values[:, 1:size])
+            return neighbors, None
+        found = self._solve(cadences, self._change(frames), self._free, wanted=(0,))
+        self.level_weights = cadences.mean_weights(found.mixing, rows)
+        return watched(neighbors, found.values[rows, 1:size]), found
 
     def _cadences(self, frames: NDArray, center: NDArray) -> tuple[Cadences, NDArray]:
         """Return the equations of cadences, and the terms of what is free."""
@@ -256,15 +174,12 @@ class BlockFit:
         errs, others would make a step.
         """
         stamp, motion = self._stamp, self._motion
-        cadences, terms = self._whole or self._cadences(frames, center)
-        neighbors = self._neighbors
-        away = self._solve(cadences, LOOSE, self._free).values[:, -3:-1]
-        change = np.tile(self._likely, (len(frames), 1))
-        change[:, 2] = np.hypot(change[:, 2], self._unsure(frames))
+        cadences, terms, loose, likely = self._all or self._look(frames, center)
+        neighbors, change = self._neighbors, self._change(frames)
+        away = loose.values[:, -3:-1]
         reach, varying, mean = self._free, np.zeros(len(self._free)), 0.0
-        if neighbors.held.any():
-            varying = neighbors.varying(
-                self._solve(cadences, change, self._free).values[:, 1:-4])
+        if likely is not None:
+            varying = neighbors.varying(likely.values[:, 1:-4])
             reach, mean = neighbors.reach(varying), neighbors.mean
         found = self._solve(cadences, change, reach, mean, wanted=(0,))
         weights = cadences.weights(found.mixing)
@@ -285,14 +200,25 @@ class BlockFit:
         used = motion.good[frames] & np.isfinite(left)
         return series, Leftover(motion.moves[frames][used], left[used], whole[used])
 
-    def _unsure(self, frames: NDArray) -> NDArray[np.float64]:
-        """Return how well the blur (T,) of cadences is known beforehand.
+    def _look(self, frames: NDArray, center: NDArray) -> Look:
+        """Return cadences, and what fits find in them while all neighbors are free."""
+        cadences, terms = self._cadences(frames, center)
+        loose = self._solve(cadences, LOOSE, self._free)
+        likely = (self._solve(cadences, self._change(frames), self._free)
+                  if self._neighbors.held.any() else None)
+        return Look(cadences, terms, loose, likely)
 
-        Alike in all but those with much more blur than usual: where the PRF errs, other weights in
-        every cadence would make noise.
+    def _change(self, frames: NDArray) -> NDArray[np.float64]:
+        """Return how far motion and blur (T, 3) of cadences may be from the predicted ones.
+
+        The blur is alike in all but those with much more than usual: where the PRF errs, other
+        weights in every cadence would make noise.
         """
         blur = BLUR_TRUST * (self._motion.jitter[frames] / BLUR_PX) ** 2
-        return np.where(blur > MUCH_BLUR * self._usual_blur, blur, self._usual_blur)
+        unsure = np.where(blur > MUCH_BLUR * self._usual_blur, blur, self._usual_blur)
+        change = np.tile(self._likely, (len(frames), 1))
+        change[:, 2] = np.hypot(change[:, 2], unsure)
+        return change
 
     def _leak(self, weights: NDArray) -> NDArray[np.float64]:
         """Return what part (K - 1,) of a neighbor's variation the PRF may put into the flux.
@@ -308,10 +234,11 @@ class BlockFit:
 
     def _precision(self, count: int, change: NDArray, neighbors: NDArray) -> NDArray[np.float64]:
         """Return the inverse variances (T, K + 4) of what is fitted to `count` cadences."""
-        precision = np.zeros((count, len(self._free) + 5))
-        precision[:, 1:-4] = neighbors ** -2.0
+        precision = np.empty((count, len(self._free) + 5))
+        precision[:, 0] = 0.0
+        precision[:, 1:-4] = 1 / np.square(neighbors)      # far quicker than a power
         precision[:, -4] = self._background
-        precision[:, -3:] = change ** -2.0
+        precision[:, -3:] = 1 / np.square(change)
         return precision
 
     def _solve(self, cadences: Cadences, change: NDArray, neighbors: NDArray,
@@ -368,46 +295,6 @@ class BlockFit:
         flux = self._model.flux[self._model.steady]
         return expand_faint(self._steady, flux, self._stamp.prf, self._box,
                             shift)[:, self._inside]
-
-
-def excess(values: NDArray, error: NDArray, drift: NDArray,
-           from_zero: bool = False) -> NDArray[np.float64]:
-    """Return by how much (3,) motion and blur (T, 3) are off more than their errors tell.
-
-    What goes with the drift (T, 2) is what the PRF lacks, not motion that is not known.
-
-    Parameters
-    ----------
-    from_zero
-        Whether what is the same in all cadences counts.
-    """
-    known = np.isfinite(values).all(axis=1)
-    if known.sum() < LEAST_CADENCES:
-        return LEAST.copy()
-    # The loose prior has shrunk both toward zero: undo that first.
-    error = error[known]
-    trust = np.maximum(1 - (error / LOOSE) ** 2, 1e-6)
-    values = values[known] / trust
-    spread = _each(scatter, _without(values, drift[known]))
-    if from_zero:
-        spread = np.hypot(spread, _each(median, values))
-    noise = _each(median, error / np.sqrt(trust))
-    return np.clip(np.sqrt(np.maximum(spread**2 - noise**2, 0.0)), LEAST, LOOSE)
-
-
-def _without(values: NDArray, drift: NDArray) -> NDArray[np.float64]:
-    """Return values (T, N) without what goes with the drift; outliers do not count."""
-    design = np.column_stack([np.ones(len(drift)), motion_terms(drift - drift.mean(axis=0))])
-    away = np.abs(values - _each(median, values))
-    usual = (away <= OUTLIER * _each(scatter, values)).all(axis=1)
-    if usual.sum() < LEAST_CADENCES:
-        return values
-    return values - design @ np.linalg.lstsq(design[usual], values[usual], rcond=1e-6)[0]
-
-
-def _each(measure: Callable[[NDArray], float], values: NDArray) -> NDArray[np.float64]:
-    """Return what is measured of each column (N,) of values (T, N)."""
-    return np.array([measure(column) for column in np.ascontiguousarray(values.T)])
 
 
 def _inner(box: Box, fitted: NDArray[np.bool_]) -> tuple[Box, NDArray[np.int_]]:

@@ -1,7 +1,6 @@
 """Weighted linear fits of moving sources to many cadences at once."""
 
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from photometry.core.stats import nan_mean
 from photometry.methods._cholesky import solve_each
 
 ROUNDING = 1e-12                  # keeps matrices positive that only just are
+EVERY = slice(None)
 UNKNOWN = 1e4                     # errors of a fit of it alone: as good as not known beforehand
 
 
@@ -71,14 +71,6 @@ class Cadences:
         """Give up cadences, an index or mask."""
         self._normal[rows] = np.nan
 
-    def part(self, rows: NDArray) -> "Cadences":
-        """Return some of the cadences."""
-        part = copy(self)
-        part._pixels, part._motion = self._pixels[rows], self._motion[rows]
-        part._right, part._normal = self._right[rows], self._normal[rows]
-        part._there = None if self._there is None else self._there[rows]
-        return part
-
     def __len__(self) -> int:
         return len(self._pixels)
 
@@ -96,8 +88,9 @@ class Cadences:
         return Estimate(*solve_each(self._normal, self._right + precision * expected, precision,
                                     np.array(wanted, dtype=np.int64)))
 
-    def covariance(self, precision: NDArray) -> NDArray[np.float64]:
-        """Return the covariance (K, K) of the parameters in a usual cadence.
+    def covariance(self, precision: NDArray,
+                   rows: NDArray | slice = EVERY) -> NDArray[np.float64]:
+        """Return the covariance (K, K) of the parameters in a usual one of some cadences.
 
         Parameters
         ----------
@@ -105,7 +98,7 @@ class Cadences:
             Inverse variances known beforehand.
         """
         normal = np.diag(precision)
-        normal[self._lower] += nan_mean(self._normal)
+        normal[self._lower] += nan_mean(self._normal[rows])
         normal.T[self._lower] = normal[self._lower]
         scale = 1 / np.sqrt(np.diag(normal))      # fluxes and shifts differ by orders of magnitude
         return np.linalg.inv(normal * scale[:, None] * scale) * scale[:, None] * scale
@@ -120,6 +113,14 @@ class Cadences:
         mixed = (self._motion[:, :, None] * mixing[:, None, :]).reshape(len(mixing), -1)
         weights = (self._weighted.T @ mixed.T).T          # time varies fastest, as in pixels
         return weights if self._there is None else weights * self._there
+
+    def mean_weights(self, mixing: NDArray, rows: NDArray | slice = EVERY) -> NDArray[np.float64]:
+        """Return the mean (P,) over some of the cadences of the weights for a mixing (T, K)."""
+        if self._there is not None:
+            return nan_mean(self.weights(mixing)[rows])
+        known = np.isfinite(mixing[rows, 0])
+        mixed = self._motion[rows][known].T @ mixing[rows][known] / known.sum()
+        return mixed.ravel() @ self._weighted
 
 
 def patterns(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray | slice]]:

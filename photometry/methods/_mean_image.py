@@ -8,7 +8,7 @@ from photometry.core.outcome import Decline, Grow
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.methods._fit_pixels import FitPixels, filled
-from photometry.methods._joint import ALIKE, LEAST_SEEN, Model, Motion, positive_light
+from photometry.methods._joint import ALIKE, LEAST_SEEN, Model, positive_light
 from photometry.methods._linear import fit_mean
 from photometry.methods._misfit import (
     Correction,
@@ -17,6 +17,7 @@ from photometry.methods._misfit import (
     motion_terms,
     uncorrected,
 )
+from photometry.methods._motion import Motion
 from photometry.methods._moving import BLUR, BLUR_PX, SLOPES, expand
 from photometry.methods._pixel_series import mean_square
 from photometry.methods._remarks import NO_CADENCES, NO_PIXELS, NO_PRF, OUTSIDE

@@ -18,9 +18,10 @@ from photometry.methods._batch_fit import (
 )
 from photometry.methods._fit_pixels import FitPixels
 from photometry.methods._held import Neighbors, find_neighbors, watched
-from photometry.methods._joint import LOOSE, LOST_SHARE, Motion, excess, typical_variance
+from photometry.methods._joint import LOST_SHARE, typical_variance
 from photometry.methods._linear import patterns
 from photometry.methods._misfit import Leftover, joined
+from photometry.methods._motion import LOOSE, Motion, excess
 from photometry.methods._moving import BLUR, expand, expand_faint
 from photometry.methods._placing import Placed
 

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from photometry.core.stamp import Stamp
 from photometry.methods._batch_fit import Fit, Frames, Layout, Prior, fit
 from photometry.methods._fit_pixels import FitPixels
-from photometry.methods._joint import Model, Motion
+from photometry.methods._joint import Model
 from photometry.methods._mean_image import (
     MEAN_CADENCES,
     fit_mean_image,
     mean_variance,
 )
+from photometry.methods._motion import Motion
 from photometry.methods._moving import BLUR, BLUR_PX, expand
 from photometry.methods._sources import Sources
 from photometry.methods._tolerances import PlacingTolerances

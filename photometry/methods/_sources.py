@@ -11,6 +11,8 @@ from photometry.core.stamp import Prf, Stamp
 from photometry.core.stats import flux_from_tmag
 from photometry.methods._scene import relevant, target_flux
 
+LEAST_CELL_PX = 0.5               # of the cells in which stars are looked for
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -99,16 +101,25 @@ def find_sources(stamp: Stamp, separation: float) -> Sources:
 @compiled
 def _merge(row: NDArray, column: NDArray, separation: float) -> NDArray[np.int_]:
     """Return the source of each star: that of the first leader nearby, or its own."""
-    leaders, source = np.empty(len(row), dtype=np.int64), np.empty(len(row), dtype=np.int64)
-    count = 0
+    side = max(separation, LEAST_CELL_PX)
+    down = ((row - row.min()) / side).astype(np.int64) + 1
+    right = ((column - column.min()) / side).astype(np.int64) + 1
+    latest = np.full((down.max() + 2, right.max() + 2), -1)      # leader of each cell
+    before, leaders = np.empty(len(row), np.int64), np.empty(len(row), np.int64)
+    source, count = np.empty(len(row), np.int64), 0
     for star in range(len(row)):
-        own = 0
-        while own < count and (abs(row[leaders[own]] - row[star]) >= separation
-                               or np.hypot(row[leaders[own]] - row[star],
-                                           column[leaders[own]] - column[star]) >= separation):
-            own += 1
+        own = count
+        for cell_row in range(down[star] - 1, down[star] + 2):
+            for cell_column in range(right[star] - 1, right[star] + 2):
+                leader = latest[cell_row, cell_column]
+                while leader >= 0:
+                    away = np.hypot(row[leaders[leader]] - row[star],
+                                    column[leaders[leader]] - column[star])
+                    own = min(own, leader) if away < separation else own
+                    leader = before[leader]
         if own == count:
-            leaders[count] = star
+            here = down[star], right[star]
+            leaders[count], before[count], latest[here] = star, latest[here], count
             count += 1
         source[star] = own
     return source
@@ -120,6 +131,7 @@ def _added(light: NDArray, share: NDArray, source: NDArray, count: int) -> NDArr
     images = np.zeros((len(light), count, light.shape[2]))
     for place in range(len(light)):
         for star in range(len(source)):
-            for pixel in range(light.shape[2]):
-                images[place, source[star], pixel] += share[star] * light[place, star, pixel]
+            image, own, part = images[place, source[star]], light[place, star], share[star]
+            for pixel in range(len(own)):
+                image[pixel] += part * own[pixel]
     return images

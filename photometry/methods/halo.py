@@ -23,7 +23,7 @@ from photometry.core.outcome import (
 from photometry.core.stamp import Pixels, Stamp
 from photometry.methods._halo_pixels import LEAST_VALID, Field, Rules, columns_of, select_pixels
 from photometry.methods._halo_rival import Steps, compare_with_aperture
-from photometry.methods._joint import Motion
+from photometry.methods._motion import Motion
 from photometry.methods._remarks import NO_CADENCES, OUTSIDE
 from photometry.methods._scene import Scene, build_scene
 from photometry.methods._steady import steadied

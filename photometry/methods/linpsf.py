@@ -16,7 +16,7 @@ from photometry.core.outcome import Decline, LightCurve, Measurement, Note, Outc
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, choose_pixels
-from photometry.methods._joint import BlockFit, Model, Motion, Series
+from photometry.methods._joint import BlockFit, Model, Series
 from photometry.methods._mean_image import (
     correct,
     find_problem,
@@ -27,6 +27,7 @@ from photometry.methods._mean_image import (
     without_motion,
 )
 from photometry.methods._misfit import Leftover, joined
+from photometry.methods._motion import Motion
 from photometry.methods._moving import BLUR_PX
 from photometry.methods._remarks import INCOMPLETE, remarks_on_fit
 from photometry.methods._sources import Sources, find_sources

@@ -17,7 +17,6 @@ from photometry.core.outcome import Decline, LightCurve, Measurement, Note, Outc
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, choose_pixels
-from photometry.methods._joint import Motion
 from photometry.methods._mean_image import (
     correct,
     find_problem,
@@ -27,6 +26,7 @@ from photometry.methods._mean_image import (
     without_motion,
 )
 from photometry.methods._misfit import Leftover
+from photometry.methods._motion import Motion
 from photometry.methods._moving import BLUR_PX
 from photometry.methods._placed_series import Known, Series, fit_series
 from photometry.methods._placing import Placed, place

@@ -162,12 +162,13 @@ def add_gaussians(image: NDArray, shares: NDArray, sigmas: NDArray, from_row: ND
     some = np.flatnonzero(np.abs(shares) > NOTHING)
     heights, steep = shares[some] / (2 * np.pi * sigmas[some] ** 2), -0.5 / sigmas[some] ** 2
     down, right = _step(from_row), _step(from_column)
+    ends, sides = np.exp(steep * down**2), np.exp(steep * right**2)
     in_rows = np.empty((len(some), image.shape[1]))
     in_columns = np.empty((len(some), image.shape[2]))
     for star in range(len(image)):
         for k in range(len(some)):
-            _gaussian(heights[k], steep[k], from_row[star, 0], down, in_rows[k])
-            _gaussian(1.0, steep[k], from_column[star, 0], right, in_columns[k])
+            _gaussian(heights[k], steep[k], from_row[star, 0], down, ends[k], in_rows[k])
+            _gaussian(1.0, steep[k], from_column[star, 0], right, sides[k], in_columns[k])
         for row in range(image.shape[1]):
             line = image[star, row]
             for k in range(len(some)):
@@ -195,6 +196,7 @@ def add_gaussian_light(image: NDArray, flux: NDArray, shares: NDArray, sigmas: N
     some = np.flatnonzero(np.abs(shares) > NOTHING)
     heights, steep = shares[some] / (2 * np.pi * sigmas[some] ** 2), -0.5 / sigmas[some] ** 2
     down, right = _step(from_row), _step(from_column)
+    ends, sides = np.exp(steep * down**2), np.exp(steep * right**2)
     in_rows = np.empty((2, TOGETHER * len(some), image.shape[1]))
     in_columns = np.empty((2, TOGETHER * len(some), image.shape[2]))
     for first in range(0, len(flux), TOGETHER):
@@ -202,11 +204,12 @@ def add_gaussian_light(image: NDArray, flux: NDArray, shares: NDArray, sigmas: N
         for star in range(first, min(first + TOGETHER, len(flux))):
             for k in range(len(some)):
                 light, slope = in_rows[0, number], in_rows[1, number]
-                _gaussian(flux[star] * heights[k], steep[k], from_row[star, 0], down, light)
+                _gaussian(flux[star] * heights[k], steep[k], from_row[star, 0], down, ends[k],
+                          light)
                 for n in range(len(light)):
                     slope[n] = -2 * steep[k] * from_row[star, n] * light[n]
                 light, slope = in_columns[0, number], in_columns[1, number]
-                _gaussian(1.0, steep[k], from_column[star, 0], right, light)
+                _gaussian(1.0, steep[k], from_column[star, 0], right, sides[k], light)
                 for n in range(len(light)):
                     slope[n] = -2 * steep[k] * from_column[star, n] * light[n]
                 number += 1
@@ -223,24 +226,30 @@ def _step(away: NDArray) -> float:
 
 
 @compiled
-def _gaussian(height: float, steep: float, first: float, step: float, values: NDArray) -> None:
+def _gaussian(height: float, steep: float, first: float, step: float, fall: float,
+              values: NDArray) -> None:
     """Fill in height exp(steep x^2) at the x (C,) from `first` on, each from the one before.
 
     Outward from the x nearest to zero, so that they fall, and errors do not grow.
+
+    Parameters
+    ----------
+    fall
+        exp(steep step^2).
     """
     nearest = min(max(int(np.rint(-first / step)), 0), len(values) - 1)
     x = first + nearest * step
-    edge, tilt = np.exp(steep * step**2), np.exp(2 * steep * step * x)
     values[nearest] = height * np.exp(steep * x**2)
-    value, ratio = values[nearest], edge * tilt
+    tilt, bend = np.exp(2 * steep * step * x), fall**2
+    value, ratio = values[nearest], fall * tilt
     for n in range(nearest + 1, len(values)):
         value *= ratio
-        ratio *= edge * edge
+        ratio *= bend
         values[n] = value
-    value, ratio = values[nearest], edge / tilt
+    value, ratio = values[nearest], fall / tilt
     for n in range(nearest - 1, -1, -1):
         value *= ratio
-        ratio *= edge * edge
+        ratio *= bend
         values[n] = value
 
 

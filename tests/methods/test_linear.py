@@ -1,6 +1,7 @@
 """Linear fits with the sums over pixels done once, against the fit of each cadence alone."""
 
 import numpy as np
+import pytest
 
 from photometry.methods import _linear
 from photometry.methods._linear import Cadences, fit_mean, patterns
@@ -33,6 +34,22 @@ def test_each_cadence_is_fitted_by_the_pixels_it_has():
         np.testing.assert_allclose(weights[number, there] @ pixels[number, there], alone[0],
                                    rtol=1e-9)
         assert np.all(weights[number, ~there] == 0)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_mean_weights_and_covariance_are_those_of_some_cadences(missing):
+    pixels = RNG.normal(size=(40, 11))
+    pixels[RNG.random((40, 11)) < missing] = np.nan
+    cadences, rows = Cadences(pixels, TERMS, MOTION, WEIGHT), np.arange(3, 40, 4)
+    cadences.lose(np.arange(40) == 7)
+    mixing = cadences.solve(PRECISION, (0,)).mixing
+    weights = cadences.weights(mixing)
+    np.testing.assert_allclose(cadences.mean_weights(mixing, rows),
+                               np.nanmean(weights[rows], axis=0), rtol=1e-9)
+    some = Cadences(pixels[rows], TERMS, MOTION[rows], WEIGHT)
+    some.lose(rows == 7)
+    np.testing.assert_allclose(cadences.covariance(PRECISION[0], rows),
+                               some.covariance(PRECISION[0]), rtol=1e-9)
 
 
 def test_patterns_of_missing_pixels_are_told_in_any_order_of_memory():
