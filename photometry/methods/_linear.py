@@ -159,11 +159,16 @@ class MeanFit:
 
 @dataclass(frozen=True, slots=True)
 class ManyFit:
-    """The same where parameters are more than pixels: equations (P, P) of these."""
+    """The same where parameters are more than pixels: equations (P, P) of these.
+
+    The covariance of the pixels is L (I + V V') L', with V of the parameters that were added to
+    a fit whose factor is L; its inverse is L'^-1 (I - V S V') L^-1 (Woodbury).
+    """
 
     values: NDArray[np.float64]
-    covariance: NDArray[np.float64]   # (P, P) of the pixels
-    lower: NDArray[np.float64]        # (P, P) its Cholesky factor
+    lower: NDArray[np.float64]        # (P, P) L
+    added: NDArray[np.float64]        # (P, A) V
+    shrink: NDArray[np.float64]       # (A, A) S = (I + V'V)^-1
     weight: NDArray[np.float64]       # (P,)
     design: NDArray[np.float64]       # (K, P) in units of what is known beforehand
     known: NDArray[np.float64]        # (K,) errors beforehand
@@ -171,14 +176,20 @@ class ManyFit:
     @property
     def error(self) -> NDArray[np.float64]:
         """Formal errors (K,), with what was known beforehand."""
-        told = linalg.solve_triangular(self.lower, self.design.T, lower=True, check_finite=False)
-        return self.known * np.sqrt(np.maximum(1 - np.einsum("pk,pk->k", told, told), 0.0))
+        told = _forward(self.lower, self.design.T)
+        return self.known * np.sqrt(np.maximum(1 - self._power(told), 0.0))
 
     @property
     def leverage(self) -> NDArray[np.float64]:
         """Part (P,) of the scatter of the pixels that the fit takes as its own."""
         inverse, _ = linalg.lapack.dtrtri(self.lower, lower=1)
-        return 1 - np.sum(inverse**2, axis=0) / self.weight
+        return 1 - self._power(inverse) / self.weight
+
+    def _power(self, told: NDArray) -> NDArray[np.float64]:
+        """Return x' C^-1 x (N,) for L^-1 x (P, N)."""
+        beyond = self.added.T @ told
+        return np.einsum("pn,pn->n", told, told) - np.einsum("an,an->n", self.shrink @ beyond,
+                                                             beyond)
 
 
 def fit_mean(image: NDArray, design: NDArray, weight: NDArray, expected: NDArray,
@@ -209,17 +220,27 @@ def _fit_many(image: NDArray, design: NDArray, weight: NDArray, expected: NDArra
               precision: NDArray, before: ManyFit | None) -> ManyFit:
     """Fit more parameters than pixels; what is not known at all is to `UNKNOWN` of its error."""
     start = 0 if before is None else len(before.known)
-    added = design[start:]
-    alone = 1 / np.sqrt(np.maximum(added**2 @ weight, np.finfo(float).tiny))
+    more = design[start:]
+    alone = 1 / np.sqrt(np.maximum(more**2 @ weight, np.finfo(float).tiny))
     known = 1 / np.sqrt(np.maximum(precision[start:], (UNKNOWN * alone) ** -2.0))
-    scaled = added * known[:, None]
-    covariance = scaled.T @ scaled
+    scaled = more * known[:, None]
     if before is None:
+        covariance = scaled.T @ scaled
         covariance.flat[::len(covariance) + 1] += 1 / weight
+        lower = linalg.cholesky(covariance, lower=True, overwrite_a=True)
+        added = np.zeros((len(weight), 0))
     else:
-        covariance += before.covariance
+        lower = before.lower
+        added = np.hstack([before.added, _forward(lower, scaled.T)])
         known = np.concatenate([before.known, known])
         scaled = np.concatenate([before.design, scaled])
-    lower = linalg.cholesky(covariance, lower=True)
-    left = linalg.cho_solve((lower, True), image - expected @ design)
-    return ManyFit(expected + known * (scaled @ left), covariance, lower, weight, scaled, known)
+    shrink = np.linalg.inv(np.eye(added.shape[1]) + added.T @ added)
+    left = _forward(lower, image - expected @ design)
+    left = linalg.solve_triangular(lower, left - added @ (shrink @ (added.T @ left)), lower=True,
+                                   trans=1, check_finite=False)
+    return ManyFit(expected + known * (scaled @ left), lower, added, shrink, weight, scaled, known)
+
+
+def _forward(lower: NDArray, right: NDArray) -> NDArray[np.float64]:
+    """Return L^-1 x for x (P,) or (P, N)."""
+    return linalg.solve_triangular(lower, right, lower=True, check_finite=False)

@@ -95,6 +95,9 @@ def test_more_parameters_than_pixels_are_fitted_alike():
     np.testing.assert_allclose(many.error, few.error, rtol=1e-6)
     np.testing.assert_allclose(many.leverage, few.leverage[:40], rtol=1e-6)
     begun = _linear.fit_mean(image, design[:50], weight, expected[:50], precision[:50])
-    more = _linear.fit_mean(image, design, weight, expected, precision, begun)
-    np.testing.assert_allclose(more.values, many.values, rtol=1e-9)
-    np.testing.assert_allclose(more.error, many.error, rtol=1e-9)
+    between = _linear.fit_mean(image, design[:57], weight, expected[:57], precision[:57], begun)
+    for first in (begun, between):
+        more = _linear.fit_mean(image, design, weight, expected, precision, first)
+        np.testing.assert_allclose(more.values, many.values, rtol=1e-9)
+        np.testing.assert_allclose(more.error, many.error, rtol=1e-9)
+        np.testing.assert_allclose(more.leverage, many.leverage, rtol=1e-9)
