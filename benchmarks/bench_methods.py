@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from _machine import introduce, run
+from _machine import introduce, pace_s, run
 
 from photometry import cli, methods
 from photometry.io import layout
@@ -108,7 +108,8 @@ def whole(name, data, stars, idle, options, args):
     print(f"{name}: {1000 * used.cpu_s / stars:.2f} CPU-ms per star in all, {per_star:.2f} "
           f"without the start = {per_star / goal:.2f} of the goal ({goal:.0f}), "
           f"{further:.2f} for each after the first; wall clock {stars / used.wall_s:.0f} stars/s; "
-          f"largest process {used.peak_gb:.2f} GB; {size / 1e3:.0f} kB per file; {done}")
+          f"largest process {used.peak_gb:.2f} GB; {size / 1e3:.0f} kB per file; {done}; "
+          f"pace {pace_s():.2f} CPU-s")
     remove_products(data)
 
 

@@ -105,8 +105,8 @@ class Cadences:
 
     def left_over(self, values: NDArray) -> NDArray[np.float64]:
         """Return what parameters (T, K) leave over in all pixels together (T,)."""
-        model = (self._motion[:, :, None] * values[:, None, :]).reshape(len(values), -1)
-        return self._pixels.sum(axis=1) - model @ self._flat.sum(axis=1)
+        light = self._motion @ self._flat.sum(axis=1).reshape(-1, values.shape[1])
+        return self._pixels.sum(axis=1) - np.einsum("tk,tk->t", light, values)
 
     def weights(self, mixing: NDArray) -> NDArray[np.float64]:
         """Return what makes the first parameter of the pixels (T, P)."""

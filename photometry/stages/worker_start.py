@@ -9,3 +9,4 @@ from photometry.stages import tessphot  # noqa: F401  (what they will do)
 
 median(np.zeros(1))       # the first call of compiled code sets up the compiler's own machinery
 gc.freeze()               # the search for garbage need not go through all of the above each time
+gc.set_threshold(50_000, 20, 20)      # nor after every few hundred objects: a star makes thousands
