@@ -53,7 +53,7 @@ class Settings:
     gap_days: float = 0.3         # a longer gap starts a new orbit ...
     orbit_frames: int = 8         # ... if it and the rest have this many good frames
     beacon_faintest: float = 300.0    # e-/s, brightest pixel
-    beacon_brightest: float = 30000.0
+    beacon_brightest: float = 60000.0
     quantize: float = 0.0         # errors: flux is stored in steps not above this; 0 = exactly
 
 
