@@ -41,9 +41,10 @@ def expand(sources: Sources, prf: Prf, box: Box, shift: NDArray, step: float = S
     places = shift + h * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1],
                                    [1, 1], [1, -1], [-1, 1], [-1, -1]])
     images = sources.images_at(prf, box, places)
-    wider = sources.images(prf, box, shift, BLUR_PX) - images[0]
+    blurred = sources.images_at(prf, box, places if blur else places[:1], BLUR_PX)
+    wider = blurred[0] - images[0]
     if blur:
-        images = images + blur * (sources.images_at(prf, box, places, BLUR_PX) - images)
+        images = images + blur * (blurred - images)
     here, up, down, right, left, *corners = images
     mixed = (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * h * h)
     return np.stack([here, (up - down) / (2 * h), (right - left) / (2 * h),
