@@ -108,7 +108,8 @@ class _Stars:
         for _ in range(_ROUNDS):
             moved, away = self._moved(linear), self.still - usual
             weight, at = _weight(left, noise), self.expected + moved + usual
-            same = equations(weight[some], at[some], self.blur[some], sizes)
+            # Blur of good frames is small, and would tell by how it shifts stars without symmetry.
+            same = equations(weight[some], at[some], np.zeros(len(some)), sizes)
             found = [same.solve(values[some]) for values in np.moveaxis(away - moved, 2, 0)]
             away = np.stack([one.removed(values, at, self.blur) for one, values in
                              zip(found, np.moveaxis(away, 2, 0), strict=True)], axis=2)
