@@ -1,6 +1,7 @@
 """The pixels of a stamp that a fit may use."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ BLEED_PX = 2                      # rows beyond a saturated pixel that may hold 
 FULL_SHARE = 0.1                  # of the good cadences, in which a pixel may be full and used
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FitPixels:
     """Masks (R, C), True = used."""
 
@@ -23,7 +24,7 @@ class FitPixels:
     saturated: NDArray[np.bool_]      # near the target, valid but for charge of a bright star
     core: NDArray[np.bool_]           # pixels at the target
 
-    @property
+    @cached_property
     def index(self) -> NDArray[np.int_]:
         """Flat indices of the fitted pixels."""
         return np.flatnonzero(self.fitted)

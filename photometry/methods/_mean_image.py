@@ -79,15 +79,17 @@ def fit_mean_image(stamp: Stamp, sources: Sources, pixels: FitPixels, motion: Mo
     near, steady = _divide(sources, seen, weight * inside, settings)
     terms = expand(sources.take(near), stamp.prf, box, motion.center)
     mean_terms = motion.terms(slice(None), motion.center)[motion.good].mean(axis=0)
-    total, power, common = sources.total, seen**2 @ weight, common_error(stamp, pixels)
+    total, power = sources.total.copy(), seen**2 @ weight
+    common = common_error(stamp, pixels)
     errors = settings.catalog_error * np.maximum(total, 1e-3)
     believed = settings.prf_error * total[0] * np.sqrt(power[0])
     fitted = _unsettled(steady, errors[steady] ** 2 * power[steady],
                         NO_MATTER * max(1.0, believed))
     free = np.concatenate([near, fitted])
-    design = np.ones((len(free) + 4, len(used)))        # shift and blur come last
+    design = np.empty((len(free) + 4, len(used)))
     design[:len(near)] = np.tensordot(mean_terms, terms, axes=1)[:, used]
     design[len(near):len(free)] = seen[fitted]
+    design[len(free)] = 1.0                             # shift and blur come last
     fixed = total.copy()
     fixed[free] = 0.0
     image = stamp.pixels.sumimage.ravel()[used] - fixed @ seen
@@ -137,7 +139,9 @@ def _divide(sources: Sources, images: NDArray, weight: NDArray,
     least = max(settings.free_overlap * sources.total[0], power ** -0.5)
     order = np.argsort(-light, kind="stable")[:settings.free_stars + 1]
     near = order[light[order] > least]
-    return near, np.setdiff1d(np.arange(len(sources)), near)
+    steady = np.ones(len(sources), dtype=bool)
+    steady[near] = False
+    return near, np.flatnonzero(steady)
 
 
 def mean_variance(stamp: Stamp, frames: NDArray[np.bool_]) -> NDArray[np.float64]:

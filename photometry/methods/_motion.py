@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ SAMPLE = 400                      # cadences that such estimates are made from, 
 Groups = list[tuple[NDArray[np.float64], NDArray[np.int_]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Motion:
     """Where the frames are; gaps in what is known are filled from their neighbors in time."""
 
@@ -46,14 +47,14 @@ class Motion:
         index = np.flatnonzero(self.good) if self.good.any() else np.arange(len(self.good))
         return index[::max(1, len(index) // SAMPLE)]
 
-    @property
+    @cached_property
     def moves(self) -> NDArray[np.float64]:
         """Motion along rows and columns, px, and blur, BLUR_PX squared, from the mean (T, 3)."""
         blur = (self.jitter / BLUR_PX) ** 2
         mean = blur[self.good].mean() if self.good.any() else 0.0
         return np.column_stack([self.drift - self.center, blur - mean])
 
-    @property
+    @cached_property
     def step(self) -> float:
         """Step, pixels, of the differences that images are expanded with."""
         spread = np.sqrt(np.mean((self.drift[self.good] - self.center) ** 2))

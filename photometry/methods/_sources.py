@@ -1,6 +1,7 @@
 """The light sources of a joint fit: catalog stars, with those too close to tell apart as one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from photometry.methods._scene import relevant, target_flux
 LEAST_CELL_PX = 0.5               # of the cells in which stars are looked for
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sources:
     """Stars (N,) and the source (0..K-1) that each belongs to; the target's source is 0."""
 
@@ -25,14 +26,18 @@ class Sources:
     source: NDArray[np.int_]
 
     def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
         return int(self.source.max()) + 1
 
-    @property
+    @cached_property
     def total(self) -> NDArray[np.float64]:
         """Catalog flux (K,) of the sources, e-/s."""
         return np.bincount(self.source, self.flux)
 
-    @property
+    @cached_property
     def share(self) -> NDArray[np.float64]:
         """Part (N,) that each star has in the light of its source."""
         return self.flux / self.total[self.source]
@@ -44,7 +49,7 @@ class Sources:
 
     def alone(self) -> "Sources":
         """Return the target without the stars that cannot be told from it."""
-        return Sources(*(getattr(self, name)[:1] for name in Sources.__slots__))
+        return Sources(*(getattr(self, each.name)[:1] for each in fields(self)))
 
     def take(self, sources: NDArray[np.int_]) -> "Sources":
         """Return some of the sources, numbered anew in the order given."""
@@ -63,9 +68,14 @@ class Sources:
                   broadening: float = 0.0) -> NDArray[np.float64]:
         """Return the light shares (M, K, P) for each of the shifts (M, 2)."""
         light = self._stars_at(prf, box, shifts, broadening)
-        if len(self) == len(self.source) and (np.diff(self.source) == 1).all():
+        if self._in_order:
             return light
         return _added(light, self.share, self.source, len(self))
+
+    @cached_property
+    def _in_order(self) -> bool:
+        """Whether each star is a source of its own, in the order of the sources."""
+        return len(self) == len(self.source) and bool((np.diff(self.source) == 1).all())
 
     def summed(self, flux: NDArray, prf: Prf, box: Box, shift: NDArray) -> NDArray[np.float64]:
         """Return the light of all sources of given fluxes (K,), and its changes (3, P).
