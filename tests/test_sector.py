@@ -75,9 +75,11 @@ def test_motion_is_right_across_the_step(found):
     step = np.diff([np.median(found.true_shift[part & found.clean], axis=0)
                     for part in (~second, second)], axis=0)
     assert 0.2 < np.hypot(*step[0]) < 0.5
-    assert np.sqrt(np.mean(found.away[found.clean]**2)) < 0.002
+    assert np.sqrt(np.mean(found.away[found.clean]**2)) < 0.0003                  # 0.00007 px
+    # Errors allow stars to differ in what places in pixels do; those of one profile do not.
     error = found.motion.error[found.clean]
-    assert 0.3 < np.sqrt(np.mean((found.away[found.clean] / error[:, None])**2)) < 2
+    assert 0.1 < np.sqrt(np.mean((found.away[found.clean] / error[:, None])**2)) < 1
+    assert np.median(error) < 0.001
 
 
 def test_motion_within_exposures_is_right(found):
