@@ -121,7 +121,9 @@ class StoredLightCurve:
 
 def write_lightcurve(path: Path, content: LightCurveFile, origin: str = ORIGIN,
                      gzip: bool = True) -> None:
-    """Write a light curve; equal content gives equal bytes, with the same library for gzip.
+    """Write a light curve; equal content gives equal bytes, but for those of isal's gzip.
+
+    In forked processes isal packs one file in some hundred a little differently.
 
     Raises
     ------
