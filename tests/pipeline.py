@@ -1,6 +1,5 @@
 """The whole chain on a simulated window, as the commands run it."""
 
-import gzip
 import shutil
 from pathlib import Path
 
@@ -86,11 +85,5 @@ def copy_without_results(sector: Path, folder: Path) -> Path:
 
 
 def contents(output: Path) -> dict[str, bytes]:
-    """Return every light-curve file by name, not compressed: isal's bytes may differ."""
-    return {path.name: uncompressed(path) for _, path in layout.find_lightcurves(output)}
-
-
-def uncompressed(path: Path) -> bytes:
-    """Return a light-curve file without its gzip."""
-    content = path.read_bytes()
-    return gzip.decompress(content) if path.suffix == ".gz" else content
+    """Return every light-curve file by name."""
+    return {path.name: path.read_bytes() for _, path in layout.find_lightcurves(output)}
