@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -40,6 +40,7 @@ from photometry.core.ids import Select
 from photometry.core.settings import fingerprint, to_toml
 
 MAX_VERSION = 99          # of data releases: two digits in file names
+N_NAMED = 10              # stars that a line names
 
 
 def tessphot(argv: Sequence[str] | None = None, beside: Path | None = None) -> int:
@@ -107,6 +108,7 @@ def _tessphot_master(args: argparse.Namespace, beside: Path | None, workers: Any
     shipped = is_shipped(folder, beside)
     run = _run_of(args, folder, shipped)
     with Todo(folder, in_memory=shipped or args.dry_run) as todo:
+        _tell_unlisted(todo, run.apertures)
         rates = todo.rates(run.method)
         select = choose(todo, _target_selection(args), again=args.overwrite,
                         at_random=args.random, runs=run.settings.runs)
@@ -172,6 +174,15 @@ def _run_of(args: argparse.Namespace, folder: Path, shipped: bool) -> Any:
                                 *method_settings.values(), args.method, *given),
         date=_date(), log_dir=args.log_dir, prf=prf_folder(args), apertures=apertures,
         rules=sections["choice"], explain=args.debug)
+
+
+def _tell_unlisted(todo: Any, apertures: Iterable[int]) -> None:
+    """Name the stars with an aperture that no run measures, as the list lacks them."""
+    unlisted = [starid for starid in apertures if not todo.count(Select(starids=(starid,)))]
+    if unlisted:
+        logger.warning("%d stars with an aperture are not in %s: TIC %s%s", len(unlisted),
+                       todo.path, ", ".join(map(str, unlisted[:N_NAMED])),
+                       " ..." * (len(unlisted) > N_NAMED))
 
 
 def _date() -> str:

@@ -55,3 +55,16 @@ def test_a_file_that_is_no_aperture_stops_the_run(sector, tmp_path, capsys):
     code = cli.tessphot(["--all", str(sector), "-q", "--aperture", str(tmp_path / "none.csv")])
     assert code == console.UNUSABLE
     assert "none.csv" in capsys.readouterr().err
+
+
+def test_stars_with_an_aperture_that_the_list_lacks_are_named(chosen, capsys):
+    folder, (first, *_), (row, column), _ = chosen
+    (folder / "other.csv").write_text("\n".join(
+        ["starid,row,column", f"{first},{row},{column}",
+         *(f"{starid},{row},{column}" for starid in range(5, 17))]))
+    code = cli.tessphot([f"--starid={first}", str(folder), "-q", "--aperture",
+                         str(folder / "other.csv")])
+    assert code == console.DONE
+    told = capsys.readouterr().err
+    assert f"12 stars with an aperture are not in {layout.todo_path(folder)}: TIC 5, 6, " in told
+    assert "14 ..." in told and "15" not in told.split("TIC")[1]
