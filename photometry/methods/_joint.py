@@ -234,7 +234,7 @@ class BlockFit:
 
     def _precision(self, count: int, change: NDArray, neighbors: NDArray) -> NDArray[np.float64]:
         """Return the inverse variances (T, K + 4) of what is fitted to `count` cadences."""
-        precision = np.empty((count, len(self._free) + 5))
+        precision = np.empty((len(self._free) + 5, count)).T        # time varies fastest
         precision[:, 0] = 0.0
         precision[:, 1:-4] = 1 / np.square(neighbors)      # far quicker than a power
         precision[:, -4] = self._background

@@ -46,21 +46,22 @@ class Cadences:
         there = np.isfinite(pixels)
         self._pixels = pixels
         self._there = None if there.all() else there
-        self._motion = motion
+        self._motion = np.ascontiguousarray(motion.T)      # time varies fastest in all sums
         self._weighted = (terms * weight).reshape(-1, n_pixels)
         known = pixels if self._there is None else np.where(there, pixels, 0.0)
-        seen = (known @ self._weighted.T).reshape(-1, n_terms, count)
-        self._right = np.einsum("tm,tmk->tk", motion, seen)
+        seen = (self._weighted @ known.T).reshape(n_terms, count, -1)
+        self._right = np.einsum("mt,mkt->kt", self._motion, seen)
         self._lower = np.tril_indices(count)
-        self._normal = np.empty((len(pixels), len(self._lower[0])))
+        self._normal = np.empty((len(self._lower[0]), len(pixels)))
         i, j = np.triu_indices(n_terms)
-        products = np.where(i == j, 1.0, 2.0) * motion[:, i] * motion[:, j]
+        products = self._motion[i] * self._motion[j]
+        products[i != j] *= 2.0
         self._flat = terms.reshape(-1, n_pixels)
         for pattern, rows in patterns(there):
             pairs = (self._weighted * pattern) @ self._flat.T
             pairs = pairs.reshape(n_terms, count, n_terms, count)[i, :, j]
             pairs = (pairs + pairs.transpose(0, 2, 1)) / 2
-            self._normal[rows] = products[rows] @ pairs[:, *self._lower]
+            self._normal[:, rows] = pairs[:, *self._lower].T @ products[:, rows]
 
     @property
     def whole(self) -> bool:
@@ -69,7 +70,7 @@ class Cadences:
 
     def lose(self, rows: NDArray) -> None:
         """Give up cadences, an index or mask."""
-        self._normal[rows] = np.nan
+        self._normal[:, rows] = np.nan
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -85,8 +86,10 @@ class Cadences:
         expected : (K,)
             ... about these values.
         """
-        return Estimate(*solve_each(self._normal, self._right + precision * expected, precision,
-                                    np.array(wanted, dtype=np.int64)))
+        precision = np.ascontiguousarray(precision.T)
+        right = self._right + precision * np.reshape(expected, (-1, 1))
+        return Estimate(*(found.T for found in solve_each(
+            self._normal, right, precision, np.array(wanted, dtype=np.int64))))
 
     def covariance(self, precision: NDArray,
                    rows: NDArray | slice = EVERY) -> NDArray[np.float64]:
@@ -98,20 +101,20 @@ class Cadences:
             Inverse variances known beforehand.
         """
         normal = np.diag(precision)
-        normal[self._lower] += nan_mean(self._normal[rows])
+        normal[self._lower] += nan_mean(self._normal[:, rows], axis=1)
         normal.T[self._lower] = normal[self._lower]
         scale = 1 / np.sqrt(np.diag(normal))      # fluxes and shifts differ by orders of magnitude
         return np.linalg.inv(normal * scale[:, None] * scale) * scale[:, None] * scale
 
     def left_over(self, values: NDArray) -> NDArray[np.float64]:
         """Return what parameters (T, K) leave over in all pixels together (T,)."""
-        light = self._motion @ self._flat.sum(axis=1).reshape(-1, values.shape[1])
-        return self._pixels.sum(axis=1) - np.einsum("tk,tk->t", light, values)
+        light = self._flat.sum(axis=1).reshape(-1, values.shape[1]).T @ self._motion
+        return self._pixels.sum(axis=1) - np.einsum("kt,tk->t", light, values)
 
     def weights(self, mixing: NDArray) -> NDArray[np.float64]:
         """Return what makes the first parameter of the pixels (T, P)."""
-        mixed = (self._motion[:, :, None] * mixing[:, None, :]).reshape(len(mixing), -1)
-        weights = (self._weighted.T @ mixed.T).T          # time varies fastest, as in pixels
+        mixed = (self._motion[:, None] * mixing.T).reshape(-1, len(mixing))
+        weights = (self._weighted.T @ mixed).T
         return weights if self._there is None else weights * self._there
 
     def mean_weights(self, mixing: NDArray, rows: NDArray | slice = EVERY) -> NDArray[np.float64]:
@@ -119,7 +122,7 @@ class Cadences:
         if self._there is not None:
             return nan_mean(self.weights(mixing)[rows])
         known = np.isfinite(mixing[rows, 0])
-        mixed = self._motion[rows][known].T @ mixing[rows][known] / known.sum()
+        mixed = self._motion[:, rows][:, known] @ mixing[rows][known] / known.sum()
         return mixed.ravel() @ self._weighted
 
 

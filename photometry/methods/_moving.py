@@ -22,8 +22,8 @@ def coefficients(drift: NDArray, blur: NDArray) -> NDArray[np.float64]:
     Variances count in units of BLUR_PX squared; they may be negative.
     """
     row, column = drift.T
-    return np.stack([np.ones(len(drift)), row, column, row**2 / 2, column**2 / 2, row * column,
-                     blur], axis=1)
+    return np.array([np.ones(len(drift)), row, column, row**2 / 2, column**2 / 2, row * column,
+                     blur]).T
 
 
 def expand(sources: Sources, prf: Prf, box: Box, shift: NDArray, step: float = STEP_PX,
