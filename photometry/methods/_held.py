@@ -42,12 +42,8 @@ class Neighbors:
         values : (T, K - 1)
             Found in order of time while all are free; NaN = not known.
         """
-        variance = np.zeros(values.shape)
-        for star in np.flatnonzero(self.held):
-            pulls = (values[:, star] / self.trust[star] - self.mean[star]) / self.error[star]
-            away = self.error[star] * surely_away(pulls, SURE, LENGTHS)
-            variance[:, star] = np.minimum(self.spread[star]**2 + away**2, self.free[star]**2)
-        return variance
+        return _varying(np.ascontiguousarray(values.T), self.held, self.trust, self.error,
+                        self.mean, self.spread, self.free).T
 
     def reach(self, varying: NDArray) -> NDArray[np.float64]:
         """Return how far (T, K - 1) they may be from the mean, for variances beyond errors."""
@@ -80,20 +76,46 @@ def watched(neighbors: Neighbors, values: NDArray) -> Neighbors:
     values : (T, K - 1)
         Found while all are free; NaN = not known.
     """
-    held, mean = neighbors.held.copy(), neighbors.mean.copy()
-    spread, hidden = neighbors.spread.copy(), neighbors.hidden.copy()
+    held, told = neighbors.held.copy(), np.stack([neighbors.mean, neighbors.spread,
+                                                  neighbors.hidden])
+    _watch(np.ascontiguousarray(values.T), neighbors.trust, neighbors.error, held, told)
+    return Neighbors(neighbors.free, neighbors.trust, neighbors.error, held, *told)
+
+
+@compiled
+def _watch(values: NDArray, trust: NDArray, error: NDArray, held: NDArray,
+           told: NDArray) -> None:
+    """Replace mean, spread and hidden scatter (3, K - 1) of neighbors that are held.
+
+    Those of which too little is known are held no more.
+
+    Parameters
+    ----------
+    values : (K - 1, T)
+    """
     for star in np.flatnonzero(held):
-        flux = values[:, star] / neighbors.trust[star]
-        error = neighbors.error[star]
+        flux = values[star] / trust[star]
         flux = flux[np.isfinite(flux)]
         if len(flux) < LEAST_CADENCES:
             held[star] = False
             continue
-        usual = OUTLIER * max(error, scatter(flux))
+        usual = OUTLIER * max(error[star], scatter(flux))
         flux = flux[np.abs(flux - median(flux)) <= usual]
-        mean[star], spread[star] = flux.mean(), np.sqrt(max(flux.var() - error**2, 0.0))
-        hidden[star] = error * (2 / len(flux)) ** 0.25
-    return Neighbors(neighbors.free, neighbors.trust, neighbors.error, held, mean, spread, hidden)
+        told[0, star] = flux.mean()
+        told[1, star] = np.sqrt(max(flux.var() - error[star] ** 2, 0.0))
+        told[2, star] = error[star] * (2 / len(flux)) ** 0.25
+
+
+@compiled
+def _varying(values: NDArray, held: NDArray, trust: NDArray, error: NDArray, mean: NDArray,
+             spread: NDArray, free: NDArray) -> NDArray[np.float64]:
+    """Return the variance beyond errors of neighbors, for values as both are (K - 1, T)."""
+    variance = np.zeros(values.shape)
+    for star in np.flatnonzero(held):
+        pulls = (values[star] / trust[star] - mean[star]) / error[star]
+        away = error[star] * surely_away(pulls, SURE, LENGTHS)
+        variance[star] = np.minimum(spread[star] ** 2 + away**2, free[star] ** 2)
+    return variance
 
 
 @compiled

@@ -59,7 +59,7 @@ class Correction:
     def of(self, motion: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what to add to the flux for motions and blur (T, 3), and its variance."""
         terms = motion_terms(motion)
-        variance = np.einsum("tn,nm,tm->t", terms, self.covariance, terms)
+        variance = np.einsum("tn,tn->t", terms @ self.covariance, terms)
         return terms @ self.slopes, variance + self.unexplained
 
     @property

@@ -45,7 +45,7 @@ class Motion:
     def sample(self) -> NDArray[np.int_]:
         """Return the cadences that tell what is alike in all: some good ones, evenly."""
         index = np.flatnonzero(self.good) if self.good.any() else np.arange(len(self.good))
-        return index[::max(1, len(index) // SAMPLE)]
+        return index[::max(1, len(index) // SAMPLE)].copy()      # side by side, as loops like it
 
     @cached_property
     def moves(self) -> NDArray[np.float64]:

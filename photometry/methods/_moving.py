@@ -14,6 +14,15 @@ from photometry.methods._sources import Sources
 STEP_PX = 0.2                     # of the differences
 BLUR_PX = 0.3                     # at which broadening is evaluated
 SLOPES, BLUR = (1, 2), 6           # terms of motion along rows and columns; of broadening
+# Where images are evaluated, in steps, and what makes terms of them.
+PLACES = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [1, -1], [-1, 1], [-1, -1]])
+DIFFERENCES = np.array([[1, 0, 0, 0, 0, 0, 0, 0, 0],
+                        [0, 0.5, -0.5, 0, 0, 0, 0, 0, 0],
+                        [0, 0, 0, 0.5, -0.5, 0, 0, 0, 0],
+                        [-2, 1, 1, 0, 0, 0, 0, 0, 0],
+                        [-2, 0, 0, 1, 1, 0, 0, 0, 0],
+                        [0, 0, 0, 0, 0, 0.25, -0.25, -0.25, 0.25]])
+ORDERS = np.array([0, 1, 1, 2, 2, 2])
 
 
 def coefficients(drift: NDArray, blur: NDArray) -> NDArray[np.float64]:
@@ -37,19 +46,16 @@ def expand(sources: Sources, prf: Prf, box: Box, shift: NDArray, step: float = S
     blur
         That moves with the sources, in units of BLUR_PX squared.
     """
-    h = step
-    places = shift + h * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1],
-                                   [1, 1], [1, -1], [-1, 1], [-1, -1]])
+    places = shift + step * PLACES
     images = sources.images_at(prf, box, places)
     blurred = sources.images_at(prf, box, places if blur else places[:1], BLUR_PX)
-    wider = blurred[0] - images[0]
+    terms = np.empty((BLUR + 1, *images.shape[1:]))
+    np.subtract(blurred[0], images[0], out=terms[BLUR])
     if blur:
         images = images + blur * (blurred - images)
-    here, up, down, right, left, *corners = images
-    mixed = (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * h * h)
-    return np.stack([here, (up - down) / (2 * h), (right - left) / (2 * h),
-                     (up - 2 * here + down) / (h * h), (right - 2 * here + left) / (h * h),
-                     mixed, wider])
+    differences = DIFFERENCES / step ** ORDERS[:, None]
+    np.matmul(differences, images.reshape(len(PLACES), -1), out=terms[:BLUR].reshape(BLUR, -1))
+    return terms
 
 
 def changes_of(terms: NDArray) -> NDArray[np.float64]:

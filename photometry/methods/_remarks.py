@@ -61,6 +61,6 @@ def remarks_on_fit(stamp: Stamp, sources: Sources, pixels: FitPixels, share: flo
         notes.append(Note(FULL, f"{pixels.saturated.sum()} pixels near the star are left out, "
                                 f"{share:.3f} of its light is fitted; its level is that of the "
                                 "PRF there"))
-    if not np.isfinite(stamp.pixels.flux_err[:, pixels.fitted]).any():
+    if not any(np.isfinite(errors[pixels.fitted]).any() for errors in stamp.pixels.flux_err):
         notes.append(Note(NO_ERRORS, "no pixel near the star ever has an uncertainty"))
     return tuple(notes)

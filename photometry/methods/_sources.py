@@ -97,8 +97,9 @@ class Sources:
 def find_sources(stamp: Stamp, separation: float) -> Sources:
     """Return the target and the stars that matter to it; closer ones than `separation` merged."""
     target, stars = stamp.target, stamp.stars
-    share = stamp.prf(stamp.pixels.box, target.row, target.column)
-    own = target_flux(stamp, share)
+    own = float(flux_from_tmag(target.tmag))
+    if not np.isfinite(own):
+        own = target_flux(stamp, stamp.prf(stamp.pixels.box, target.row, target.column))
     index = relevant(stamp, own)
     index = index[np.lexsort((stars.starid[index], stars.tmag[index]))]
     row = np.append(target.row, stars.row[index])

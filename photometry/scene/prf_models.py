@@ -152,7 +152,7 @@ class SampledPrf:
         phases, wings = self._model_at(box, broadening)
         from_row, from_column = box.rows - row[:, None], box.columns - column[:, None]
         image = wings(from_row, from_column)
-        add_samples(image, phases, from_row[:, 0], from_column[:, 0])
+        add_samples(image, phases, box.row0 - row, box.column0 - column)
         return image
 
     def _model_at(self, box: Box, broadening: float) -> tuple[Phases, "Wings | PowerLaw"]:

@@ -219,9 +219,10 @@ def _time_knowledge(observer: str, places: NDArray | None) -> tuple[float, str]:
 
 def _stars_around(catalog: Catalog, wcs_text: str,
                   box: Box) -> tuple[StarTable, NDArray, NDArray]:
-    """Return the stars that can put light into a box, with rows and columns."""
+    """Return the stars that can put light into a box, the brightest first, and their places."""
     margin = int(FAR_PX)
     table = catalog.within(wcs.footprint(wcs_text, box.grown(margin, margin, margin, margin)))
+    table = table.take(np.lexsort((table.starid, table.tmag)))
     return table, *wcs.to_pixels(wcs_text, table.ra, table.dec)
 
 
@@ -305,11 +306,14 @@ def describe(stamp: Stamp, resizes: int) -> tuple[Note, ...]:
 
 def stars_near(target: Target, box: Box, table: StarTable, row: NDArray,
                column: NDArray) -> Stars:
-    """Return the target and the stars that put light into a box, the target first."""
-    near = box.contains(row, column, NEAR_PX)
-    far = box.contains(row, column, FAR_PX) & (table.tmag < FAR_TMAG)
-    index = np.flatnonzero((near | far) & (table.starid != target.starid))
-    index = index[np.lexsort((table.starid[index], table.tmag[index]))]
+    """Return the target and the stars of a table that put light into a box, the target first.
+
+    The others are in the order of the table, the brightest first.
+    """
+    wanted = box.contains(row, column, NEAR_PX)
+    bright = np.searchsorted(table.tmag, FAR_TMAG)
+    wanted[:bright] |= box.contains(row[:bright], column[:bright], FAR_PX)
+    index = np.flatnonzero(wanted & (table.starid != target.starid))
     return Stars(np.append(target.starid, table.starid[index]),
                  np.append(target.tmag, table.tmag[index]),
                  np.append(target.row, row[index]), np.append(target.column, column[index]))
