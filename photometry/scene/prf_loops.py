@@ -58,17 +58,18 @@ def add_samples(image: NDArray, phases: Phases, first_row: NDArray,
         rows = _reached(row0, per_pixel, size, image.shape[1])
         left, right = _reached(column0, per_pixel, size, image.shape[2])
         (i, p), (j, q), (k, r), (m, s) = _places(column0, per_pixel, left)
+        start, width = np.uintp(left), np.uintp(right - left)
+        one, two, three, four = in_columns[0]
         for tap in range(TAPS):
-            one, two, three, four = in_rows[0, tap] * in_columns[0]
+            there = in_rows[0, tap]
             above, phase = divmod(row0 + tap, per_pixel)
             for row in range(*rows):
-                a = values[phase, p, above + row, i:]
-                b = values[phase, q, above + row, j:]
-                c = values[phase, r, above + row, k:]
-                d = values[phase, s, above + row, m:]
-                line = image[star, row, left:right]
-                for n in range(len(line)):
-                    line[n] += one * a[n] + two * b[n] + three * c[n] + four * d[n]
+                a, b = values[phase, p, above + row], values[phase, q, above + row]
+                c, d = values[phase, r, above + row], values[phase, s, above + row]
+                line = image[star, row]
+                for n in range(width):
+                    line[start + n] += there * (one * a[i + n] + two * b[j + n]
+                                                + three * c[k + n] + four * d[m + n])
 
 
 @compiled
@@ -92,24 +93,23 @@ def add_light(image: NDArray, flux: NDArray, phases: Phases, first_row: NDArray,
         rows = _reached(row0, per_pixel, size, image.shape[1])
         left, right = _reached(column0, per_pixel, size, image.shape[2])
         (i, p), (j, q), (k, r), (m, s) = _places(column0, per_pixel, left)
+        start, width = np.uintp(left), np.uintp(right - left)
         one, two, three, four = in_columns[0]
         first, second, third, fourth = -per_pixel * in_columns[1]
         for tap in range(TAPS):
             there, down = flux[star] * in_rows[0, tap], -per_pixel * flux[star] * in_rows[1, tap]
             above, phase = divmod(row0 + tap, per_pixel)
             for row in range(*rows):
-                a = values[phase, p, above + row, i:]
-                b = values[phase, q, above + row, j:]
-                c = values[phase, r, above + row, k:]
-                d = values[phase, s, above + row, m:]
-                light, slope = image[0, row, left:right], image[1, row, left:right]
-                aside = image[2, row, left:right]
-                for n in range(len(light)):
-                    value = one * a[n] + two * b[n] + three * c[n] + four * d[n]
-                    light[n] += there * value
-                    slope[n] += down * value
-                    aside[n] += there * (first * a[n] + second * b[n] + third * c[n]
-                                         + fourth * d[n])
+                a, b = values[phase, p, above + row], values[phase, q, above + row]
+                c, d = values[phase, r, above + row], values[phase, s, above + row]
+                light, slope, aside = image[0, row], image[1, row], image[2, row]
+                for n in range(width):
+                    value = (one * a[i + n] + two * b[j + n]
+                             + three * c[k + n] + four * d[m + n])
+                    light[start + n] += there * value
+                    slope[start + n] += down * value
+                    aside[start + n] += there * (first * a[i + n] + second * b[j + n]
+                                                + third * c[k + n] + fourth * d[m + n])
 
 
 @compiled
@@ -123,12 +123,15 @@ def _reached(first: int, per_pixel: int, size: int, count: int) -> tuple[int, in
 
 
 @compiled
-def _places(first: int, per_pixel: int, left: int) -> tuple[tuple[int, int], ...]:
-    """Return where pixels from `left` on see a line of samples, and their phase, for each tap."""
+def _places(first: int, per_pixel: int, left: int) -> tuple[tuple[np.uintp, int], ...]:
+    """Return where pixels from `left` on see a line of samples, and their phase, for each tap.
+
+    Places have no sign: those that may count from the end of a line keep loops from being vectors.
+    """
     here, one = divmod(first, per_pixel), divmod(first + 1, per_pixel)
     two, three = divmod(first + 2, per_pixel), divmod(first + 3, per_pixel)
-    return ((here[0] + left, here[1]), (one[0] + left, one[1]), (two[0] + left, two[1]),
-            (three[0] + left, three[1]))
+    return ((np.uintp(here[0] + left), here[1]), (np.uintp(one[0] + left), one[1]),
+            (np.uintp(two[0] + left), two[1]), (np.uintp(three[0] + left), three[1]))
 
 
 @compiled
