@@ -9,6 +9,7 @@ import io
 import warnings
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -208,12 +209,18 @@ def _table_header(content: LightCurveFile) -> list[str]:
     half = 0.5 * source.cadence_s / SECONDS_PER_DAY
     start, stop = float(time[0]) - half, float(time[-1]) + half
     return [
-        *cards.table_cards("LIGHTCURVE", len(time), _row_of(columns).itemsize, columns),
+        _structure(len(time), columns),
         *cards.time_cards(start, stop, source.cadence_s, source.time_accuracy_s,
                           source.time_observer, source.timestamp_shift_s),
-        *cards.exposure_cards(source.readout, stop - start,
-                              float(np.median(content.cadences.exposure_s)), source.cadence_s),
+        *cards.exposure_cards(source.readout, stop - start, content.cadences.exposure_s,
+                              source.cadence_s),
     ]
+
+
+@lru_cache(maxsize=8)
+def _structure(n_rows: int, columns: tuple[cards.Column, ...]) -> str:
+    """Return the structural cards of a table: those of most files are the same."""
+    return "".join(cards.table_cards("LIGHTCURVE", n_rows, _row_of(columns).itemsize, columns))
 
 
 def columns_of(content: LightCurveFile) -> dict[str, NDArray | float]:

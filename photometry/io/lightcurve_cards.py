@@ -4,6 +4,7 @@ from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photometry.core.ffi import Readout
 from photometry.core.ids import Target
@@ -219,11 +220,11 @@ def time_cards(start: float, stop: float, cadence_s: int, accuracy_s: float | No
     ]
 
 
-def exposure_cards(readout: Readout, elapsed: float, exposure_s: float,
+def exposure_cards(readout: Readout, elapsed: float, exposure_s: NDArray,
                    cadence_s: int) -> list[str]:
-    """Return how the detector was read during `elapsed` days."""
+    """Return how the detector was read during `elapsed` days, for exposures (T,)."""
     if readout.num_frm == 1:          # another instrument's: one exposure, read once
-        return _single_exposure_cards(readout, elapsed, exposure_s, cadence_s)
+        return _single_exposure_cards(readout, elapsed, float(np.median(exposure_s)), cadence_s)
     dead = (INTEGRATION_S / FRAME_S) * (readout.n_readout / max(readout.num_frm, 1))
     cards = [
         card("LIVETIME", elapsed * dead, "[d] TELAPSE multiplied by DEADC"),

@@ -238,9 +238,10 @@ def _foreign(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     stars that are far from the target count less as fine.
     """
     flux, images = model.flux[1:], model.images[1:]
-    total = np.maximum(positive_light(model.flux, model.images), SMALLEST)
+    others = positive_light(flux, images)
+    total = np.maximum(others + positive_light(model.flux[:1], model.images[:1]), SMALLEST)
     fine = np.where(_is_near(model), 1.0, SMOOTH_LEAVE)
-    return (positive_light(flux, images) / total, positive_light(fine * flux, images) / total)
+    return others / total, positive_light(fine * flux, images) / total
 
 
 def _astray(weights: NDArray, model: Model) -> float:
