@@ -53,7 +53,10 @@ def choose_pixels(stamp: Stamp, radius: float, saturation: float) -> FitPixels:
     filled_often = count_finite(pixels.flux, good) > len(good) / 2
     valid = pixels.collected & np.isfinite(pixels.sumimage) & filled_often
     full = np.nan_to_num(pixels.sumimage) > saturation
-    flagged = count_flagged(pixels.pixel_flags, int(PixelFlag.SATURATED), good)
+    some = good                       # that have a full pixel here, or perhaps around
+    if pixels.flagged is not None:
+        some = good[pixels.flagged[good] & int(PixelFlag.SATURATED) > 0]
+    flagged = count_flagged(pixels.pixel_flags, int(PixelFlag.SATURATED), some)
     full |= flagged > FULL_SHARE * len(good)
     bleeding = _bleeding(full)
     distance = np.hypot((pixels.box.rows - target.row)[:, None],

@@ -277,6 +277,8 @@ def test_a_star_with_all_its_light_saturated_is_left_to_halo_photometry():
     flagged = dataclasses.replace(stamp, pixels=dataclasses.replace(
         stamp.pixels, pixel_flags=flags))
     assert linpsf.measure(flagged) == Decline(SATURATED, instead="halo")
+    told = dataclasses.replace(flagged.pixels, flagged=np.bitwise_or.reduce(flags, axis=(1, 2)))
+    assert linpsf.measure(dataclasses.replace(flagged, pixels=told)) == linpsf.measure(flagged)
 
 
 def test_misplaced_targets_are_declined():
