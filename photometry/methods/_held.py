@@ -109,7 +109,7 @@ def _watch(values: NDArray, trust: NDArray, error: NDArray, held: NDArray,
 @compiled
 def _varying(values: NDArray, held: NDArray, trust: NDArray, error: NDArray, mean: NDArray,
              spread: NDArray, free: NDArray) -> NDArray[np.float64]:
-    """Return the variance beyond errors of neighbors, for values as both are (K - 1, T)."""
+    """Return the variance (K - 1, T) of neighbors beyond errors, for values (K - 1, T)."""
     variance = np.zeros(values.shape)
     for star in np.flatnonzero(held):
         pulls = (values[star] / trust[star] - mean[star]) / error[star]
