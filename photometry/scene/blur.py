@@ -23,7 +23,8 @@ _COMMON_RESPONSE_ERROR = 0.003    # ... and of all together
 # least. Relative to what they do to all stars, what single ones differ by: lone ones and others,
 # for each part of their peak that is elsewhere.
 _CENTER_PX, _BLUR_PX2, _LEAST_PX2 = 0.1, 0.03, 5e-4
-_CENTER_OWN, _BLUR_OWN = (0.05, 0.5), (0.023, 0.1)
+_CENTER_OWN, _BLUR_OWN = (0.05, 0.5), (0.02, 0.15)
+_OWN_PX2 = 4.5e-4                 # ... and however little that is: neighbors too near to be seen
 _TYPICAL = 3.0                    # times as much they may seem to differ by, in several terms
 _STRANGE, _STRANGE_SHARE = 3.0, 0.7   # single ones that differ so much more may by this part of it
 _PLACE_ROUNDS, _ROUNDS = 3, 5
@@ -77,7 +78,7 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
     raw = np.stack([np.interp(found, table, BLURS_PX2) for found, table in
                     zip(width.T[known], curve[known], strict=True)], axis=1)
     raw -= nan_median(raw[good])
-    blur, mean, sizes = raw, nan_median(raw.T), sizes_of(_BLUR_PX2, others, _BLUR_OWN)
+    blur, mean, sizes = raw, nan_median(raw.T), sizes_of(_BLUR_PX2, others, _BLUR_OWN, _OWN_PX2)
     noise, some = np.full(len(others), _FIRST_ERROR_PX2), some_frames(good, _MOST_FRAMES)
     for number in range(_ROUNDS):
         found = fit_alike(raw[some], _weight(blur[some], mean[some], noise), place[some],
@@ -87,8 +88,8 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
         shared = max(found.shared, _LEAST_PX2)
         noise = _noise(blur[good] - mean[good, None],
                        max(_LEAST_ERROR * shared, _LEAST_ERROR_PX2))
-        expected = sizes_of(shared, others, _BLUR_OWN)
-        sizes = expected if number == 0 else Sizes(expected.shared, expected.field, _loosened(
+        expected = sizes_of(shared, others, _BLUR_OWN, _OWN_PX2)
+        sizes = expected if number == 0 else Sizes(expected.shared, _loosened(
             sizes.own, found.apart, each=number == _ROUNDS - 2))
     weight = _weight(blur, mean, noise)
     unknown = found.error(weight, place, mean)

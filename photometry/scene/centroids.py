@@ -102,6 +102,9 @@ class _Stars:
         """Return what the stars tell; usually they are at (N, 2), as far as pixels let see."""
         some = some_frames(self.good, _MOST_FRAMES)
         sizes, noise = sizes_of(_FIRST_PX, self.others, _OWN), np.full(len(usual), _FIRST_ERROR_PX)
+        # Else terms that change over the image would be taken for maps.
+        free = np.column_stack([np.ones(len(self.place)), self.place])
+        free = free[:, :3 if len(free) >= _FEWEST_FOR_SHEAR else 1]
         linear = np.zeros((len(self.still), 2, 3))
         linear[:, :, 0] = np.nan_to_num(nan_median(np.swapaxes(self.still - usual, 0, 1)))
         left = self.still - usual - self._moved(linear)
@@ -109,7 +112,7 @@ class _Stars:
             moved, away = self._moved(linear), self.still - usual
             weight, at = _weight(left, noise), self.expected + moved + usual
             # Blur of good frames is small, and would tell by how it shifts stars without symmetry.
-            same = equations(weight[some], at[some], np.zeros(len(some)), sizes)
+            same = equations(weight[some], at[some], np.zeros(len(some)), sizes, free)
             found = [same.solve(values[some]) for values in np.moveaxis(away - moved, 2, 0)]
             away = np.stack([one.removed(values, at, self.blur) for one, values in
                              zip(found, np.moveaxis(away, 2, 0), strict=True)], axis=2)

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 TERMS = 8                         # cosine and sine of rows and columns, once and twice a pixel
-_FIELD_TERMS = 4                  # the first of them change over the image ...
-_FIELD_PX = 500.0                 # ... by their error over so many pixels
-_FIELD = 0.3                      # how much they change there, relative to what all stars share
-_SHARED = TERMS + 2 * _FIELD_TERMS
+# They change over the image like a series of powers of row and column; the linear ones by
+# so much of what all stars share, over so many pixels, and others by its powers.
+_FIELD, _FIELD_PX = 0.3, 500.0
+_POWERS = tuple((row, total - row) for total in range(4) for row in range(total + 1))
+_SHARED = TERMS * len(_POWERS)
 _OWN = TERMS + 1                  # and a level
 # What blur takes from terms with periods of a pixel and half a pixel, and from levels, per px^2:
 # less than 2 pi^2 and 8 pi^2, as longer periods are mixed in by a window of a few pixels. Levels
@@ -27,6 +28,7 @@ _OWN = TERMS + 1                  # and a level
 DAMPING, LEVEL_DAMPING = (7.6, 13.5), 0.6
 _SHARPEST_PX2 = -0.1              # below the usual, that is believed of a whole frame
 _BLOCK_FRAMES = 256
+_UNTOLD = 1e-9                    # relative weight of nothing for what frames have in common
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,11 @@ class Sizes:
     """How large the terms are expected to be, in units of the measure."""
 
     shared: float                     # of all stars
-    field: float                      # change over the image
     own: NDArray[np.float64]          # (N,) of each star
 
 
-def sizes_of(shared: float, others: NDArray, own: tuple[float, float]) -> Sizes:
+def sizes_of(shared: float, others: NDArray, own: tuple[float, float],
+             least: float = 0.0) -> Sizes:
     """Return sizes of terms where so much is shared by all stars.
 
     Parameters
@@ -47,8 +49,10 @@ def sizes_of(shared: float, others: NDArray, own: tuple[float, float]) -> Sizes:
         Highest pixel outside the cores of the stars, over the peak.
     own
         What single ones differ by, relative: lone ones, and more for each part of `others`.
+    least
+        What single ones differ by, however little is shared.
     """
-    return Sizes(shared, _FIELD * shared, (own[0] + own[1] * others) * shared)
+    return Sizes(shared, np.hypot((own[0] + own[1] * others) * shared, least))
 
 
 def some_frames(good: NDArray[np.bool_], limit: int) -> NDArray[np.int_]:
@@ -64,10 +68,7 @@ class Alike:
     amount: NDArray[np.float64]       # (N, 9) level and terms of each star
     apart: NDArray[np.float64]        # (N,) how much its terms differ from those of all
     shared: float                     # how much places do to all stars: root of the sum of squares
-    # What tells errors: the equations, the spread of what is shared, means over the frames.
-    factor: tuple[NDArray, bool]
-    spread: NDArray[np.float64]
-    usual: NDArray[np.float64]
+    equations: "Equations"
 
     def removed(self, values: NDArray, place: NDArray, blur: NDArray) -> NDArray[np.float64]:
         """Return values (T, N) without what places (T, N, 2) in pixels do and without levels."""
@@ -78,13 +79,10 @@ class Alike:
 
     def error(self, weight: NDArray, place: NDArray, blur: NDArray) -> NDArray[np.float64]:
         """Return how much terms and levels leave unknown (T,) of what frames have in common."""
-        error = np.empty(len(weight))
-        for first in range(0, len(weight), _BLOCK_FRAMES):
-            part = slice(first, first + _BLOCK_FRAMES)
-            away = _means(_design(place[part], blur[part]), weight[part], self.spread)
-            away -= self.usual
-            error[part] = np.sqrt(np.sum(away * cho_solve(self.factor, away.T).T, axis=1))
-        return error
+        return np.concatenate([np.zeros(0)] + [
+            self.equations.error(weight[part], place[part], blur[part]) for part in
+            (slice(first, first + _BLOCK_FRAMES) for first in range(0, len(weight),
+                                                                    _BLOCK_FRAMES))])
 
 
 def harmonics(place: NDArray, blur: NDArray) -> Iterator[NDArray[np.float64]]:
@@ -131,37 +129,96 @@ def fit_alike(values: NDArray, weight: NDArray, place: NDArray, blur: NDArray,
 
 @dataclass(frozen=True, slots=True)
 class Equations:
-    """What does not depend on the values: several measures of the same stars share it."""
+    """What does not depend on the values: several measures of the same stars share it.
+
+    The terms of a star have nothing to do with those of another but for what frames and all stars
+    have in common. Eliminated star by star (Schur complement), they leave as many equations as
+    there are frames and terms of all: the cost grows with the number of stars, not its cube.
+    """
 
     weight: NDArray[np.float64]
     design: NDArray[np.float64]       # (T, N, 9)
-    spread: NDArray[np.float64]       # (N, 9, 16)
-    mean: NDArray[np.float64]         # (T, 16 + 9 N) over the stars
-    factor: tuple[NDArray, bool]
+    spread: NDArray[np.float64]       # (N, 9, S)
+    free: NDArray[np.float64]         # (N, K) of what frames have in common, by star
+    usual: NDArray[np.float64]        # (9 N,) mean over the frames of what terms count for
+    root: NDArray[np.float64]         # (N, 9, 9) inverse Cholesky factor of each star's equations
+    tied: NDArray[np.float64]         # (9 N, T K + S) root times what ties them to the others
+    factor: tuple[NDArray, bool]      # of what is left (T K + S, T K + S)
 
     def solve(self, values: NDArray) -> Alike:
         """Return what places in pixels do to values (T, N)."""
         used = np.where(self.weight > 0, values, 0.0) * self.weight
         right = np.einsum("tn,tnk->nk", used, self.design)
-        side = np.concatenate([np.einsum("nks,nk->s", self.spread, right), right.ravel()])
-        found = cho_solve(self.factor, side - self.mean.T @ used.sum(axis=1))
-        own = found[_SHARED:].reshape(-1, _OWN)
-        count = np.count_nonzero(self.weight.sum(axis=1))
-        return Alike(own + self.spread @ found[:_SHARED],
-                     np.sqrt(np.sum(own[:, 1:]**2, axis=1)),
-                     float(np.sqrt(np.sum(found[:TERMS]**2))), self.factor, self.spread,
-                     self.mean.sum(axis=0) / max(count, 1))
+        own = _times(self.root, right)
+        side = np.concatenate([(used @ self.free).ravel(),
+                               np.einsum("nks,nk->s", self.spread, right)])
+        common = cho_solve(self.factor, side - self.tied.T @ own)
+        rest = (own - self.tied @ common).reshape(-1, _OWN)
+        found = _times(self.root.swapaxes(1, 2), rest).reshape(-1, _OWN)
+        shared = common[-_SHARED:]
+        return Alike(found + self.spread @ shared, np.sqrt(np.sum(found[:, 1:]**2, axis=1)),
+                     float(np.sqrt(np.sum(shared[:TERMS]**2))), self)
+
+    def error(self, weight: NDArray, place: NDArray, blur: NDArray) -> NDArray[np.float64]:
+        """Return how much terms and levels leave unknown (T,) of means over stars of frames."""
+        away = _means(_design(place, blur), weight) - self.usual
+        own = _times(self.root, away.reshape(len(away), -1, _OWN))
+        rest = -own @ self.tied
+        rest[:, -_SHARED:] += away @ self.spread.reshape(-1, _SHARED)
+        return np.sqrt(np.sum(own**2, axis=1) + np.sum(rest * cho_solve(self.factor, rest.T).T,
+                                                       axis=1))
 
 
-def equations(weight: NDArray, place: NDArray, blur: NDArray, sizes: Sizes) -> Equations:
-    """Prepare `fit_alike` for values that have the same weights."""
+def equations(weight: NDArray, place: NDArray, blur: NDArray, sizes: Sizes,
+              free: NDArray | None = None) -> Equations:
+    """Prepare `fit_alike` for values that have the same weights.
+
+    Parameters
+    ----------
+    free : (N, K)
+        What frames have in common is any sum of these; None = the same for all stars.
+    """
+    free = np.ones((weight.shape[1], 1)) if free is None else free
     design, spread = _design(place, blur), _spread(place.mean(axis=0))
-    by_star = np.moveaxis(design * weight[..., None], 0, 1)
-    normal = np.swapaxes(by_star, 1, 2) @ np.moveaxis(design, 0, 1)
-    # What frames have in common is left free: means over their stars tell nothing.
-    mean = _means(design, weight, spread)
-    matrix = _matrix(normal, spread, sizes) - (mean * weight.sum(axis=1)[:, None]).T @ mean
-    return Equations(weight, design, spread, mean, cho_factor(matrix))
+    by_star = np.moveaxis(design * weight[..., None], 0, 2)                    # (N, 9, T)
+    normal = by_star @ np.moveaxis(design, 0, 1)
+    prior = np.repeat(sizes.own[:, None]**-2.0, _OWN, axis=1)
+    prior[:, 0] = 1e-6 * normal[:, 0, 0] + np.finfo(float).tiny
+    root = np.linalg.inv(np.linalg.cholesky(normal + prior[:, :, None] * np.eye(_OWN)))
+    ties = np.concatenate([(by_star[..., None] * free[:, None, None]).reshape(
+        len(free), _OWN, -1), normal @ spread], axis=2)                        # (N, 9, T K + S)
+    tied = (root @ ties).reshape(-1, ties.shape[2])
+    usual = _means(design, weight).sum(axis=0) / max(np.count_nonzero(weight.sum(axis=1)), 1)
+    size = np.repeat([sizes.shared * _FIELD**sum(powers) for powers in _POWERS], TERMS)
+    matrix = _of_all(_of_frames(weight, free), np.tensordot(spread, ties, ((0, 1), (0, 1))),
+                     size)
+    return Equations(weight, design, spread, free, usual, root, tied,
+                     cho_factor(matrix - tied.T @ tied))
+
+
+def _of_frames(weight: NDArray, free: NDArray) -> NDArray[np.float64]:
+    """Return the normal matrices (T, K, K) of what frames have in common."""
+    total = weight.sum(axis=1)[:, None, None]
+    # Of too few stars not everything can be told, of none nothing.
+    least = np.where(total > 0, _UNTOLD * total, 1.0) * np.eye(free.shape[1])
+    return np.einsum("tn,nk,nl->tkl", weight, free, free, optimize=True) + least
+
+
+def _of_all(frames: NDArray, shared: NDArray, size: NDArray) -> NDArray[np.float64]:
+    """Return the normal matrix of frames (T, K, K) and what stars share (S, T K + S) of a size."""
+    count = frames.shape[0] * frames.shape[1]
+    matrix = np.zeros((count + len(size),) * 2)
+    matrix[count:], matrix[:count, count:] = shared, shared[:, :count].T
+    matrix[count:, count:] += np.diag(size**-2.0)
+    for number, block in enumerate(frames):
+        inside = slice(number * len(block), (number + 1) * len(block))
+        matrix[inside, inside] = block
+    return matrix
+
+
+def _times(blocks: NDArray, values: NDArray) -> NDArray[np.float64]:
+    """Return blocks (N, 9, 9), one of each star, times values (..., N, 9), flat (..., 9 N)."""
+    return np.einsum("nij,...nj->...ni", blocks, values).reshape(*values.shape[:-2], -1)
 
 
 def _design(place: NDArray, blur: NDArray) -> NDArray[np.float64]:
@@ -170,39 +227,18 @@ def _design(place: NDArray, blur: NDArray) -> NDArray[np.float64]:
     return np.stack([level, *harmonics(place, blur)], axis=2)
 
 
-def _means(design: NDArray, weight: NDArray, spread: NDArray) -> NDArray[np.float64]:
-    """Return the weighted means (T, 16 + 9 N) over stars of what each unknown counts for."""
+def _means(design: NDArray, weight: NDArray) -> NDArray[np.float64]:
+    """Return what levels and terms of stars count for (T, 9 N) in weighted means over stars."""
     total = weight.sum(axis=1)[:, None, None]
     own = design * weight[..., None] / np.where(total > 0, total, 1.0)
-    return np.concatenate([np.einsum("tnk,nks->ts", own, spread),
-                           own.reshape(len(own), -1)], axis=1)
-
-
-def _matrix(normal: NDArray, spread: NDArray, sizes: Sizes) -> NDArray[np.float64]:
-    """Return the normal matrix of all unknowns with their priors; frames have nothing alike."""
-    mixed = normal @ spread                                                    # (N, 9, 16)
-    matrix = np.zeros((_SHARED + mixed.shape[0] * _OWN,) * 2)
-    matrix[:_SHARED, :_SHARED] = np.einsum("nks,nkt->st", spread, mixed)
-    matrix[_SHARED:, :_SHARED] = mixed.reshape(-1, _SHARED)
-    matrix[:_SHARED, _SHARED:] = matrix[_SHARED:, :_SHARED].T
-    for star, block in enumerate(normal):
-        inside = slice(_SHARED + star * _OWN, _SHARED + (star + 1) * _OWN)
-        matrix[inside, inside] = block
-    known = np.repeat(sizes.own[:, None]**-2.0, _OWN, axis=1)
-    known[:, 0] = 1e-6 * normal[:, 0, 0] + np.finfo(float).tiny
-    matrix[np.diag_indices_from(matrix)] += np.concatenate([
-        np.full(TERMS, sizes.shared**-2.0), np.full(2 * _FIELD_TERMS, sizes.field**-2.0),
-        known.ravel()])
-    return matrix
+    return own.reshape(len(own), -1)
 
 
 def _spread(place: NDArray) -> NDArray[np.float64]:
-    """Return how what stars share counts for each of them (N, 9, 16)."""
-    field = (place - place.mean(axis=0)) / _FIELD_PX
-    spread = np.zeros((len(field), _OWN, _SHARED))
-    spread[:, range(1, _OWN), range(TERMS)] = 1.0
-    for axis in range(2):
-        first = TERMS + axis * _FIELD_TERMS
-        for term in range(_FIELD_TERMS):
-            spread[:, 1 + term, first + term] = field[:, axis]
+    """Return how what stars share counts for each of them (N, 9, S)."""
+    row, column = ((place - place.mean(axis=0)) / _FIELD_PX).T
+    spread = np.zeros((len(place), _OWN, _SHARED))
+    for number, (one, other) in enumerate(_POWERS):
+        for term in range(TERMS):
+            spread[:, 1 + term, number * TERMS + term] = row**one * column**other
     return spread

@@ -43,6 +43,8 @@ _BRIGHT_SHARE = 0.1               # of the full well
 _FEWEST_BRIGHT = 8                # frames that show how straps answer to scattered light
 _FEWEST_WHOLE = 8                 # frames of which a mean image is made rather than of more
 _MUCH = 0.02                      # of the pixels that others have
+# Stars that tell motion; in many frames fewer, as memory holds what all show in all frames.
+_FEWEST_BEACONS, _MOST_BEACONS, _BEACONS_TIMES_FRAMES = 300, 600, 3.6e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def find_sky(job: Job, blocks: Sequence[Block], values: Values) -> None:
     behind = level.full_model(static, grid)
     add_straps(behind, straps, 1.0)
     beacons = choose_beacons(mean - behind, job.choices.prepare.beacon_faintest,
-                             job.choices.prepare.beacon_brightest)
+                             job.choices.prepare.beacon_brightest, _most_beacons(len(levels)))
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
                      beacon_center=beacons.center, beacon_curve=beacons.curve,
                      beacon_others=beacons.others, beacon_leaning=beacons.leaning,
@@ -105,6 +107,10 @@ def find_sky(job: Job, blocks: Sequence[Block], values: Values) -> None:
                      level_err=sky.level_err, wcs_text=np.array(places.wcs_text),
                      wcs_note=np.array(places.note), wcs_frames=shown & places.mended,
                      **{name: getattr(straps, name.removeprefix("strap_")) for name in STRAPS})
+
+
+def _most_beacons(n_frames: int) -> int:
+    return int(np.clip(_BEACONS_TIMES_FRAMES / n_frames, _FEWEST_BEACONS, _MOST_BEACONS))
 
 
 def _frames_of(job: Job, blocks: Sequence[Block], values: Values) -> Frames:

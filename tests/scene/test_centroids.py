@@ -252,3 +252,22 @@ def test_a_frame_blurred_beyond_its_neighbors_is_an_excursion():
     assert np.flatnonzero(found.excursion).tolist() == [5]
     assert found.jitter[5] == pytest.approx(np.sqrt(0.1)) and np.isnan(found.jitter[9])
     assert (found.blur_error == 1e-4).all()
+
+
+def test_pixels_of_a_whole_ccd_do_not_seem_to_turn_or_stretch_a_step():
+    """What they do to centers differs from corner to corner; the step would, by 0.006 px."""
+    rng, count, frames = np.random.default_rng(11), 300, 60
+    second = np.arange(frames) >= 30
+    place = rng.uniform(-1, 1, (count, 2))               # of a CCD, in half its width
+    true = (rng.normal(0, 0.01, (frames, 1, 2)) + second[:, None, None] * [0.24, -0.18]
+            + np.linspace(-0.05, 0.05, frames)[:, None, None] * place)
+    inside = 2 * np.pi * (1024 * place + true)
+    size = 0.03 * np.stack([1 + 0.8 * place[:, 0], 1 - place[:, 1] + place.prod(axis=1)], axis=1)
+    seen = (1024 * place + true + size * np.sin(inside) + 0.3 * size * np.cos(inside[..., ::-1])
+            + rng.normal(0, 1e-3, (frames, count, 2)))
+    found = measure(seen, np.zeros_like(seen), np.ones(frames, bool), place, np.zeros(frames),
+                    np.zeros(count))
+    at = np.column_stack([np.ones(count), place])
+    step = at @ (found.linear[second].mean(axis=0) - found.linear[~second].mean(axis=0)).T
+    expected = true[second].mean(axis=0) - true[~second].mean(axis=0)
+    assert np.sqrt(np.mean((step - expected)**2)) < 7e-4

@@ -5,7 +5,14 @@ import pytest
 
 from photometry.core.pixels import Box
 from photometry.scene.jitter import BLURS_PX2, choose_beacons, cut, measures
-from photometry.scene.phases import DAMPING, LEVEL_DAMPING, Sizes, fit_alike, harmonics
+from photometry.scene.phases import (
+    DAMPING,
+    LEVEL_DAMPING,
+    Sizes,
+    equations,
+    fit_alike,
+    harmonics,
+)
 from tests.factories import MixturePrf
 
 T, N, NOISE = 80, 40, 1e-3
@@ -40,7 +47,7 @@ class Made:
         """Return what is fitted, and how far what frames have in common is off (T,)."""
         values = self.values if values is None else values
         found = fit_alike(values[some], self.weight[some], self.place[some], self.blur[some],
-                          Sizes(0.03, 0.01, np.broadcast_to(own, N)))
+                          Sizes(0.03, np.broadcast_to(own, N)))
         mean = np.average(found.removed(values, self.place, self.blur), axis=1,
                           weights=self.weight.sum(axis=0))
         away = mean - self.alike
@@ -59,6 +66,61 @@ def test_what_frames_have_in_common_is_found_across_a_step():
     assert np.sqrt(np.mean(away**2)) < 1.5 * NOISE / np.sqrt(N)
     assert abs(away[FIRST].mean() - away[~FIRST].mean()) < 2e-4
     assert found.shared == pytest.approx(np.sqrt(0.0018), rel=0.1)
+
+
+def test_all_equations_solved_at_once_tell_the_same():
+    """One large least squares of every frame, star and term, with the priors as data."""
+    rng, count, own, shared = np.random.default_rng(4), 5, np.linspace(1e-3, 3e-3, 5), 0.02
+    place = rng.uniform(0, 300, (count, 2)) + rng.uniform(-0.3, 0.3, (12, 1, 2))
+    weight, values = rng.uniform(0.5, 2, (12, count)) / NOISE**2, rng.normal(0, 0.01, (12, count))
+    level_weight = 1e-6 * weight.sum(axis=0)         # levels are free but for rounding
+    powers = [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0)]
+    usual = place.mean(axis=0)
+    row, column = ((usual - usual.mean(axis=0)) / 500).T
+    terms = np.stack([*harmonics(place, np.zeros(12))], axis=2)
+    for free in (np.ones((count, 1)), np.column_stack([np.ones(count), row, column])[:, :2]):
+        in_frames = np.einsum("ts,nk->tnsk", np.eye(12), free).reshape(12, count, -1)
+        in_stars = np.einsum("tnk,nm->tnmk", np.concatenate(
+            [np.ones((12, count, 1)), terms], axis=2), np.eye(count)).reshape(12, count, -1)
+        in_all = np.einsum("tnk,pn->tnpk", terms, np.array(
+            [row**one * column**other for one, other in powers])).reshape(12, count, -1)
+        design = np.concatenate([in_frames, in_stars, in_all], axis=2)
+        known = np.concatenate([
+            np.repeat(1e-9 * weight.sum(axis=1), free.shape[1]),
+            np.column_stack([level_weight, np.repeat(own[:, None]**-2.0, 8, axis=1)]).ravel(),
+            np.repeat([(shared * 0.3**sum(pair))**-2.0 for pair in powers], 8)])
+        normal = np.einsum("tn,tna,tnb->ab", weight, design, design) + np.diag(known)
+        solved = np.linalg.solve(normal, np.einsum("tn,tna,tn->a", weight, design, values))
+        expected = (in_stars @ solved[in_frames.shape[2]:-in_all.shape[2]]
+                    + in_all @ solved[-in_all.shape[2]:])
+        found = equations(weight, place, np.zeros(12), Sizes(shared, own), free)
+        alike = found.solve(values)
+        np.testing.assert_allclose(values - alike.removed(values, place, np.zeros(12)),
+                                   expected, atol=1e-8)
+        means = np.einsum("tn,tna->ta", weight, np.concatenate(
+            [in_stars, in_all], axis=2)) / weight.sum(axis=1)[:, None]
+        means = means - means.mean(axis=0)
+        means = np.pad(means, ((0, 0), (in_frames.shape[2], 0)))
+        variance = np.einsum("ta,ta->t", means, np.linalg.solve(normal, means.T).T)
+        np.testing.assert_allclose(found.error(weight, place, np.zeros(12)), np.sqrt(variance),
+                                   rtol=1e-5)
+
+
+def test_what_places_do_may_change_much_over_a_whole_ccd():
+    rng, count = np.random.default_rng(8), 300
+    drift = rng.normal(0, 0.02, (T, 1, 2)) + np.where(FIRST[:, None, None], 0.0, [0.25, -0.2])
+    place = rng.uniform(0, 2048, (count, 2)) + drift
+    row, column = ((place.mean(axis=0) - 1024) / 1024).T
+    over = np.array([1 + 0.8 * row, 1 - column, row * column, column**2 - row, 0.2 * row,
+                     0.1 * column, 0.2 * row**2, 0.1 - 0.1 * column])
+    values = np.einsum("tnk,kn->tn", np.stack([*harmonics(place, np.zeros(T))], axis=2),
+                       0.03 * over) + rng.normal(0, NOISE, (T, count))
+    weight = np.full((T, count), NOISE**-2.0)
+    found = fit_alike(values, weight, place, np.zeros(T),
+                      Sizes(0.03, np.full(count, 4e-4)))
+    mean = found.removed(values, place, np.zeros(T)).mean(axis=1)
+    assert abs(values[FIRST].mean() - values[~FIRST].mean()) > 1e-3
+    assert abs(mean[FIRST].mean() - mean[~FIRST].mean()) < 5e-5
 
 
 def test_stars_that_differ_make_the_error_of_a_step_larger():
