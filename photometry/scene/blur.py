@@ -25,9 +25,9 @@ _COMMON_RESPONSE_ERROR = 0.003    # ... and of all together
 _CENTER_PX, _BLUR_PX2, _LEAST_PX2 = 0.1, 0.03, 5e-4
 _CENTER_OWN, _BLUR_OWN = (0.05, 0.5), (0.02, 0.15)
 _OWN_PX2 = 4.5e-4                 # ... and however little that is: neighbors too near to be seen
-_TYPICAL = 3.0                    # times as much they may seem to differ by, in several terms
-_STRANGE, _STRANGE_SHARE = 3.0, 0.7   # single ones that differ so much more may by this part of it
+_STRANGE, _STRANGE_SHARE = 2.0, 0.7   # ones that differ by so much more may by this part of it
 _PLACE_ROUNDS, _ROUNDS = 3, 5
+_SETTLED = 2                      # rounds, before which none is called strange
 _MOST_PLACES, _MOST_FRAMES = 300, 1000    # frames that tell where stars are, and what places do
 _FIRST_ERROR_PX, _FIRST_ERROR_PX2 = 0.1, 0.02     # of a star in a frame before that is known
 _LEAST_ERROR_PX, _LEAST_ERROR_PX2 = 3e-3, 1e-4    # at least; and ...
@@ -88,21 +88,16 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
         shared = max(found.shared, _LEAST_PX2)
         noise = _noise(blur[good] - mean[good, None],
                        max(_LEAST_ERROR * shared, _LEAST_ERROR_PX2))
-        expected = sizes_of(shared, others, _BLUR_OWN, _OWN_PX2)
-        sizes = expected if number == 0 else Sizes(expected.shared, _loosened(
-            sizes.own, found.apart, each=number == _ROUNDS - 2))
+        sizes = sizes_of(shared, others, _BLUR_OWN, _OWN_PX2)
+        if number >= _SETTLED:
+            strange = found.apart > _STRANGE * sizes.own
+            sizes = Sizes(shared, np.where(strange, _STRANGE_SHARE * found.apart, sizes.own))
     weight = _weight(blur, mean, noise)
     unknown = found.error(weight, place, mean)
     mean, error = _averaged(blur, weight)
     variance = mean - sharp_level(mean[good])
     return Blur(variance, np.sqrt(error**2 + unknown**2
                                   + (_COMMON_RESPONSE_ERROR * variance)**2))
-
-
-def _loosened(own: NDArray, apart: NDArray, *, each: bool) -> NDArray[np.float64]:
-    """Return sizes (N,) that allow for how much stars differ; also for that of single ones."""
-    own = own * max(1.0, float(np.median(apart / own)) / _TYPICAL)
-    return np.where(each & (apart > _STRANGE * own), _STRANGE_SHARE * apart, own)
 
 
 def _places(seen: NDArray, drift: NDArray, sizes: Sizes) -> NDArray[np.float64]:

@@ -1,11 +1,11 @@
 """What all stars of a frame have in common, apart from what places in pixels do to each.
 
 Measures of undersampled stars, such as centers and widths, have parts of periods of a pixel and
-half a pixel in the place. They are nearly the same for all stars, change a little over the image,
-and a little more from star to star, most for one with neighbors, which have places in their pixels
-too. How much stars differ is known beforehand only by its size: what a star tells of the others
-ends there, however bright it is. All is found together by least squares: what is in common to each
-frame, what places do to all stars and to each, and its level.
+half a pixel in the place. They are nearly the same for all stars, change with the PRF over the
+image, and a little from star to star, most for one with neighbors, which have places in their
+pixels too. How much stars differ is known beforehand only by its size: what a star tells of the
+others ends there, however bright it is. All is found together by least squares: what is in common
+to each frame, what places do to all stars and to each, and its level.
 """
 
 from collections.abc import Iterator
@@ -79,10 +79,11 @@ class Alike:
 
     def error(self, weight: NDArray, place: NDArray, blur: NDArray) -> NDArray[np.float64]:
         """Return how much terms and levels leave unknown (T,) of what frames have in common."""
-        return np.concatenate([np.zeros(0)] + [
-            self.equations.error(weight[part], place[part], blur[part]) for part in
-            (slice(first, first + _BLOCK_FRAMES) for first in range(0, len(weight),
-                                                                    _BLOCK_FRAMES))])
+        error = np.empty(len(weight))
+        for first in range(0, len(weight), _BLOCK_FRAMES):
+            part = slice(first, first + _BLOCK_FRAMES)
+            error[part] = self.equations.error(weight[part], place[part], blur[part])
+        return error
 
 
 def harmonics(place: NDArray, blur: NDArray) -> Iterator[NDArray[np.float64]]:
