@@ -31,7 +31,7 @@ FAINTEST = 100.0                  # e-/s, of stars whose flux is fitted for the 
 REACH_PX = 9                      # of their light
 STEP_PX2 = 0.004                  # of blur, to tell what changes with it
 LIMIT_PX = 256                    # of larger windows the limit takes too much memory
-CANDIDATES, AROUND_PX = 900, 16.0 # only stars so near to those that may be measured move
+CANDIDATES, AROUND_PX = 1300, 16.0     # only stars so near to those that may be measured move
 
 
 class Seen(NamedTuple):

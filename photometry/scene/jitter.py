@@ -47,7 +47,7 @@ class Beacons:
 
 
 def choose_beacons(mean: NDArray, faintest: float, brightest: float,
-                   limit: int = 600) -> Beacons:
+                   limit: int = 1000) -> Beacons:
     """Find the stars of a background-subtracted mean image that serve as beacons.
 
     Lone ones first; with neighbors that stand still in the mean image, others tell how the image
