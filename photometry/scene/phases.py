@@ -132,6 +132,7 @@ def fit_alike(values: NDArray, weight: NDArray, place: NDArray, blur: NDArray,
 class Equations:
     """What does not depend on the values: several measures of the same stars share it.
 
+    Of N stars in T frames; K amounts of each frame and S terms of all stars are sought with them.
     The terms of a star have nothing to do with those of another but for what frames and all stars
     have in common. Eliminated star by star (Schur complement), they leave as many equations as
     there are frames and terms of all: the cost grows with the number of stars, not its cube.

@@ -650,3 +650,9 @@ def test_a_stack_in_one_file_is_as_good_as_many(made, window, tmp_path):
             np.testing.assert_allclose(ours[known], theirs[known], rtol=1e-6)
         np.testing.assert_allclose(cube.cadences.time_spacecraft, usual.cadences.time_spacecraft,
                                    atol=1e-8)
+
+
+def test_in_many_frames_fewer_stars_tell_motion():
+    """What all stars show in all frames has to fit into memory."""
+    assert [prepare_sky._most_beacons(frames) for frames in (1, 1282, 6000, 12000)] == [
+        1000, 1000, 600, 300]
