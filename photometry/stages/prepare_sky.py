@@ -44,7 +44,7 @@ _FEWEST_BRIGHT = 8                # frames that show how straps answer to scatte
 _FEWEST_WHOLE = 8                 # frames of which a mean image is made rather than of more
 _MUCH = 0.02                      # of the pixels that others have
 # Stars that tell motion; in many frames fewer, as memory holds what all show in all frames.
-_FEWEST_BEACONS, _MOST_BEACONS, _BEACONS_TIMES_FRAMES = 300, 1000, 3.6e6
+_FEWEST_BEACONS, _MOST_BEACONS, _BEACONS_TIMES_FRAMES = 300, 1000, 1.3e6
 
 
 @dataclass(frozen=True, slots=True)

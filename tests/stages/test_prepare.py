@@ -654,5 +654,5 @@ def test_a_stack_in_one_file_is_as_good_as_many(made, window, tmp_path):
 
 def test_in_many_frames_fewer_stars_tell_motion():
     """What all stars show in all frames has to fit into memory."""
-    assert [prepare_sky._most_beacons(frames) for frames in (1, 1282, 6000, 12000)] == [
-        1000, 1000, 600, 300]
+    assert [prepare_sky._most_beacons(frames) for frames in (1, 1282, 2600, 12000)] == [
+        1000, 1000, 500, 300]
