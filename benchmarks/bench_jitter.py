@@ -2,16 +2,21 @@
 """Measure motion between and within exposures; print errors, and what photons allow."""
 
 import argparse
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from _machine import introduce
 from scipy.spatial import cKDTree
 
+from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
 from photometry.core.stats import nan_median
+from photometry.io.quaternions import read_table
+from photometry.scene.attitude import PIXEL_RAD, assumed_shares
 from photometry.scene.blur import fit_blur, sharp_level
 from photometry.scene.centroids import straightened
 from photometry.scene.detector import bleed, sigma
@@ -25,6 +30,7 @@ from photometry.stages.prepare_passes import Settings
 EXAMPLE = "example: python benchmarks/bench_jitter.py --prf PRF_FOLDER --camera 1 --ccd 4"
 PLACES = ["200,1200", "900,500", "1450,1050", "1850,1800"]
 STEP_PX = (0.24, -0.18)           # of the second orbit
+MOST_PX = 0.15                    # of real motion; more is marked by the mission
 SHAKEN_PX = np.linspace(0.2, 0.9, 20)      # motion of some frames near the end
 SKY = 100.0                       # e-/s
 FAINTEST = 100.0                  # e-/s, of stars whose flux is fitted for the limit
@@ -78,6 +84,9 @@ def parse():
                         help=f"of a window's corner, repeatable ({'; '.join(PLACES)})")
     parser.add_argument("--size", type=int, nargs=2, default=(224, 192), help="columns, rows")
     parser.add_argument("--frames", type=int, default=240, help="in two orbits (240; 90 at least)")
+    parser.add_argument("--attitude", type=Path, metavar="FILE",
+                        help="a table of quaternions of two orbits (TessVectors), of which the "
+                             "motion within exposures is taken")
     parser.add_argument("--seed", type=int, default=1, help="of the first place (1)")
     return parser.parse_args()
 
@@ -93,7 +102,7 @@ def look(args, origin, seed):
     second, good = np.arange(count) >= count // 2, np.ones(count, bool)
     shaken = slice(-2 * len(SHAKEN_PX), -len(SHAKEN_PX))
     good[shaken] = False
-    motion = pointing.broadening.copy()
+    motion = real_motion(args.attitude, count) if args.attitude else pointing.broadening.copy()
     motion[shaken] = np.hypot(motion[shaken], SHAKEN_PX)
     phase = np.linspace(-0.5, 0.5, count)[:, None, None]
     scene = replace(scene, pointing=replace(
@@ -106,6 +115,19 @@ def look(args, origin, seed):
         noise = sigma(ideal, plan.box, scene.readout)
         image[:] = ideal - SKY + noise * rng.standard_normal(image.shape)
     return Seen(plan, scene, images, good, second)
+
+
+def real_motion(path, count):
+    """Return the rms motion (count,), px, of frames of two real orbits, without dumps."""
+    sector, camera = map(int, re.search(r"S(\d+)_C(\d)", path.name).groups())
+    table = read_table(path, CcdId(sector, camera, 1))
+    variance = (table.scatter / PIXEL_RAD)**2 @ assumed_shares(0.0)
+    second = np.arange(len(variance)) > np.argmax(np.diff(table.time))
+    chosen = []
+    for orbit, number in ((~second, count // 2), (second, count - count // 2)):
+        quiet = variance[orbit & (variance < MOST_PX**2)]
+        chosen.append(quiet[np.linspace(0, len(quiet) - 1, number).astype(int)])
+    return np.sqrt(np.concatenate(chosen))
 
 
 def moving_and_still(scene, box):
@@ -138,7 +160,7 @@ def measured(seen):
     told = fit_motion(np.zeros((len(good), 2, 6)), np.arange(len(good)) / 48, 0, seen.plan.box)
     motion = refined(told, centers + corner, good, place, beacons.others, none)
     blur = fit_blur(widths, beacons.curve, places + corner, motion.drift(*place.T), good,
-                    beacons.others)
+                    beacons.others, np.where(good, seen.second, -1))
     more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
     straight = straightened(centers, beacons.leaning, more) + corner
     return beacons, refined(told, straight, good, place, beacons.others, more), blur

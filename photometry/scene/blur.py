@@ -7,6 +7,7 @@ the frame. Where in their pixels stars are is measured as well: centers of light
 too. A blur that all frames have cannot be told from the shape of the stars.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from photometry.core.stats import MAD_TO_SIGMA, nan_median
 from photometry.scene.jitter import BLURS_PX2
-from photometry.scene.phases import Sizes, fit_alike, sizes_of, some_frames
+from photometry.scene.phases import Sizes, equations, fit_alike, sizes_of, some_frames
 
 _SHARP_SHARE = 0.05               # quantile of frames that are called sharp
 _RESPONSE_ERROR = 0.01            # relative, of one star's blur: pixels sample it coarsely ...
@@ -25,6 +26,10 @@ _COMMON_RESPONSE_ERROR = 0.003    # ... and of all together
 _CENTER_PX, _BLUR_PX2, _LEAST_PX2 = 0.1, 0.03, 5e-4
 _CENTER_OWN, _BLUR_OWN = (0.05, 0.5), (0.02, 0.15)
 _OWN_PX2 = 4.5e-4                 # ... and however little that is: neighbors too near to be seen
+# The sharp frames of long stretches of time are equally sharp to so much: by the quaternions of
+# camera 4 in sector 1, 0.7e-4 in stretches of 3.25 days (rms), 0.5e-4 of 6.5, 0.1e-4 of orbits,
+# though the usual frames of its orbits differ by 13e-4; of 2 days and less they are not alike.
+_ALIKE_PX2, _ALIKE_DAYS = 1e-4, 3.0
 _STRANGE, _STRANGE_SHARE = 2.0, 0.7   # ones that differ by so much more may by this part of it
 _PLACE_ROUNDS, _ROUNDS = 3, 5
 _SETTLED = 2                      # rounds, before which none is called strange
@@ -50,7 +55,8 @@ class Blur:
 
 
 def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
-             good: NDArray[np.bool_], others: NDArray | None = None) -> Blur:
+             good: NDArray[np.bool_], others: NDArray | None = None,
+           alike: NDArray | None = None) -> Blur:
     """Return how much broader than the sharp ones frames are.
 
     Parameters
@@ -65,6 +71,8 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
         Frames among which the sharp ones are sought.
     others : (N,)
         Highest pixel outside the cores of the beacons, over the peak; None = nothing.
+    alike : (T,)
+        Numbers of orbits whose sharp frames are equally sharp, by `alike_frames`; None = of none.
     """
     nothing = np.full(len(width), np.nan)
     others = np.zeros(width.shape[1]) if others is None else others
@@ -81,8 +89,10 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
     blur, mean, sizes = raw, nan_median(raw.T), sizes_of(_BLUR_PX2, others, _BLUR_OWN, _OWN_PX2)
     noise, some = np.full(len(others), _FIRST_ERROR_PX2), some_frames(good, _MOST_FRAMES)
     for number in range(_ROUNDS):
-        found = fit_alike(raw[some], _weight(blur[some], mean[some], noise), place[some],
-                          mean[some], sizes)
+        same = equations(_weight(blur[some], mean[some], noise), place[some], mean[some], sizes)
+        if alike is not None:
+            same = same.knowing(_sharp_apart(mean[some], alike[some]), _ALIKE_PX2, raw[some])
+        found = same.solve(raw[some])
         blur = found.removed(raw, place, mean)
         mean = _averaged(blur, _weight(blur, mean, noise))[0]
         shared = max(found.shared, _LEAST_PX2)
@@ -98,6 +108,38 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
     variance = mean - sharp_level(mean[good])
     return Blur(variance, np.sqrt(error**2 + unknown**2
                                   + (_COMMON_RESPONSE_ERROR * variance)**2))
+
+
+def alike_frames(time: NDArray, good: NDArray[np.bool_],
+                 orbit: NDArray[np.int_]) -> NDArray[np.int_]:
+    """Return the orbit (T,) of good frames of which the sharp ones are as sharp as of others.
+
+    Short orbits need not have quiet times; their frames, and those that are not good, get -1.
+
+    Parameters
+    ----------
+    time : (T,)
+        Days.
+    orbit : (T,)
+        From 0.
+    """
+    alike = np.where(good, orbit, -1)
+    for number in np.unique(orbit[good]):
+        inside = alike == number
+        if np.ptp(time[inside]) < _ALIKE_DAYS:
+            alike[inside] = -1
+    return alike
+
+
+def _sharp_apart(mean: NDArray, alike: NDArray) -> NDArray[np.float64]:
+    """Return weights (C, T) of the sharp frames of each of C orbits less those of all."""
+    each = []
+    for number in np.unique(alike[(alike >= 0) & np.isfinite(mean)]):
+        inside = np.flatnonzero((alike == number) & np.isfinite(mean))
+        sharp = inside[np.argsort(mean[inside])][:math.ceil(_SHARP_SHARE * len(inside))]
+        each.append(np.bincount(sharp, minlength=len(mean)) / len(sharp))
+    weights = np.array(each).reshape(-1, len(mean))
+    return weights - weights.sum(axis=0) / max(len(weights), 1)
 
 
 def _places(seen: NDArray, drift: NDArray, sizes: Sizes) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ to each frame, what places do to all stars and to each, and its level.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ _OWN = TERMS + 1                  # and a level
 DAMPING, LEVEL_DAMPING = (7.6, 13.5), 0.6
 _SHARPEST_PX2 = -0.1              # below the usual, that is believed of a whole frame
 _BLOCK_FRAMES = 256
+_BELIEVED = 3.0                   # times its error, that something known beforehand may be off
 _UNTOLD = 1e-9                    # relative weight of nothing for what frames have in common
 
 
@@ -146,15 +147,13 @@ class Equations:
     root: NDArray[np.float64]         # (N, 9, 9) inverse Cholesky factor of each star's equations
     tied: NDArray[np.float64]         # (9 N, T K + S) root times what ties them to the others
     factor: tuple[NDArray, bool]      # of what is left (T K + S, T K + S)
+    known: NDArray[np.float64]        # (C, T K + S) sums of what is left that are nearly zero ...
+    gain: NDArray[np.float64]         # (T K + S, C) ... and what their deviations tell
 
     def solve(self, values: NDArray) -> Alike:
         """Return what places in pixels do to values (T, N)."""
-        used = np.where(self.weight > 0, values, 0.0) * self.weight
-        right = np.einsum("tn,tnk->nk", used, self.design)
-        own = _times(self.root, right)
-        side = np.concatenate([(used @ self.free).ravel(),
-                               np.einsum("nks,nk->s", self.spread, right)])
-        common = cho_solve(self.factor, side - self.tied.T @ own)
+        own, common = self._eliminated(values)
+        common -= self.gain @ (self.known @ common)
         rest = (own - self.tied @ common).reshape(-1, _OWN)
         found = _times(self.root.swapaxes(1, 2), rest).reshape(-1, _OWN)
         shared = common[-_SHARED:]
@@ -167,8 +166,33 @@ class Equations:
         own = _times(self.root, away.reshape(len(away), -1, _OWN))
         rest = -own @ self.tied
         rest[:, -_SHARED:] += away @ self.spread.reshape(-1, _SHARED)
-        return np.sqrt(np.sum(own**2, axis=1) + np.sum(rest * cho_solve(self.factor, rest.T).T,
-                                                       axis=1))
+        spread = cho_solve(self.factor, rest.T)
+        spread -= self.gain @ (self.known @ spread)
+        return np.sqrt(np.sum(own**2, axis=1) + np.sum(rest * spread.T, axis=1))
+
+    def knowing(self, sums: NDArray, error: float, values: NDArray) -> "Equations":
+        """Return these, told that sums (C, T) of what frames have in common are zero.
+
+        Unless the values (T, N) say otherwise, by far more than the errors of both.
+        """
+        known = np.zeros((len(sums), len(self.tied.T)))
+        known[:, :sums.shape[1]] = sums
+        _, common = self._eliminated(values)
+        spread = cho_solve(self.factor, known.T)
+        inverse = np.linalg.inv(known @ spread + error**2 * np.eye(len(sums)))
+        away = known @ common
+        if away @ inverse @ away > _BELIEVED**2 * len(sums):
+            return self
+        return replace(self, known=known, gain=spread @ inverse)
+
+    def _eliminated(self, values: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the reduced right side of each star (9 N,), and what is common (T K + S,)."""
+        used = np.where(self.weight > 0, values, 0.0) * self.weight
+        right = np.einsum("tn,tnk->nk", used, self.design)
+        own = _times(self.root, right)
+        side = np.concatenate([(used @ self.free).ravel(),
+                               np.einsum("nks,nk->s", self.spread, right)])
+        return own, cho_solve(self.factor, side - self.tied.T @ own)
 
 
 def equations(weight: NDArray, place: NDArray, blur: NDArray, sizes: Sizes,
@@ -194,8 +218,9 @@ def equations(weight: NDArray, place: NDArray, blur: NDArray, sizes: Sizes,
     size = np.repeat([sizes.shared * _FIELD**sum(powers) for powers in _POWERS], TERMS)
     matrix = _of_all(_of_frames(weight, free), np.tensordot(spread, ties, ((0, 1), (0, 1))),
                      size)
+    nothing = np.zeros((0, len(matrix)))
     return Equations(weight, design, spread, free, usual, root, tied,
-                     cho_factor(matrix - tied.T @ tied))
+                     cho_factor(matrix - tied.T @ tied), nothing, nothing.T)
 
 
 def _of_frames(weight: NDArray, free: NDArray) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from photometry.io import cube
 from photometry.io.orbit import spacecraft_positions
 from photometry.io.quaternions import find_table, read_table
 from photometry.scene.attitude import PIXEL_RAD, blur_of_attitude
-from photometry.scene.blur import fit_blur, joined
+from photometry.scene.blur import alike_frames, fit_blur, joined
 from photometry.scene.centroids import straightened
 from photometry.scene.motion import blurred, counted_from, fit_motion, refined
 from photometry.sky.background import BackgroundModel
@@ -26,6 +26,7 @@ from photometry.sky.interpolate import optical_axis
 from photometry.stages.prepare_pack import Piece
 from photometry.stages.prepare_passes import MODEL, STRAPS, Block, Choices, Job, grid_of
 from photometry.stages.prepare_plan import Frame, LeftOut, majority
+from photometry.stages.prepare_sky import orbit_of
 from photometry.stages.prepare_values import Values
 
 
@@ -91,8 +92,10 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
     corner = np.stack([sky["beacon_row"], sky["beacon_column"]], axis=1) + job.box.offset
     place, others = corner + sky["beacon_center"], sky["beacon_others"]
     motion = refined(told, found["centers"] + corner, good, place, others, np.zeros(len(good)))
+    time = np.array([frame.header.time for block in blocks for frame in block.frames])
     blur = fit_blur(found["widths"], sky["beacon_curve"], found["places"] + corner,
-                    motion.drift(*place.T), good, others)
+                    motion.drift(*place.T), good, others,
+                    alike_frames(time, good, orbit_of(time, sky["orbit_starts"])))
     more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
     centers = straightened(found["centers"], sky["beacon_leaning"], more)
     motion = refined(told, centers + corner, good, place, others, more)
