@@ -27,7 +27,8 @@ EXAMPLE = """examples:
   python benchmarks/bench_prepare.py --frames 80 --size 2048x2048 --gzip --workers 2
   python benchmarks/bench_prepare.py --frames 12000 --size 160x128 --cadence 200 --workers 2
   python benchmarks/bench_prepare.py --astrocut /path/to/venv/bin/python
-  python benchmarks/bench_prepare.py --frames 200 --size 2048x2048 --gzip --keep /big/disk/bench"""
+  python benchmarks/bench_prepare.py --frames 200 --size 2048x2048 --gzip --keep /big/disk/bench
+  python benchmarks/bench_prepare.py --frames 1282 --size 2048x1280 --gzip --density 1000 --coarse 8"""
 SIMULATE = "import sys; from photometry.cli import main; sys.exit(main())"
 WARM_UP = """
 import sys
@@ -75,6 +76,9 @@ def parse():
     parser.add_argument("--cadence", type=int, default=1800, help="1800, 600 or 200 s (1800)")
     parser.add_argument("--size", default="256x200", metavar="COLUMNSxROWS",
                         help="window (256x200; 2048x2048 is a whole CCD)")
+    parser.add_argument("--density", type=float, help="stars per square degree (as simulated)")
+    parser.add_argument("--coarse", type=float, default=0.0, metavar="E_S",
+                        help="round fluxes to multiples of this: many images that need less disk")
     parser.add_argument("--gzip", action="store_true", help="images as .fits.gz, level 1")
     parser.add_argument("--workers", type=int, default=1, help="processes (1)")
     parser.add_argument("--max-memory", type=float, default=4.0, metavar="GB", help="(4)")
@@ -101,7 +105,7 @@ def make_frames(folder, frames, args):
     made = folder / "simulated"
     run("-c", SIMULATE, "simulate", made, "-q", f"--size={args.size}", f"--sector={SECTOR}",
         "--jitter", "--scattered-light", f"--frames={min(args.distinct, args.frames)}",
-        f"--cadence={args.cadence}")
+        f"--cadence={args.cadence}", *(["--density", args.density] if args.density else []))
     sources = [read_ffi(path) for _, path in find_ffis(made)]
     first, rng = sources[0].header, np.random.default_rng(1)
     for number in range(args.frames):
@@ -114,6 +118,8 @@ def make_frames(folder, frames, args):
         if number >= len(sources):
             image = image + MORE_NOISE * source.error * rng.standard_normal(image.shape,
                                                                             np.float32)
+        if args.coarse:
+            image = np.round(image / args.coarse) * np.float32(args.coarse)
         stamp = utc(header.time_start - header.timecorr).strftime("%Y%j%H%M%S")
         write_ffi(frames / ffi_name(header.ccd, stamp, 120, gzip=args.gzip),
                   Ffi(header, image, source.error), Extras(simulated=True))
