@@ -28,7 +28,8 @@ EXAMPLE = """examples:
   python benchmarks/bench_prepare.py --frames 12000 --size 160x128 --cadence 200 --workers 2
   python benchmarks/bench_prepare.py --astrocut /path/to/venv/bin/python
   python benchmarks/bench_prepare.py --frames 200 --size 2048x2048 --gzip --keep /big/disk/bench
-  python benchmarks/bench_prepare.py --frames 1282 --size 2048x1280 --gzip --density 1000 --coarse 8"""
+  python benchmarks/bench_prepare.py --frames 1282 --size 2048x1280 --place 0,0 --gzip \\
+    --density 1200 --coarse 8"""
 SIMULATE = "import sys; from photometry.cli import main; sys.exit(main())"
 WARM_UP = """
 import sys
@@ -79,6 +80,7 @@ def parse():
     parser.add_argument("--density", type=float, help="stars per square degree (as simulated)")
     parser.add_argument("--coarse", type=float, default=0.0, metavar="E_S",
                         help="round fluxes to multiples of this: many images that need less disk")
+    parser.add_argument("--place", metavar="ROW,COLUMN", help="of a window (as simulated)")
     parser.add_argument("--gzip", action="store_true", help="images as .fits.gz, level 1")
     parser.add_argument("--workers", type=int, default=1, help="processes (1)")
     parser.add_argument("--max-memory", type=float, default=4.0, metavar="GB", help="(4)")
@@ -103,9 +105,11 @@ def make_frames(folder, frames, args):
     Copies get more noise: repeated images would compress too well.
     """
     made = folder / "simulated"
+    chosen = [f"--{name}={value}" for name, value in
+              (("density", args.density), ("place", args.place)) if value]
     run("-c", SIMULATE, "simulate", made, "-q", f"--size={args.size}", f"--sector={SECTOR}",
         "--jitter", "--scattered-light", f"--frames={min(args.distinct, args.frames)}",
-        f"--cadence={args.cadence}", *(["--density", args.density] if args.density else []))
+        f"--cadence={args.cadence}", *chosen)
     sources = [read_ffi(path) for _, path in find_ffis(made)]
     first, rng = sources[0].header, np.random.default_rng(1)
     for number in range(args.frames):
