@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from photometry.core.ids import CcdId
 from photometry.core.pixels import Box
-from photometry.scene.blur import Blur, fit_blur, joined, sharp_level
+from photometry.io.quaternions import read_table
+from photometry.scene.attitude import PIXEL_RAD, assumed_shares
+from photometry.scene.blur import Blur, alike_frames, fit_blur, joined, sharp_level
 from photometry.scene.jitter import BLURS_PX2, choose_beacons, cut, measures
 from tests.factories import MixturePrf
 
@@ -59,7 +62,7 @@ class Stars:
             total += 1 / np.linalg.inv(information)[0, 0]
         return total ** -0.5
 
-    def fit(self, good=None, spoil=None):
+    def fit(self, good=None, spoil=None, alike=None):
         """Return what is found of the blur in the frames."""
         good = np.ones(len(self.images), bool) if good is None else good
         beacons = choose_beacons(np.nanmean(self.images[good], axis=0), 100.0, 1e5)
@@ -71,7 +74,8 @@ class Stars:
             spoil(width)
         drift = (self.place - self.place[good].mean(axis=0)).mean(axis=1)
         return fit_blur(width, beacons.curve, place + np.stack([beacons.row, beacons.column], 1),
-                        np.broadcast_to(drift[:, None], place.shape), good, beacons.others)
+                        np.broadcast_to(drift[:, None], place.shape), good, beacons.others,
+                        alike)
 
 
 def drifts(count, seed=2):
@@ -177,6 +181,53 @@ def test_stars_that_differ_more_in_their_pixels_make_a_larger_error(sector, foun
         assert np.median(worse.error[good]) > 1.2 * np.median(blur.error[good])
         pulls.append(((worse.variance - beyond_sharp(sector.motion, good)) / worse.error)[good])
     assert 0.4 < np.sqrt(np.mean(np.square(pulls))) < 1.6
+
+
+def test_orbits_are_as_sharp_as_each_other_where_stars_cannot_tell(sector, found):
+    good, _ = found
+    true, second = beyond_sharp(sector.motion, good), np.arange(240) >= 120
+    steps, errors, pulls = [], [], []
+    for seed in range(4):
+        fits = [sector.fit(good, differing(sector, np.random.default_rng(seed), 2.5e-3), alike)
+                for alike in (None, np.where(good, second, -1))]
+        away = [blur.variance - true for blur in fits]
+        steps.append([part[good & second].mean() - part[~second].mean() for part in away])
+        errors.append([np.median(blur.error[good]) for blur in fits])
+        pulls.append((away[1] / fits[1].error)[good])
+    free, told = np.sqrt(np.mean(np.square(steps), axis=0))
+    assert told < 1.5e-4 < 4e-4 < free
+    assert np.all(np.diff(errors, axis=1) < 0)
+    assert 0.4 < np.sqrt(np.mean(np.square(pulls))) < 1.5
+
+
+def test_stars_that_do_tell_are_believed_where_orbits_differ():
+    motion, second = quiet_motion(160), np.arange(160) >= 80
+    motion[second] = np.sqrt(motion[second]**2 + 3e-3)
+    stars, good = Stars(motion, drifts(160), brightnesses(40)), np.ones(160, bool)
+    blur, free = (stars.fit(alike=alike) for alike in (second.astype(int), None))
+    away = blur.variance - beyond_sharp(motion, good)
+    assert abs(away[second].mean() - away[~second].mean()) < 2e-4
+    np.testing.assert_allclose(blur.error, free.error, rtol=1e-3)
+
+
+def test_only_good_frames_of_long_orbits_are_alike():
+    time = np.concatenate([np.arange(0, 4, 0.5), np.arange(5, 7, 0.5), np.arange(8, 12, 0.5)])
+    orbit, good = np.repeat([0, 1, 2], [8, 4, 8]), np.ones(20, bool)
+    good[3] = False
+    np.testing.assert_array_equal(alike_frames(time, good, orbit), np.where(
+        good & (orbit != 1), orbit, -1))
+    good[12:] = np.arange(8) < 3                          # a day of the last one is left
+    assert np.all(alike_frames(time, good, orbit)[8:] == -1)
+
+
+def test_real_orbits_are_equally_sharp(realdata):
+    """By the quaternions of a sector in which the spacecraft shook in one much more."""
+    table = read_table(realdata / "instrument" / "TessVectors_S001_C4_FFI.csv", CcdId(1, 4, 1))
+    variance = (table.scatter / PIXEL_RAD)**2 @ assumed_shares(0.0)
+    second = np.arange(len(variance)) > np.argmax(np.diff(table.time))
+    sharp = [sharp_level(variance[orbit]) for orbit in (~second, second)]
+    usual = [np.median(variance[orbit]) for orbit in (~second, second)]
+    assert abs(sharp[1] - sharp[0]) < 0.5e-4 < 1e-3 < usual[1] - usual[0]
 
 
 def test_frames_in_which_stars_scatter_more_have_larger_errors(sector, found):

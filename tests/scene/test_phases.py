@@ -78,7 +78,9 @@ def test_all_equations_solved_at_once_tell_the_same():
     usual = place.mean(axis=0)
     row, column = ((usual - usual.mean(axis=0)) / 500).T
     terms = np.stack([*harmonics(place, np.zeros(12))], axis=2)
-    for free in (np.ones((count, 1)), np.column_stack([np.ones(count), row, column])[:, :2]):
+    halves = np.where(np.arange(12) < 6, [[1 / 6], [0]], [[-1 / 6], [1 / 6]])
+    for free, sums in ((np.ones((count, 1)), halves), (np.ones((count, 1)), halves[:0]),
+                       (np.column_stack([np.ones(count), row]), np.zeros((0, 24)))):
         in_frames = np.einsum("ts,nk->tnsk", np.eye(12), free).reshape(12, count, -1)
         in_stars = np.einsum("tnk,nm->tnmk", np.concatenate(
             [np.ones((12, count, 1)), terms], axis=2), np.eye(count)).reshape(12, count, -1)
@@ -90,10 +92,12 @@ def test_all_equations_solved_at_once_tell_the_same():
             np.column_stack([level_weight, np.repeat(own[:, None]**-2.0, 8, axis=1)]).ravel(),
             np.repeat([(shared * 0.3**sum(pair))**-2.0 for pair in powers], 8)])
         normal = np.einsum("tn,tna,tnb->ab", weight, design, design) + np.diag(known)
+        normal[:sums.shape[1], :sums.shape[1]] += sums.T @ sums / 0.002**2
         solved = np.linalg.solve(normal, np.einsum("tn,tna,tn->a", weight, design, values))
         expected = (in_stars @ solved[in_frames.shape[2]:-in_all.shape[2]]
                     + in_all @ solved[-in_all.shape[2]:])
         found = equations(weight, place, np.zeros(12), Sizes(shared, own), free)
+        found = found.knowing(sums, 0.002, values)
         alike = found.solve(values)
         np.testing.assert_allclose(values - alike.removed(values, place, np.zeros(12)),
                                    expected, atol=1e-8)
@@ -104,6 +108,15 @@ def test_all_equations_solved_at_once_tell_the_same():
         variance = np.einsum("ta,ta->t", means, np.linalg.solve(normal, means.T).T)
         np.testing.assert_allclose(found.error(weight, place, np.zeros(12)), np.sqrt(variance),
                                    rtol=1e-5)
+
+
+def test_what_is_known_is_not_believed_against_the_values():
+    made, halves = Made(), np.where(FIRST, 1 / 50, -1 / 30)[None]
+    found = equations(made.weight, made.place, made.blur, Sizes(0.03, np.full(N, 1e-4)))
+    apart = 0.02 * FIRST[:, None]
+    assert found.knowing(halves, 1e-4, made.values + apart) is found
+    level = halves @ made.alike
+    assert found.knowing(halves, 1e-4, made.values - level * FIRST[:, None]) is not found
 
 
 def test_what_places_do_may_change_much_over_a_whole_ccd():
