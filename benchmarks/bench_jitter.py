@@ -20,12 +20,13 @@ from photometry.scene.attitude import PIXEL_RAD, assumed_shares
 from photometry.scene.blur import fit_blur, sharp_level
 from photometry.scene.centroids import straightened
 from photometry.scene.detector import bleed, sigma
-from photometry.scene.jitter import choose_beacons, cut, measures
+from photometry.scene.jitter import choose_beacons, core, cut, measures
 from photometry.scene.motion import fit_motion, refined
 from photometry.scene.pointing import ABERRATION_SCALE
 from photometry.scene.simulate import star_image
 from photometry.stages import simulation
 from photometry.stages.prepare_passes import Settings
+from photometry.stages.prepare_sky import kept_with_pixels
 
 EXAMPLE = "example: python benchmarks/bench_jitter.py --prf PRF_FOLDER --camera 1 --ccd 4"
 PLACES = ["200,1200", "900,500", "1450,1050", "1850,1800"]
@@ -152,15 +153,17 @@ def measured(seen):
     shown = first[::max(len(first) // settings.mean_frames, 1)]
     beacons = choose_beacons(seen.images[shown].mean(axis=0, dtype=float),
                              settings.beacon_faintest, settings.beacon_brightest)
+    around = [cut(image, beacons.row, beacons.column) for image in seen.images]
     widths, centers, places = (np.array(found) for found in zip(
-        *(measures(cut(image, beacons.row, beacons.column), beacons.center)
-          for image in seen.images), strict=True))
+        *(measures(stamps, beacons.center) for stamps in around), strict=True))
+    kept = kept_with_pixels(len(beacons.row), len(seen.images))
+    light = np.array([core(stamps[:kept]) for stamps in around])
     corner = np.stack([beacons.row, beacons.column], axis=1) + seen.plan.box.offset
     good, place, none = seen.good, corner + beacons.center, np.zeros(len(seen.good))
     told = fit_motion(np.zeros((len(good), 2, 6)), np.arange(len(good)) / 48, 0, seen.plan.box)
     motion = refined(told, centers + corner, good, place, beacons.others, none)
     blur = fit_blur(widths, beacons.curve, places + corner, motion.drift(*place.T), good,
-                    beacons.others, np.where(good, seen.second, -1))
+                    beacons.others, np.where(good, seen.second, -1), light)
     more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
     straight = straightened(centers, beacons.leaning, more) + corner
     return beacons, refined(told, straight, good, place, beacons.others, more), blur

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.core.stats import MAD_TO_SIGMA, nan_median
+from photometry.scene.blur_pixels import told_by_pixels
 from photometry.scene.jitter import BLURS_PX2
 from photometry.scene.phases import Sizes, equations, fit_alike, sizes_of, some_frames
 
@@ -56,7 +57,7 @@ class Blur:
 
 def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
              good: NDArray[np.bool_], others: NDArray | None = None,
-           alike: NDArray | None = None) -> Blur:
+           alike: NDArray | None = None, pixels: NDArray | None = None) -> Blur:
     """Return how much broader than the sharp ones frames are.
 
     Parameters
@@ -73,6 +74,8 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
         Highest pixel outside the cores of the beacons, over the peak; None = nothing.
     alike : (T,)
         Numbers of orbits whose sharp frames are equally sharp, by `alike_frames`; None = of none.
+    pixels : (T, M, P)
+        Light around the first M beacons, e-/s; None = not at hand.
     """
     nothing = np.full(len(width), np.nan)
     others = np.zeros(width.shape[1]) if others is None else others
@@ -105,6 +108,9 @@ def fit_blur(width: NDArray, curve: NDArray, seen: NDArray, drift: NDArray,
     weight = _weight(blur, mean, noise)
     unknown = found.error(weight, place, mean)
     mean, error = _averaged(blur, weight)
+    if pixels is not None and alike is not None:
+        own = known[:pixels.shape[1]]
+        mean, error = told_by_pixels(mean, error, pixels[:, own], drift[:, :own.sum()], alike)
     variance = mean - sharp_level(mean[good])
     return Blur(variance, np.sqrt(error**2 + unknown**2
                                   + (_COMMON_RESPONSE_ERROR * variance)**2))

@@ -18,6 +18,7 @@ from photometry.core.stats import nan_median
 _HALF = 5                         # stamps of 11 x 11 pixels: in smaller ones the window is cut off
 _RIM = 1                          # around the 9 x 9 pixels in which lone stars have to be alone
 _CORE = 2                         # the 5 x 5 pixels in the middle hold the star
+_AROUND = 2                       # ... and this is around the 7 x 7 that tell its blur
 _LONELY_SHARE = 0.05              # of the peak, that is the most elsewhere around a lone star ...
 _SOME_SHARE = 0.5                 # ... and around others: what stands still is in the mean image
 _FAINTER = 0.3                    # of the faintest lone stars' peaks, those of others
@@ -110,6 +111,11 @@ def cut(image: NDArray, row: NDArray, column: NDArray) -> NDArray:
     """Return the stamps (N, 11, 11) around pixels of an image."""
     steps = np.arange(-_HALF, _HALF + 1)
     return image[row[:, None, None] + steps[:, None], column[:, None, None] + steps]
+
+
+def core(stamps: NDArray) -> NDArray:
+    """Return the pixels (N, 49) of stamps (N, 11, 11) that hold nearly all that tells blur."""
+    return stamps[:, _AROUND:-_AROUND, _AROUND:-_AROUND].reshape(len(stamps), -1)
 
 
 def _middle(stamps: NDArray) -> NDArray:

@@ -86,7 +86,7 @@ def _background(job: Job, blocks: Sequence[Block]) -> BackgroundModel:
 
 def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
             observation: cube.Observation, reference_index: int) -> dict[str, NDArray]:
-    found = _collected(job, blocks, ("coefficients", "widths", "places", "centers"))
+    found = _collected(job, blocks, ("coefficients", "widths", "places", "centers", "light"))
     sky = job.scratch.load("sky")
     told = fit_motion(found["coefficients"], observation.cadences.time, reference_index, job.box)
     corner = np.stack([sky["beacon_row"], sky["beacon_column"]], axis=1) + job.box.offset
@@ -95,7 +95,8 @@ def _motion(job: Job, blocks: Sequence[Block], good: NDArray[np.bool_],
     time = np.array([frame.header.time for block in blocks for frame in block.frames])
     blur = fit_blur(found["widths"], sky["beacon_curve"], found["places"] + corner,
                     motion.drift(*place.T), good, others,
-                    alike_frames(time, good, orbit_of(time, sky["orbit_starts"])))
+                    alike_frames(time, good, orbit_of(time, sky["orbit_starts"])),
+                    found["light"])
     more = np.nan_to_num(blur.variance - nan_median(blur.variance[good]))
     centers = straightened(found["centers"], sky["beacon_leaning"], more)
     motion = refined(told, centers + corner, good, place, others, more)

@@ -305,10 +305,11 @@ def background_block(job: Job, block: Block) -> None:
     name = block.named("background")
     if job.scratch.has(name):
         return
-    sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center", "orbit_starts")
+    sky = job.scratch.load("sky", "beacon_row", "beacon_column", "beacon_center", "beacon_pixels",
+                           "orbit_starts")
     stamps = jitter.stamp_pixels(job.box.shape, sky["beacon_row"], sky["beacon_column"])
     added = anomalies.Sum(np.zeros(job.box.shape, np.float32), np.zeros(job.box.shape, np.uint8))
-    fits, measured = [], []
+    fits, measured, light = [], [], []
     with job.scratch.stacks([block.named("flags"), block.named("cells")],
                             [np.uint8, np.float32]) as stacks:
         for frame, image, exclude, good in images(job, block):
@@ -317,14 +318,16 @@ def background_block(job: Job, block: Block) -> None:
             fit = measure(job, static, image, exclude)
             fits.append(fit)
             seen = _look(job, static, image, exclude, fit, stamps, added if good else None)
-            measured.append(jitter.measures(seen.values[stamps.places], sky["beacon_center"]))
+            around = seen.values[stamps.places]
+            measured.append(jitter.measures(around, sky["beacon_center"]))
+            light.append(jitter.core(around[:int(sky["beacon_pixels"])]))
             stacks.append(seen.flags, anomalies.residual_cells(seen.left, job.box.shape,
                                                                float(fit["noise"])))
     coefficients = frame_displacements([frame.header.wcs_text for frame in block.frames],
                                        job.wcs_text, job.box)
     widths, centers, places = (np.array(found) for found in zip(*measured, strict=True))
     job.scratch.save(name, total=added.total, count=added.count, widths=widths, centers=centers,
-                     places=places, coefficients=coefficients,
+                     places=places, light=np.array(light, np.float32), coefficients=coefficients,
                      **{key: np.array([fit[key] for fit in fits], dtype=np.float32)
                         for key in MODEL})
 

@@ -45,6 +45,7 @@ _FEWEST_WHOLE = 8                 # frames of which a mean image is made rather 
 _MUCH = 0.02                      # of the pixels that others have
 # Stars that tell motion; in many frames fewer, as memory holds what all show in all frames.
 _FEWEST_BEACONS, _MOST_BEACONS, _BEACONS_TIMES_FRAMES = 300, 1000, 1.3e6
+_FEW_BEACONS, _MOST_WITH_PIXELS, _PIXELS_TIMES_FRAMES = 200, 100, 250_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ def find_sky(job: Job, blocks: Sequence[Block], values: Values) -> None:
     job.scratch.save("sky", used=used, beacon_row=beacons.row, beacon_column=beacons.column,
                      beacon_center=beacons.center, beacon_curve=beacons.curve,
                      beacon_others=beacons.others, beacon_leaning=beacons.leaning,
+                     beacon_pixels=np.array(kept_with_pixels(len(beacons.row), len(levels))),
                      orbit_starts=starts,
                      level_err=sky.level_err, wcs_text=np.array(places.wcs_text),
                      wcs_note=np.array(places.note), wcs_frames=shown & places.mended,
@@ -111,6 +113,12 @@ def find_sky(job: Job, blocks: Sequence[Block], values: Values) -> None:
 
 def _most_beacons(n_frames: int) -> int:
     return int(np.clip(_BEACONS_TIMES_FRAMES / n_frames, _FEWEST_BEACONS, _MOST_BEACONS))
+
+
+def kept_with_pixels(n_beacons: int, n_frames: int) -> int:
+    """Return of how many beacons all pixels are kept: where many tell, widths are enough."""
+    most = min(_MOST_WITH_PIXELS, _PIXELS_TIMES_FRAMES // n_frames)
+    return min(n_beacons, most) if n_beacons <= _FEW_BEACONS else 0
 
 
 def _frames_of(job: Job, blocks: Sequence[Block], values: Values) -> Frames:

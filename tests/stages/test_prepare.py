@@ -656,3 +656,10 @@ def test_in_many_frames_fewer_stars_tell_motion():
     """What all stars show in all frames has to fit into memory."""
     assert [prepare_sky._most_beacons(frames) for frames in (1, 1282, 2600, 12000)] == [
         1000, 1000, 500, 300]
+
+
+def test_all_pixels_are_kept_of_few_stars_only():
+    """Where many tell, widths are enough; many frames would need much memory."""
+    kept = prepare_sky.kept_with_pixels
+    assert [kept(*many) for many in ((40, 1282), (150, 1282), (201, 1282), (40, 12000))] == [
+        40, 100, 0, 20]
