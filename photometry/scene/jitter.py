@@ -115,7 +115,8 @@ def cut(image: NDArray, row: NDArray, column: NDArray) -> NDArray:
 
 def core(stamps: NDArray) -> NDArray:
     """Return the pixels (N, 49) of stamps (N, 11, 11) that hold nearly all that tells blur."""
-    return stamps[:, _AROUND:-_AROUND, _AROUND:-_AROUND].reshape(len(stamps), -1)
+    inside = stamps[:, _AROUND:-_AROUND, _AROUND:-_AROUND]
+    return inside.reshape(len(stamps), inside.shape[1] * inside.shape[2])
 
 
 def _middle(stamps: NDArray) -> NDArray:

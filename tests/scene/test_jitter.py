@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from photometry.core.pixels import Box
-from photometry.scene.jitter import BLURS_PX2, choose_beacons, cut, measures
+from photometry.scene.jitter import BLURS_PX2, choose_beacons, core, cut, measures
 from tests.factories import MixturePrf
 
 BOX, USUAL = Box(0, 92, 0, 121), MixturePrf()
@@ -82,3 +82,10 @@ def test_blur_is_right_of_stars_with_coma():
 def test_stars_that_are_nowhere_near_are_not_measured(beacons):
     blank = np.full((len(beacons.row), 11, 11), np.nan)
     assert all(np.isnan(found).all() for found in measures(blank, beacons.center))
+
+
+def test_the_core_of_stamps_is_their_middle():
+    stamps = np.arange(2 * 121.0).reshape(2, 11, 11)
+    found = core(stamps)
+    assert found.shape == (2, 49) and core(stamps[:0]).shape == (0, 49)
+    np.testing.assert_array_equal(found[1], stamps[1, 2:9, 2:9].ravel())
