@@ -84,7 +84,7 @@ def _of_orbit(first: NDArray, error: NDArray, pixels: NDArray,
 def _of_star(light: NDArray, drift: NDArray, blur: NDArray) -> tuple[NDArray, NDArray]:
     """Return the blurs (T,) that a star's pixels (T, P) tell, and their noise; NaN = none."""
     nothing = np.full(len(blur), np.nan), np.full(len(blur), np.inf)
-    known = np.isfinite(light).all(axis=1)
+    known = np.isfinite(light).all(axis=1) & np.isfinite(drift).all(axis=1)
     if known.sum() < _FEWEST_FRAMES:
         return nothing
     mean = light[known].mean(axis=0)
@@ -99,7 +99,8 @@ def _of_star(light: NDArray, drift: NDArray, blur: NDArray) -> tuple[NDArray, ND
                               row * column, blur[known]])
     learnt = np.linalg.lstsq(design, share, rcond=None)[0]
     shapes = learnt[[6, 0, 1, 2]]                # of blur; flux and motion may be off
-    tells = np.linalg.solve((shapes * weight) @ shapes.T, shapes * weight)[0]
+    # Stars that do not move teach nothing of motion: the matrix is singular then.
+    tells = np.linalg.pinv((shapes * weight) @ shapes.T, hermitian=True)[0] @ (shapes * weight)
     noise = np.sqrt(np.var(share - design @ learnt, axis=0) @ tells**2)
     found, error = nothing
     found[known] = (share - design[:, :6] @ learnt[:6]) @ tells

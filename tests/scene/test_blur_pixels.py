@@ -70,6 +70,15 @@ def test_what_passes_by_a_star_does_not_matter(seen):
     assert np.isfinite(error).all()
 
 
+def test_stars_that_seem_still_and_frames_of_unknown_motion_are_no_trouble(seen):
+    drift = 0 * seen.drift
+    drift[30:33] = np.nan
+    variance, error = told_by_pixels(seen.first, seen.error, seen.pixels, drift, seen.alike)
+    assert np.isfinite(variance).all() and np.isfinite(error).all()
+    np.testing.assert_allclose(seen.apart(variance)[30:33], seen.apart(seen.first)[30:33],
+                               atol=2e-4)
+
+
 def test_a_star_whose_flux_changes_tells_blur_as_well(seen):
     varied = seen.pixels * (1 + 0.3 * np.sin(np.arange(FRAMES) / 7))[:, None, None]
     variance, _ = seen.found(pixels=varied)
