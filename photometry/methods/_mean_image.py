@@ -56,7 +56,7 @@ def find_problem(stamp: Stamp, pixels: FitPixels,
     light = stamp.prf(box, target.row, target.column)
     if not light.sum() > 0:
         return Decline(NO_PRF)
-    reach = int(np.ceil(settings.radius))
+    reach = int(np.ceil(settings.radius_around(target)))
     row, column = round(target.row), round(target.column)
     wanted = Box(row - reach, row + reach + 1, column - reach,
                  column + reach + 1).intersection(stamp.limits)
@@ -210,7 +210,7 @@ def without_motion(stamp: Stamp, flux: NDArray, variance: NDArray, slopes: Corre
     row, column, rows, columns, mixed, blur = slopes.sizes
     sizes = np.array([row, column, rows, mixed, columns, blur / BLUR_PX**2])
     found = steadied(flux if full else flux + change, stamp.drift, stamp.jitter, motion.good,
-                     variance, None if full else sizes)
+                     variance, *(() if full else (sizes, uncertain)))
     if found is None or full:
         return found or (change, uncertain)
     least = max(np.mean(uncertain[known]), TOLD * usual)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from photometry.methods._steady_loops import (
     LEAST_PX,
@@ -25,6 +26,8 @@ LEAST_STEPS = 20                  # for a measurement
 UNKNOWN = np.zeros(0)             # blur
 SMALLEST = np.finfo(float).tiny
 BEYOND_ERROR = 0.2                # relative, of what motion does that is larger than was measured
+APART_PX = 0.05                   # between places of a star that no step of cadences joins
+APART_ERROR = 0.3                 # relative, of what steps foretell between such places
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class Answer:
 
 
 def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],
-             variance: NDArray, sizes: NDArray | None = None) -> tuple[NDArray, NDArray] | None:
+             variance: NDArray, sizes: NDArray | None = None,
+             expected: NDArray | None = None) -> tuple[NDArray, NDArray] | None:
     """Return what to add to a sum of pixels, and the variance that is left (T,).
 
     None if there are few steps, or no motion.
@@ -79,15 +83,52 @@ def steadied(flux: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[
         As in `find_answer`.
     sizes : (6,)
         How large slopes may be; None = not known.
+    expected : (T,)
+        Variance of what motion makes of the sum, for all that is known otherwise: between places
+        that no steps join, these only foretell it, and little is added where little is expected.
+        None = not known.
     """
     known = np.isfinite(variance) & (variance > 0) & good
     typical = median(variance[known]) if known.any() else np.inf
     answer = find_answer(flux[:, None], drift, blur, good, np.array([typical]), SEEN, sizes)
     if not answer.terms.size:
         return None
+    change, left = -answer.change[:, 0], _left_over(answer, answer.terms)
+    if expected is not None:
+        used = find_used(flux[:, None], drift, good) & np.isfinite(expected)
+        for place in find_places(drift, used):
+            apart, terms = change[place & used].mean(), answer.terms[place & used].mean(axis=0)
+            likely = expected[place & used].mean()
+            wrong = (APART_ERROR * apart) ** 2 + float(_left_over(answer, terms))
+            part = likely / max(likely + wrong, SMALLEST)
+            change[place] -= (1 - part) * apart
+            left[place] = _left_over(answer, answer.terms - terms)[place] + part * wrong
+    return change, left + answer.unfollowed
+
+
+def _left_over(answer: Answer, terms: NDArray) -> NDArray[np.float64]:
+    """Return the variance by errors of slopes, for terms (T, K) or (K,) of the motion."""
     unseen = np.where(answer.told & (answer.slopes == 0), answer.error, 0.0)
-    return -answer.change[:, 0], (answer.variance(np.ones(1)) + answer.unfollowed
-                                  + answer.terms**2 @ unseen[:, 0] ** 2)
+    beyond = answer.beyond if terms.ndim > 1 else np.zeros_like(terms)
+    return (replace(answer, terms=terms, beyond=beyond).variance(np.ones(1))
+            + terms**2 @ unseen[:, 0] ** 2)
+
+
+def find_places(drift: NDArray, used: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """Return which cadences (T,) are at each of the places that no steps of used ones join.
+
+    A cadence that is not used is where the used one before it is.
+    """
+    frames = np.flatnonzero(used)
+    if not len(frames):
+        return []
+    first = np.flatnonzero(np.diff(frames, prepend=-2) > 1)
+    low = np.minimum.reduceat(drift[frames], first) - APART_PX / 2
+    high = np.maximum.reduceat(drift[frames], first) + APART_PX / 2
+    joined = np.all((low[:, None] <= high) & (low <= high[:, None]), axis=-1)
+    count, number = connected_components(joined, directed=False)
+    run = np.searchsorted(frames[first], np.arange(len(used)), side="right") - 1
+    return [number[np.maximum(run, 0)] == place for place in range(count)] if count > 1 else []
 
 
 def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
+from photometry.core.ids import Target
+from photometry.core.stats import flux_from_tmag
+
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
     """Settings of all fits; methods add their own."""
 
-    radius: float = 5.5               # pixels around the target that are fitted
+    radius: float = 5.5               # pixels around the target that are fitted ...
+    wide_radius: float = 7.0          # and around one from `wide_flux` on, whose wings tell how
+    wide_flux: float = 4e4            # much of its light a step puts out of the core, e-/s
     separation: float = 0.7           # pixels; stars closer than this count as one
     saturation: float = 8.0e4         # e-/s in a pixel, above which it is left out
     free_stars: int = 8               # neighbors at most that may vary
@@ -19,6 +24,11 @@ class Tolerances:
     position_error: float = 0.01      # pixels, of one star that is not placed
     prf_error: float = 0.005          # relative, of the light share in the fitted pixels
     block: int = 1500                 # cadences that are fitted at once, at most
+
+    def radius_around(self, target: Target) -> float:
+        """Return how far from a target pixels are fitted."""
+        is_bright = flux_from_tmag(target.tmag) >= self.wide_flux      # False without a magnitude
+        return max(self.radius, self.wide_radius) if is_bright else self.radius
 
 
 @dataclass(frozen=True, slots=True)

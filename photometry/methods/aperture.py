@@ -157,7 +157,7 @@ def _steadied(stamp: Stamp, curve: LightCurve, good: NDArray[np.bool_], changes:
     if not changes.power(used) @ sizes**2 > SEEN * noise:
         return curve, moving
     found = steadied(curve.flux, stamp.drift, stamp.jitter, good, curve.flux_err**2,
-                     slope_sizes(sizes))
+                     slope_sizes(sizes), moving**2)
     if found is None or np.mean(found[1][used]) > max(np.mean(moving[used] ** 2), TOLD * noise):
         return curve, moving
     return replace(curve, flux=curve.flux + found[0]), np.sqrt(found[1])

@@ -55,7 +55,7 @@ DEFAULTS = Settings()
 
 def measure(stamp: Stamp, settings: Settings = DEFAULTS) -> Outcome:
     """Return the light curve of the target from a fit of fluxes and positions."""
-    pixels = choose_pixels(stamp, settings.radius, settings.saturation)
+    pixels = choose_pixels(stamp, settings.radius_around(stamp.target), settings.saturation)
     stop = find_problem(stamp, pixels, settings)
     if stop is not None:
         return stop

@@ -55,6 +55,7 @@ ROUGH = 0.1                       # of the allowed error: how far knots may diff
 SKY_ERROR = 0.3                   # e-/s, of a pixel of the mean image
 MODEL_ERROR = 0.01                # relative, of a share of light
 LEAST_SHARE_ERROR = 1e-5
+OUTLIER = 3.0                     # of a pixel's errors, beyond which what it says counts less
 SUM_ERROR = 1e-4                  # of the light, by which its sum may depend on the pixel phase
 LEAST_TRUST = 0.05                # of stars that count at a node
 _LINEAR = 3                       # terms of a correction that is linear in the position
@@ -149,7 +150,8 @@ class _Fit:
         """Find what suits the whole image: parts, fluxes, pixels to distrust, straps."""
         design = Design(self._stamps.basis, self._place)
         start = self._begun(wings)
-        weight, unknown, left = self._known(start, light, slice(None), np.ones(len(light)))
+        weight, unknown, left = self._known(self._model, start, light, slice(None),
+                                            np.ones(len(light)))
         equations = Equations(design, unknown, weight, np.diag(self._free**-2.0) + self._bound)
         change = equations.solve(equations.right(left), self.parts.ravel())
         gain = np.zeros_like(left)
@@ -185,21 +187,24 @@ class _Fit:
     def _beyond(self, start: NDArray, light: NDArray, near: NDArray[np.int_],
                 trust: NDArray) -> NDArray[np.float64]:
         """Return what is left over (K,) of what suits the whole image, from some stars."""
-        weight, unknown, left = self._known(start, light, near, trust)
+        weight, unknown, left = self._known(start, start, light, near, trust)
         design = Design(self._stamps.rows(near), np.ones((len(near), 1)))
         normal = design.normal(weight) - unknown.taken(design) + self._bound
         normal += np.diag((LOCAL_SHARE * self._free) ** -2.0)
         return cho_solve(cho_factor(normal), design.project(unknown.alone(left)))
 
-    def _known(self, start: NDArray, light: NDArray, which: NDArray[np.int_] | slice,
+    def _known(self, model: NDArray, start: NDArray, light: NDArray,
+               which: NDArray[np.int_] | slice,
                trust: NDArray) -> tuple[NDArray, Unknown, NDArray]:
-        """Return weights of pixels, what stars have of their own, and what a model leaves over."""
-        flux, used = self.flux[which], self._stamps.used[which]
-        strange = self._strange[which] ** 2 / 4
-        first = Unknown(start, used / (_variance(start, flux) + strange), flux)
-        flux = first.bettered(light)
-        weight = trust[:, None] * used / (_variance(start, flux) + strange)
-        return weight, Unknown(start, weight, flux), light / flux[:, None] - start
+        """Return weights of pixels, what stars have of their own, and what a start leaves over.
+
+        Fluxes are by the best model so far: by one whose core is too wide they would depend on
+        where in their pixels stars are.
+        """
+        flux, used, strange = self.flux[which], self._stamps.used[which], self._strange[which]
+        flux = Unknown(model, used * _weights(model, flux, strange), flux).bettered(light)
+        weight = trust[:, None] * used * _weights(model, flux, strange)
+        return weight, Unknown(model, weight, flux), light / flux[:, None] - start
 
     def _trust(self, y: int, x: int) -> NDArray[np.float64]:
         """Return the trust (S,) in stars around a node."""
@@ -224,6 +229,13 @@ def _places(box: Box, row: NDArray, column: NDArray) -> NDArray[np.float64]:
                      right**2 - usual[1]], axis=1)
 
 
-def _variance(model: NDArray, flux: NDArray) -> NDArray[np.float64]:
-    """Return the variance of shares of light (S, P), from errors of sky and model."""
-    return (SKY_ERROR / flux[:, None])**2 + (MODEL_ERROR * model)**2 + LEAST_SHARE_ERROR**2
+def _weights(model: NDArray, flux: NDArray, strange: NDArray) -> NDArray[np.float64]:
+    """Return the weights (S, P) of shares of light, of which some part is strange.
+
+    What is strange counts less, but never for nothing (Huber 1964): else a star whose brightest
+    pixels the first PRF fails to fit would be fitted without them for good, with a wrong flux.
+    """
+    variance = ((SKY_ERROR / flux[:, None]) ** 2 + (MODEL_ERROR * model) ** 2
+                + LEAST_SHARE_ERROR**2)
+    error = np.sqrt(variance)
+    return 1 / (error * np.maximum(error, np.abs(strange) / OUTLIER))

@@ -24,7 +24,12 @@ class Design:
     @property
     def size(self) -> int:
         """Number of coefficients, of all terms."""
-        return self._place.shape[1] * self._basis.shape[1]
+        return self.terms * self._basis.shape[1]
+
+    @property
+    def terms(self) -> int:
+        """Number of factors of a star."""
+        return self._place.shape[1]
 
     def image(self, parts: NDArray) -> NDArray[np.float64]:
         """Return what coefficients (terms, K) add in the pixels (S, P)."""

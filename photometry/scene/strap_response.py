@@ -16,6 +16,7 @@ from photometry.compiled import compiled
 from photometry.scene.psf_equations import Design, Unknown
 
 USUAL_ERROR = 0.02                # of a response of zero, before stars have told
+ALIKE = 4.0                       # stars whose PRFs err together, so that they count as one
 APART = 0.3                       # of the common response, 1 sigma, by which straps differ
 
 
@@ -85,9 +86,14 @@ def fit_response(straps: Straps, lit: NDArray, left: NDArray, unknown: Unknown, 
     alone = unknown.alone(lit)
     shared = design.project(alone)
     moved = solve(shared)
-    precision = np.sum(alone * lit) - shared @ moved + USUAL_ERROR**-2.0
-    more = float((np.sum(alone * left) - shared @ change
-                  - straps.response * USUAL_ERROR**-2.0) / precision)
+    told = np.sum(alone * lit) - shared @ moved
+    more = (np.sum(alone * left) - shared @ change) / told
+    parts = (design.terms, -1)
+    own = lit - design.image(moved.reshape(parts))
+    rest = left - design.image(change.reshape(parts)) - more * own
+    told /= _disagreement(unknown.alone(own), own, rest)
+    precision = told + USUAL_ERROR**-2.0
+    more = float((told * more - straps.response * USUAL_ERROR**-2.0) / precision)
     better = replace(straps, response=straps.response + more, error=float(precision**-0.5))
     return better, change - more * moved
 
@@ -108,10 +114,11 @@ def fit_each(straps: Straps, columns: NDArray, lit: NDArray, left: NDArray,
     usual = APART * abs(straps.response)
     number, own = straps.numbers(columns), straps.numbers(straps.columns)
     count, before = int(own.max()) + 1, np.broadcast_to(straps.apart, own.shape)
+    doubt = _disagreement(unknown.alone(lit), lit, left)
     known = np.array([before[own == strap].mean() for strap in range(count)])
     normal, right = np.zeros((count, count)), np.zeros(count)
     for strap in np.unique(number[number >= 0]):
-        alone = unknown.alone(np.where(number == strap, lit, 0.0))
+        alone = unknown.alone(np.where(number == strap, lit, 0.0)) / doubt
         normal[strap] = np.bincount(1 + number.ravel(), (alone * lit).ravel(), count + 1)[1:]
         right[strap] = np.sum(alone * left)
     # The prior is in units of its own width, which may be zero.
@@ -120,3 +127,21 @@ def fit_each(straps: Straps, columns: NDArray, lit: NDArray, left: NDArray,
     more = np.append(found - known, 0.0)[number] * lit
     error = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
     return replace(straps, apart=found[own], apart_error=error[own]), more
+
+
+def _disagreement(alone: NDArray, lit: NDArray, left: NDArray) -> float:
+    """Return how many times larger the variance of a response is than pixels' errors tell.
+
+    Each star answers for itself: where its PRF errs, it does in many of its pixels alike.
+
+    Parameters
+    ----------
+    alone, lit : (S, P)
+        What a response of 1 adds, weighted and without what each star may explain; and as it is.
+    left : (S, P)
+        What is left over at the response that suits all stars.
+    """
+    power = np.sum(alone * lit)
+    if not power > 0:
+        return 1.0
+    return 1 + ALIKE * max(float(np.sum(np.sum(alone * left, axis=1) ** 2) / power) - 1, 0.0)

@@ -42,6 +42,7 @@ from photometry.stages.prepare_passes import (
     background_block,
     exclude_rules,
     excluded_shares,
+    excluding,
     read_block,
 )
 from photometry.stages.prepare_places import reference_frame
@@ -155,6 +156,9 @@ def _build(job: Job, group: Group, known: Known, run: Run, progress: Progress) -
                                    zip(group.frames, reasons, strict=True) if reason))
     values = values.of(kept)
     hidden = excluded_shares(job, [frame.header.time for frame in frames]) == 1
+    if len(hidden) and hidden.all():
+        raise InputError(frames[0].path.parent, f"all pixels of all {len(hidden)} images are "
+                         f"excluded by rules: {excluding(job, frames)}")
     quality, good = _quality(frames, values, hidden, left_out,
                              job.choices.anomalies.saturation * FULL_WELL)
     main = main_orbit(np.array([frame.header.time for frame in frames]),

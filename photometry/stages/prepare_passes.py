@@ -183,6 +183,12 @@ def excluded_shares(job: Job, time: Sequence[float]) -> NDArray[np.float64]:
     return np.array([shares[which] for which in applying])
 
 
+def excluding(job: Job, frames: Sequence[Frame]) -> str:
+    """Return the reasons of the rules that concern some frames."""
+    return "; ".join(rule.reason for rule in job.rules
+                     if any(rule.applies(job.ccd, frame.header.time) for frame in frames))
+
+
 def read_block(job: Job, block: Block) -> None:
     """Copy the images of a block that are not known to scratch.
 

@@ -29,7 +29,7 @@ def pulls(found, truth):
 
 @pytest.mark.parametrize("tmag", [7.5, 10.0, 13.0, 15.5])
 def test_with_the_right_prf_flux_and_error_are_right(tmag):
-    stamp, truth = make_stamp(tmag=tmag, cadences=600, jitter=0.05, seed=4)
+    stamp, truth = make_stamp(tmag=tmag, shape=(17, 17), cadences=600, jitter=0.05, seed=4)
     pull = pulls(measured(stamp), truth)
     assert abs(pull.mean()) < 5 / np.sqrt(600)
     assert pull.std() == pytest.approx(1.0, abs=0.08)
@@ -198,7 +198,7 @@ def test_the_background_need_not_be_fitted():
 
 
 def test_blur_that_is_not_quite_known_is_found_in_the_few_frames_that_have_it():
-    stamp, truth = make_stamp(tmag=8.0, cadences=300)
+    stamp, truth = make_stamp(tmag=8.0, shape=(17, 17), cadences=300)
     shaken = np.arange(300) % 30 == 0
     prf, box, place = stamp.prf, stamp.pixels.box, (truth.row[:1], truth.column[:1])
     flux = stamp.pixels.flux.copy()

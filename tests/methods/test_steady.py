@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from photometry.methods._steady import find_answer, steadied
+from photometry.methods._steady import find_answer, find_places, steadied
 
 
 def moving(count=400, seed=1):
@@ -144,3 +144,37 @@ def test_slopes_that_may_be_large_are_found():
 def test_nothing_is_said_of_a_sum_that_stands_still():
     assert steadied(np.ones(400), np.zeros((400, 2)), None, np.ones(400, dtype=bool),
                     np.ones(400)) is None
+
+
+def jumped(seed=12):
+    """Return motion with a jump of 0.3 px in a gap, and which cadences are after it."""
+    rng, later = np.random.default_rng(seed), np.arange(600) >= 320
+    drift = rng.normal(0, 0.01, (600, 2)) + 0.3 * later[:, None]
+    good = np.abs(np.arange(600) - 310) > 10
+    return drift, good, later
+
+
+@pytest.mark.parametrize(("expected", "step", "error"), [(1.0, 0, 1.2), (1e6, -150, 22)])
+def test_steps_foretell_a_jump_only_as_far_as_one_is_expected(expected, step, error):
+    """Steps on both sides answer to motion, but the jump between them changes nothing."""
+    drift, good, later = jumped()
+    flux = 500 * (drift[:, 0] - 0.3 * later) + np.random.default_rng(2).normal(0, 1, 600)
+    change, left = steadied(flux, drift, None, good, np.ones(600), np.full(6, 1e3),
+                            np.full(600, expected))
+    still = flux + change
+    assert np.std(still[good & later]) < 1.1
+    assert np.mean(still[good & later]) - np.mean(still[good & ~later]) == pytest.approx(
+        step, abs=3 + 0.2 * abs(step))
+    assert np.sqrt(np.mean(left[good])) == pytest.approx(error, rel=0.4)
+
+
+def test_places_are_apart_where_no_step_joins_them():
+    drift, good, later = jumped()
+    before, after = find_places(drift, good)
+    np.testing.assert_array_equal(after[good], later[good])
+    np.testing.assert_array_equal(before, ~after)
+    near = drift - 0.27 * later[:, None]
+    assert find_places(near, good) == []
+    good[300:] = True
+    assert find_places(drift, good) == []
+    assert find_places(drift, np.zeros(600, dtype=bool)) == []

@@ -91,7 +91,7 @@ def test_few_stars_tell_what_a_step_does_to_the_flux():
             model, light = found(stamp, *place), true(stamp, *place)
             flux.append(np.sum(light * model / (light + 1e-4)) / np.sum(model**2 / (light + 1e-4)))
         changes.append(flux[1] - flux[0])
-    assert np.std(changes) < 3e-5
+    assert np.std(changes) < 4e-5       # 2e-4 with fluxes by the assumed PRF
 
 
 def shine(stars, flux, row, column):
@@ -130,6 +130,21 @@ def test_a_saturated_star_tells_what_is_some_pixels_away():
     less, more = (missing(fit_effective_psf(stars, CircularPrf()), 3.0, 8.0)[1]
                   for stars in (faint, bright))
     assert more < 0.6 * less
+
+
+def test_a_few_strange_pixels_do_not_spoil_the_psf():
+    plain = field(count=30, noise=0.03, brightest=4.2)
+    image, rng = plain.image.copy(), np.random.default_rng(4)
+    for star in rng.permutation(30)[:5]:
+        image[round(plain.row[star]) - BOX.row0 + rng.integers(-2, 3),
+              round(plain.column[star]) - BOX.column0 + rng.integers(-2, 3)] += (
+                  0.05 * plain.flux[star])
+    stamp = Box(474, 487, 794, 807)
+    true = TRUE(stamp, 480.2, 800.3)
+    clean, spoiled = (np.abs(fit_effective_psf(dataclasses.replace(plain, image=each),
+                                               CircularPrf())(stamp, 480.2, 800.3) - true).sum()
+                      for each in (plain.image, image))
+    assert spoiled < clean + 0.004
 
 
 @pytest.mark.slow

@@ -106,18 +106,29 @@ def test_straps_elsewhere_change_nothing():
     np.testing.assert_array_equal(elsewhere(box, 470.2, 750.4), without(box, 470.2, 750.4))
 
 
-def test_the_response_is_that_of_a_fit_of_everything_together():
+def equations(size):
+    """Return light over straps, what is left over, of a size, and the equations of four stars."""
     rng, stars, pixels = np.random.default_rng(3), 4, 9
     basis = sparse.random_array((stars * pixels, 5), density=0.5, rng=rng, format="csr")
     design = Design(basis, np.ones((stars, 1)))
     model, weight = rng.uniform(0.1, 1, (2, stars, pixels))
-    lit, left = np.where(rng.random(model.shape) < 0.4, model, 0.0), rng.normal(size=model.shape)
+    lit = np.where(rng.random(model.shape) < 0.4, model, 0.0)
+    left = size * rng.normal(size=model.shape)
     unknown = Unknown(model, 1e3 * weight, np.full(stars, 50.0))
-    normal = design.normal(1e3 * weight) - unknown.taken(design)
+    normal = design.normal(1e3 * weight) - unknown.taken(design) + np.eye(5)
+    return lit, left, unknown, design, normal
+
+
+def response_of(lit, left, unknown, design, normal):
     right = design.project(unknown.alone(left))
-    normal += np.eye(5)
-    straps, change = fit_response(Straps(COLUMNS, 0.01), lit, left, unknown, design,
-                                  partial(np.linalg.solve, normal), np.linalg.solve(normal, right))
+    return fit_response(Straps(COLUMNS, 0.01), lit, left, unknown, design,
+                        partial(np.linalg.solve, normal), np.linalg.solve(normal, right))
+
+
+def test_the_response_is_that_of_a_fit_of_everything_together():
+    lit, left, unknown, design, normal = equations(0.01)
+    right = design.project(unknown.alone(left))
+    straps, change = response_of(lit, left, unknown, design, normal)
     whole = np.block([[normal, design.project(unknown.alone(lit))[:, None]],
                       [design.project(unknown.alone(lit)), np.sum(unknown.alone(lit) * lit)]])
     whole[-1, -1] += USUAL_ERROR**-2
@@ -126,6 +137,12 @@ def test_the_response_is_that_of_a_fit_of_everything_together():
     np.testing.assert_allclose(change, together[:-1], atol=1e-10)
     assert straps.response == pytest.approx(0.01 + together[-1], abs=1e-10)
     assert straps.error == pytest.approx(np.sqrt(np.linalg.inv(whole)[-1, -1]))
+
+
+def test_stars_that_contradict_each_other_make_the_response_uncertain():
+    agreeing, apart = (response_of(*equations(size))[0] for size in (0.01, 0.3))
+    assert apart.error > 1.2 * agreeing.error
+    assert apart.error < USUAL_ERROR
 
 
 def test_straps_are_told_apart_only_when_all_together_have_settled(monkeypatch):

@@ -466,6 +466,15 @@ def test_rules_of_the_user_exclude_pixels(tmp_path):
         build(tmp_path, tmp_path / "cube.hdf5")
 
 
+def test_rules_that_leave_nothing_are_named(tmp_path):
+    write_window(tmp_path, 3)
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[exclude]]\nreason = "a comet"\n')
+    with pytest.raises(InputError, match="all pixels of all 3 images are excluded by rules: "
+                                         "a comet"):
+        build(tmp_path, tmp_path / "cube.hdf5", exclude=rules)
+
+
 def test_frames_that_a_rule_excludes_are_not_good(tmp_path):
     write_window(tmp_path, 12)
     rules = tmp_path / "mine.toml"
