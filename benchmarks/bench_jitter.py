@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Measure motion between and within exposures; print errors, and what photons allow."""
 
-import argparse
 import re
 import time
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from _machine import introduce
+from _window import window_parser
 from scipy.spatial import cKDTree
 
 from photometry.core.ids import CcdId
@@ -76,19 +76,11 @@ def main():
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("--prf", default="", metavar="DIR", help="the mission's PRF models")
-    parser.add_argument("--sector", type=int, default=1)
-    parser.add_argument("--camera", type=int, default=1)
-    parser.add_argument("--ccd", type=int, default=4)
-    parser.add_argument("--place", action="append", metavar="ROW,COLUMN",
-                        help=f"of a window's corner, repeatable ({'; '.join(PLACES)})")
-    parser.add_argument("--size", type=int, nargs=2, default=(224, 192), help="columns, rows")
+    parser = window_parser(__doc__, EXAMPLE, PLACES)
     parser.add_argument("--frames", type=int, default=240, help="in two orbits (240; 90 at least)")
     parser.add_argument("--attitude", type=Path, metavar="FILE",
                         help="a table of quaternions of two orbits (TessVectors), of which the "
                              "motion within exposures is taken")
-    parser.add_argument("--seed", type=int, default=1, help="of the first place (1)")
     return parser.parse_args()
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Measure the PRF of simulated mean images; print what its errors do to fluxes after a step."""
 
-import argparse
 import time
 from dataclasses import replace
 
 import numpy as np
 from _machine import introduce
+from _window import window_parser
 
 from photometry.core.pixels import Box
 from photometry.scene import detector
@@ -28,7 +28,7 @@ SKY = 150.0                       # e-/s
 
 
 def main():
-    args = parse()
+    args = window_parser(__doc__, EXAMPLE, PLACES).parse_args()
     introduce()
     print(f"flux of a fit after a step of {STEP_PX} px at {STEPS} random places, ppm rms, and its "
           f"median bias, %, for {', '.join(f'{flux:.0e}' for flux in FLUXES)} e-/s")
@@ -45,19 +45,6 @@ def main():
               f"bias {' '.join(f'{1e2 * bias:+.2f}' for _, bias in told)}; response of stars to "
               f"straps {found.straps.response:+.4f} +- {found.straps.error:.4f} "
               f"(at most {scene.strap_stars:g})")
-
-
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("--prf", default="", metavar="DIR", help="the mission's PRF models")
-    parser.add_argument("--sector", type=int, default=1)
-    parser.add_argument("--camera", type=int, default=1)
-    parser.add_argument("--ccd", type=int, default=4)
-    parser.add_argument("--place", action="append", metavar="ROW,COLUMN",
-                        help=f"of a window's corner, repeatable ({'; '.join(PLACES)})")
-    parser.add_argument("--size", type=int, nargs=2, default=(224, 192), help="columns, rows")
-    parser.add_argument("--seed", type=int, default=1, help="of the first place (1)")
-    return parser.parse_args()
 
 
 def make_scene(args, origin, seed):

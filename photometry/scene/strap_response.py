@@ -86,15 +86,17 @@ def fit_response(straps: Straps, lit: NDArray, left: NDArray, unknown: Unknown, 
     alone = unknown.alone(lit)
     shared = design.project(alone)
     moved = solve(shared)
-    told = np.sum(alone * lit) - shared @ moved
-    more = (np.sum(alone * left) - shared @ change) / told
-    parts = (design.terms, -1)
-    own = lit - design.image(moved.reshape(parts))
-    rest = left - design.image(change.reshape(parts)) - more * own
-    told /= _disagreement(unknown.alone(own), own, rest)
+    told = float(np.sum(alone * lit) - shared @ moved)
+    right = float(np.sum(alone * left) - shared @ change)
+    if told > 0:
+        parts = (design.terms, -1)
+        own = lit - design.image(moved.reshape(parts))
+        rest = left - design.image(change.reshape(parts)) - right / told * own
+        doubt = _disagreement(unknown.alone(own), own, rest)
+        told, right = told / doubt, right / doubt
     precision = told + USUAL_ERROR**-2.0
-    more = float((told * more - straps.response * USUAL_ERROR**-2.0) / precision)
-    better = replace(straps, response=straps.response + more, error=float(precision**-0.5))
+    more = (right - straps.response * USUAL_ERROR**-2.0) / precision
+    better = replace(straps, response=straps.response + more, error=precision**-0.5)
     return better, change - more * moved
 
 

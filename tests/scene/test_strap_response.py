@@ -139,6 +139,12 @@ def test_the_response_is_that_of_a_fit_of_everything_together():
     assert straps.error == pytest.approx(np.sqrt(np.linalg.inv(whole)[-1, -1]))
 
 
+def test_where_no_pixel_tells_the_response_is_the_expected_one():
+    lit, left, unknown, design, normal = equations(0.01)
+    straps, _ = response_of(np.zeros_like(lit), left, unknown, design, normal)
+    assert (straps.response, straps.error) == pytest.approx((0.0, USUAL_ERROR))
+
+
 def test_stars_that_contradict_each_other_make_the_response_uncertain():
     agreeing, apart = (response_of(*equations(size))[0] for size in (0.01, 0.3))
     assert apart.error > 1.2 * agreeing.error
