@@ -10,7 +10,7 @@ of the motion. What is the same in all frames of an orbit is left as it was.
 import numpy as np
 from numpy.typing import NDArray
 
-_SLIGHT_PX2 = 0.02                # of blur beyond the median: more changes pixels otherwise
+_SLIGHT_PX2 = 0.004               # of blur beyond the median: more changes pixels otherwise
 _FEWEST_FRAMES = 60               # of an orbit, and in which a star has to be seen
 _FEWEST_STARS = 3
 _CERTAIN = 2.0                    # times their errors, that blurs have to differ by

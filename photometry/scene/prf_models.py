@@ -10,12 +10,14 @@ whose amplitude is that of its outermost rings. With this slope 2 to 3 % of the 
 the 13 x 13 pixels of the mission's models.
 """
 
+import math
 from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter, spline_filter
+from scipy.fft import irfft2, rfft2
+from scipy.ndimage import fourier_gaussian, spline_filter
 
 from photometry.core.pixels import Box
 from photometry.scene.prf_loops import Phases, add_light, add_samples, phases_of
@@ -29,6 +31,7 @@ _TAPER_PX = 1.5                   # width of the border in which the model yield
 _TILE_PX = 64                     # boxes up to this size have one model
 CELL_PX = 16                      # over which a model serves
 NONE = np.zeros(0, dtype=bool)
+_REACH_SIGMAS = 6.0               # of what blur may bring back at the other side
 _KEPT_MODELS = 256                # splines in memory: of the cells of a region, sharp and blurred
 
 
@@ -181,10 +184,20 @@ class SampledPrf:
             wings = None if self.wings is None else self.wings.at(y, x)
             core, wings = _split(self.models[y, x], self.samples_per_pixel, wings)
             if broadening > 0:
-                core = gaussian_filter(core, broadening * self.samples_per_pixel,
-                                       mode="constant", truncate=6.0)
+                core = _blurred(core, broadening * self.samples_per_pixel)
             self._nodes[key] = (spline_filter(core, order=3, mode="mirror"), wings)
         return self._nodes[key]
+
+
+def _blurred(core: NDArray, sigma: float) -> NDArray[np.float64]:
+    """Return a core (S, S), zero at its rim, convolved with a Gaussian, in samples.
+
+    Exact for slight blur, too, of which a Gaussian taken at the samples makes nothing.
+    """
+    around = math.ceil(_REACH_SIGMAS * sigma)
+    wide = np.pad(core, ((0, around), (0, around)))
+    blurred = irfft2(fourier_gaussian(rfft2(wide), sigma, wide.shape[1]), wide.shape)
+    return blurred[:len(core), :len(core)]
 
 
 def _tiles(box: Box) -> list[list[Box]]:

@@ -11,8 +11,8 @@ FRAMES = 240
 class Seen:
     """Stars sharper than pixels, with the blurs of two orbits as widths may tell them."""
 
-    def __init__(self, error=1.5e-4, seed=5):
-        self.motion = quiet_motion(FRAMES)
+    def __init__(self, error=1.5e-4, seed=5, motion=None):
+        self.motion = quiet_motion(FRAMES) if motion is None else motion
         stars = Stars(self.motion, drifts(FRAMES), brightnesses(12), prf=MixturePrf(
             width=0.75, shifts=((0.0, 0.0), (1.2, -1.0), (0.0, 0.0))))
         middle = np.rint(stars.place.mean(axis=0)).astype(int)
@@ -55,6 +55,17 @@ def test_the_scale_of_blurs_stays_though_they_taught_what_blur_does(seen):
     slope = np.polyfit(seen.apart(0 * seen.true), worse.apart(variance), 1)[0]
     assert slope == pytest.approx(0.0, abs=0.05)
     assert np.std(worse.apart(variance)) < 0.4 * np.std(worse.apart(worse.first))
+
+
+def test_frames_of_more_blur_do_not_spoil_others():
+    """Of the square of what blur does to pixels, they would teach too much."""
+    motion = quiet_motion(FRAMES)
+    motion[::5] = np.linspace(0.1, 0.15, FRAMES)[::5]
+    seen = Seen(motion=motion)
+    variance, error = seen.found()
+    slight = np.arange(FRAMES) % 5 != 0
+    assert np.std(seen.apart(variance)[slight]) < 0.5 * np.std(seen.apart(seen.first)[slight])
+    assert 0.6 < np.sqrt(np.mean((seen.apart(variance) / error)**2)) < 1.4
 
 
 def test_what_passes_by_a_star_does_not_matter(seen):
