@@ -29,6 +29,8 @@ PURE = 0.8                        # share of the neighbor's light in a pixel tha
 TELLING = 9                       # pixels at most
 FULL = 8.0e4                      # e-/s, beyond which a pixel tells nothing
 BLED_PX = 2                       # beyond a trail's ends, in which a pixel may hold its charge
+BESIDE_PX = 1.5                   # of a saturated star, columns in which its charge may run
+PEAK = 0.35                       # share of a star's light in a pixel, at most about
 UPRIGHT = np.array([[0, 1, 0]] * 3, dtype=bool)
 SIGNIFICANT = 5.0                 # sigmas of the variance beyond noise
 PRF_ERROR = 0.005                 # relative, of the light in the pixels that tell
@@ -60,6 +62,7 @@ def restless_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[n
     full = trails | (stamp.pixels.sumimage > FULL)
     if full.any():
         full = ndimage.binary_dilation(full, UPRIGHT, iterations=BLED_PX)
+    full |= _columns_of_saturated(stamp)
     quiet = stamp.pixels.collected & np.isfinite(stamp.pixels.sumimage) & ~full
     changes_of = _add_errors(
         error, light, shares, scene.share, scene.light, scene.target_flux, quiet, mask,
@@ -70,6 +73,16 @@ def restless_error(stamp: Stamp, scene: Scene, changes: Changes, mask: NDArray[n
                                         f"curve, by {change:.3g} e-/s (rms), which is in its "
                                         "errors"))
     return error, tuple(notes)
+
+
+def _columns_of_saturated(stamp: Stamp) -> NDArray[np.bool_]:
+    """Return the columns (C,) where the charge of stars may run in some cadences.
+
+    However far: in cadences of strong stray light trails are longer than in the mean image.
+    """
+    column = stamp.stars.column[flux_from_tmag(stamp.stars.tmag) * PEAK > FULL]
+    away = np.abs(stamp.pixels.box.columns[:, None] - column)
+    return (away < BESIDE_PX).any(axis=1)
 
 
 def _brightest(stamp: Stamp, scene: Scene, mask: NDArray[np.bool_],

@@ -77,3 +77,16 @@ def test_one_beside_the_trail_of_a_saturated_star_is_found(away):
     found = methods.get("aperture").measure(seen_from(stamp, 1))
     assert names(found) == ["100"]
     assert 0.5 < np.std(pulls(found)) < 1.25
+
+
+def test_charge_that_runs_further_in_some_cadences_is_not_taken_for_variations():
+    """As it does in strong stray light; the trail of the mean image ends outside."""
+    stamp, _ = make_stamp(7.0, shape=(25, 27), cadences=200, neighbours=((3.5, -16.0, -4.0),),
+                          model_prf=APPROXIMATE)
+    calm = methods.get("aperture").measure(stamp)
+    column = round(stamp.stars.column[1]) - stamp.pixels.box.column0
+    stamp.pixels.flux[60:62, :4, column] += 3e4
+    found = methods.get("aperture").measure(stamp)
+    assert not names(calm) and not names(found)
+    np.testing.assert_allclose(np.median(found.lightcurve.flux_err),
+                               np.median(calm.lightcurve.flux_err), rtol=0.02)
