@@ -40,7 +40,7 @@ from photometry.scene.strap_response import Straps
 
 logger = logging.getLogger(__name__)
 
-RECIPE = "recipe 8"               # changes with how a PRF is measured
+RECIPE = "recipe 9"               # changes with how a PRF is measured
 AVERAGE_ERROR, MODEL_ERROR = 0.3, 0.05      # relative, of the average profile and of models
 FROM_STARS, AVERAGE = Path("stars"), Path("average")      # said instead of a folder
 MEMORY_GB = 0.6                   # that measuring takes, on a whole CCD
