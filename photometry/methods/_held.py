@@ -3,7 +3,8 @@
 Most stars are steadier than one cadence can tell, and a neighbor that is free without need makes
 the fit of the star beside it noisy. So each is held at its mean of all cadences, to the scatter
 that it shows there beyond its errors, and to what could hide in these. While it is away from the
-mean by more than its errors allow, it is free.
+mean by more than its errors allow, it is free. What goes with the motion does not count, as far as
+a PRF that is not quite right does it: light would go to and fro between the stars.
 """
 
 from dataclasses import dataclass
@@ -12,12 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photometry.compiled import compiled
+from photometry.methods._misfit import TERMS, motion_terms
 from photometry.scatters import median, scatter
 
 WORTH = 0.004                     # of the target's variance, that holding a neighbor must save
 OUTLIER = 3.5                     # sigmas, beyond which a cadence does not tell what is usual
 SURE = 3.0                        # sigmas of a mean of cadences in turn, beyond which one varies
+LEAST_AWAY = 0.5                  # sigmas of a cadence, that many in turn are away at least
 LENGTHS = 3                       # factor between the numbers of such cadences
+# Of the light in a pixel, relative, what a PRF that errs may make of it at most: per pixel of
+# motion, its squares and product, and per BLUR_PX squared of blur; twice what was seen.
+PRF_SLOPES = np.array([0.5, 0.5, 2.5, 2.5, 2.5, 0.3])
+ROUNDS = 3
+RIDGE, SMALLEST = 1e-6, 1e-12     # of the power of the motion; keep terms apart that are parallel
 LEAST_CADENCES = 20               # to tell what a star does
 LEAST_TRUST = 1e-3                # part of what is found that the cadences themselves tell
 
@@ -49,6 +57,76 @@ class Neighbors:
         """Return how far (T, K - 1) they may be from the mean, for variances beyond errors."""
         return np.where(self.held, np.minimum(np.sqrt(varying + self.hidden**2), self.free),
                         self.free)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What a PRF that is not quite right makes of the fluxes of neighbors as stars move, e-/s."""
+
+    shape: NDArray[np.float64]        # (places, 1 + TERMS, K - 1): there, and by motion
+    middle: NDArray[np.float64]       # (places, 3)
+
+    def at(self, moves: NDArray, place: NDArray[np.int_]) -> NDArray[np.float64]:
+        """Return it (T, K - 1) for motion and blur (T, 3) at places (T,)."""
+        terms = motion_terms(moves - self.middle[place])
+        return self.shape[place, 0] + np.einsum("tm,tmk->tk", terms, self.shape[place, 1:])
+
+
+def follow(values: NDArray, moves: NDArray, place: NDArray[np.int_], neighbors: Neighbors,
+           light: NDArray) -> Following:
+    """Return what goes with the motion in the fluxes of neighbors, as far as the PRF may do it.
+
+    Parameters
+    ----------
+    values : (T, K - 1)
+        Found while all are free; NaN = not known.
+    moves : (T, 3)
+        Motion and blur from their means, as of `photometry.methods._motion.Motion`.
+    place : (T,)
+        Which of the places that no steps join, from 0.
+    light : (K - 1,)
+        What the PRF makes of each if it errs in all pixels by all of their light, e-/s.
+    """
+    count = int(place.max(initial=0)) + 1
+    shape, middle = np.zeros((count, 1 + TERMS, values.shape[1])), np.zeros((count, 3))
+    known = np.isfinite(values).all(axis=1) & np.isfinite(moves).all(axis=1)
+    for number in range(count):
+        here = known & (place == number)
+        if np.count_nonzero(here) >= LEAST_CADENCES:
+            middle[number] = moves[here].mean(axis=0)
+            _fit_shapes(motion_terms(moves[here] - middle[number]),
+                        np.ascontiguousarray(values[here].T), neighbors.error, neighbors.held,
+                        shape[number])
+    # What all places have in common is the neighbor's flux.
+    shape[:, 0] -= np.bincount(place[known], minlength=count) @ shape[:, 0] / max(known.sum(), 1)
+    most = PRF_SLOPES[:, None] * light
+    away = np.hypot(middle[:, 0], middle[:, 1])[:, None] * most[0]
+    shape[:, 0] = np.clip(shape[:, 0], -away, away)
+    shape[:, 1:] = np.clip(shape[:, 1:], -most, most)
+    return Following(shape, middle)
+
+
+@compiled
+def _fit_shapes(terms: NDArray, values: NDArray, error: NDArray, held: NDArray,
+                shape: NDArray) -> None:
+    """Fit 1 and terms (T, TERMS) to values (K - 1, T) of held neighbors; outliers do not count.
+
+    `shape` (1 + TERMS, K - 1) is replaced.
+    """
+    count = len(terms)
+    design = np.ones((count, 1 + terms.shape[1]))
+    design[:, 1:] = terms
+    for star in np.flatnonzero(held):
+        used = np.ones(count)
+        for _ in range(ROUNDS):
+            weighted = design.T * used
+            normal = weighted @ design
+            for term in range(len(normal)):
+                normal[term, term] = normal[term, term] * (1 + RIDGE) + SMALLEST
+            found = np.linalg.solve(normal, weighted @ values[star])
+            left = values[star] - design @ found
+            used = (np.abs(left) <= OUTLIER * max(error[star], scatter(left))) * 1.0
+        shape[:, star] = found
 
 
 def find_neighbors(free: NDArray, covariance: NDArray) -> Neighbors:
@@ -143,7 +221,7 @@ def surely_away(pulls: NDArray, sure: float, factor: int) -> NDArray[np.float64]
         for first in range(count - length + 1):
             number = numbers[first + length] - numbers[first]
             total = abs(sums[first + length] - sums[first])
-            if total > sure * np.sqrt(number):
+            if total > max(sure * np.sqrt(number), LEAST_AWAY * number):
                 for t in range(first, first + length):
                     away[t] = max(away[t], total / np.sqrt(number))
         length *= factor

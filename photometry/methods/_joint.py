@@ -11,7 +11,7 @@ from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import nan_mean
 from photometry.methods._fit_pixels import FitPixels, filled
-from photometry.methods._held import Neighbors, find_neighbors, watched
+from photometry.methods._held import Neighbors, find_neighbors, follow, watched
 from photometry.methods._linear import Cadences, Estimate
 from photometry.methods._misfit import Leftover
 from photometry.methods._motion import LOOSE, Groups, Motion, excess
@@ -21,6 +21,7 @@ from photometry.methods._sources import Sources
 
 ALIKE = 9                         # pixels that a wrong PRF makes err together
 LEAST_SEEN = 0.1                  # of a pixel's scatter that a fit is taken to leave over
+FOLLOWED_ERROR = 0.3              # of what a PRF that errs makes of neighbors, in the flux
 LOST_SHARE = 0.2                  # of the target's fitted light, without which a cadence is lost
 BLUR_TRUST = 0.1                  # relative, error of the measured blur of a frame
 MUCH_BLUR = 5.0                   # times the usual error of the blur
@@ -134,7 +135,16 @@ class BlockFit:
             return neighbors, None
         found = self._solve(cadences, self._change(frames), self._free, wanted=(0,))
         self.level_weights = cadences.mean_weights(found.mixing, rows)
-        return watched(neighbors, found.values[rows, 1:size]), found
+        values, frames = found.values[rows, 1:size], frames[rows]
+        weights = cadences.weights_of(precision, rows)[1:size]
+        light = positive_light(self._model.flux, self._model.images)[self._pixels.index]
+        self._following = follow(values, self._motion.moves[frames], self._motion.place[frames],
+                                 neighbors, np.linalg.norm(weights * light, axis=1))
+        return watched(neighbors, values - self._followed(frames)), found
+
+    def _followed(self, frames: NDArray) -> NDArray[np.float64]:
+        """Return what goes with the motion in the fluxes (T, K - 1) of neighbors in cadences."""
+        return self._following.at(self._motion.moves[frames], self._motion.place[frames])
 
     def _cadences(self, frames: NDArray, center: NDArray) -> tuple[Cadences, NDArray]:
         """Return the equations of cadences, and the terms of what is free."""
@@ -178,8 +188,10 @@ class BlockFit:
         neighbors, change = self._neighbors, self._change(frames)
         away = loose.values[:, -3:-1]
         reach, varying, mean = self._free, np.zeros(len(self._free)), 0.0
+        followed = np.zeros((len(frames), len(self._free)))
         if likely is not None:
-            varying = neighbors.varying(likely.values[:, 1:-4])
+            followed = self._followed(frames)
+            varying = neighbors.varying(likely.values[:, 1:-4] - followed)
             reach, mean = neighbors.reach(varying), neighbors.mean
         found = self._solve(cadences, change, reach, mean, wanted=(0,))
         weights = cadences.weights(found.mixing)
@@ -188,7 +200,8 @@ class BlockFit:
             self._typical)
         # The flux answers to what is held by the covariance with it over the prior variance.
         variance += np.sum((found.mixing[:, -3:] / change) ** 2, axis=1)
-        variance += np.sum((found.mixing[:, 1:-4] / reach**2) ** 2 * varying, axis=1)
+        variance += np.sum((found.mixing[:, 1:-4] / reach**2) ** 2
+                           * (varying + (FOLLOWED_ERROR * followed) ** 2), axis=1)
         varied = found.values[:, 1:-4] - neighbors.mean
         variance += (varied**2) @ self._leak(np.nan_to_num(nan_mean(weights))) ** 2
         if not known:

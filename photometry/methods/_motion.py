@@ -11,6 +11,7 @@ from photometry.core.flags import is_good
 from photometry.core.stamp import Stamp
 from photometry.methods._misfit import motion_terms
 from photometry.methods._moving import BLUR_PX, coefficients
+from photometry.methods._steady import find_places
 from photometry.scatters import median, scatter
 
 # How far motion along rows and columns, pixels, and blur, in units of BLUR_PX squared, may be
@@ -53,6 +54,14 @@ class Motion:
         blur = (self.jitter / BLUR_PX) ** 2
         mean = blur[self.good].mean() if self.good.any() else 0.0
         return np.column_stack([self.drift - self.center, blur - mean])
+
+    @cached_property
+    def place(self) -> NDArray[np.int_]:
+        """Number (T,) of the place that a cadence is at, of those that no steps join."""
+        number = np.zeros(len(self.drift), dtype=int)
+        for index, inside in enumerate(find_places(self.drift, self.good)):
+            number[inside] = index
+        return number
 
     @cached_property
     def step(self) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from photometry.methods import _held, linpsf, psf
-from photometry.methods._held import SURE, find_neighbors, surely_away, watched
+from photometry.methods._held import SURE, find_neighbors, follow, surely_away, watched
 from tests.factories import MixturePrf, make_stamp, seen_from
 
 CADENCES = 400
@@ -44,6 +44,12 @@ def test_cadences_that_are_not_known_tell_nothing():
     assert not surely_away(np.full(9, np.nan), SURE, 3).any()
 
 
+def test_means_of_many_cadences_that_are_hardly_away_do_not_count():
+    """The PRF is never so right that they would tell of the star."""
+    assert not surely_away(0.2 * noise(3) + 0.4, SURE, 3).any()
+    assert (surely_away(0.2 * noise(3) + 0.6, SURE, 3) > SURE).all()
+
+
 def neighbors(error=2.0, free=100.0):
     """One that makes the target's flux noisy, and one that has nothing to do with it."""
     covariance = np.diag([1.0, error**2, error**2])
@@ -70,6 +76,57 @@ def test_the_scatter_beyond_errors_and_the_mean_are_found(spread):
 def test_with_few_cadences_none_is_held():
     assert not watched(neighbors(), np.zeros((10, 2))).held.any()
     assert not watched(neighbors(), np.full((90, 2), np.nan)).held.any()
+
+
+MOVES = np.column_stack([0.15 * np.sign(np.arange(CADENCES) - 199.5) + 0.01 * noise(11),
+                         0.1 * np.sign(np.arange(CADENCES) - 199.5) + 0.01 * noise(12),
+                         0.02 * noise(13)])
+PLACE = (np.arange(CADENCES) >= 200).astype(int)
+
+
+def following(change, light=1000.0):
+    """Return what is taken to go with the motion in the flux of one that is held (T,)."""
+    values = np.column_stack([50 + 2 * noise(5) + change, np.zeros(CADENCES)])
+    found = follow(values, MOVES, PLACE, neighbors(), np.full(2, light)).at(MOVES, PLACE)
+    assert not found[:, 1].any()
+    return found[:, 0]
+
+
+def test_what_the_prf_makes_of_a_step_and_of_motion_follows_the_motion():
+    change = 12 * (PLACE - 0.5) + 150 * (MOVES[:, 0] - 0.3 * (PLACE - 0.5))
+    assert np.std(following(change) - change) < 0.4
+    assert np.std(following(0.0)) < 0.4
+
+
+def test_a_star_that_changes_more_than_the_prf_makes_of_it_is_not_taken_to_follow():
+    change = 400 * (PLACE - 0.5)
+    assert np.ptp(following(change, light=100.0)) < 0.15 * 400
+
+
+@pytest.mark.parametrize("change", [10 * np.sin(np.arange(CADENCES) / 5.0),
+                                    -30.0 * (np.arange(CADENCES) % 97 < 6)])
+def test_what_a_star_does_by_itself_does_not_follow(change):
+    assert np.std(following(change)) < 0.2 * np.std(change) + 0.4
+
+
+def test_at_a_place_of_few_cadences_nothing_is_known():
+    values, few = np.full((CADENCES, 2), 7.0), np.where(np.arange(CADENCES) < 10, 1, 0)
+    assert not follow(values, MOVES, few, neighbors(), np.ones(2)).at(MOVES, few)[:10].any()
+
+
+@pytest.mark.parametrize("away", [(1.1, 0.9), (-1.6, 0.4)])
+def test_a_step_puts_no_light_from_a_star_into_its_faint_neighbor(away):
+    wrong = MixturePrf(width=1.02, shifts=((0.0, 0.0), (0.06, -0.04), (0.0, 0.0)))
+    stamp, _ = make_stamp(9.5, shape=(17, 19), cadences=CADENCES, step=(0.25, -0.2), jitter=0.01,
+                          neighbours=((14.5, *away),), model_prf=wrong)
+    pair = linpsf.measure(stamp).lightcurve
+    alone = linpsf.measure(stamp, linpsf.Settings(free_stars=0)).lightcurve
+    assert abs(step(pair)) < 1.5 * abs(step(alone)) + 2e-4
+
+
+def step(curve):
+    """Return by how much a flux steps, relative."""
+    return np.median(curve.flux[PLACE == 1]) / np.median(curve.flux[PLACE == 0]) - 1
 
 
 def pair(separation, brighter, variation=None, seed=1, cadences=CADENCES):
