@@ -11,7 +11,7 @@ from photometry.core.flags import is_good
 from photometry.core.stamp import Stamp
 from photometry.methods._misfit import motion_terms
 from photometry.methods._moving import BLUR_PX, coefficients
-from photometry.methods._steady import find_places
+from photometry.places import number_places
 from photometry.scatters import median, scatter
 
 # How far motion along rows and columns, pixels, and blur, in units of BLUR_PX squared, may be
@@ -58,10 +58,7 @@ class Motion:
     @cached_property
     def place(self) -> NDArray[np.int_]:
         """Number (T,) of the place that a cadence is at, of those that no steps join."""
-        number = np.zeros(len(self.drift), dtype=int)
-        for index, inside in enumerate(find_places(self.drift, self.good)):
-            number[inside] = index
-        return number
+        return number_places(self.drift, self.good)
 
     @cached_property
     def step(self) -> float:

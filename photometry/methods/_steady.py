@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
 from photometry.methods._steady_loops import (
     LEAST_PX,
@@ -16,6 +15,7 @@ from photometry.methods._steady_loops import (
     solve,
     terms_of,
 )
+from photometry.places import find_places
 from photometry.scatters import median
 
 RIDGE = 1e-3                      # of the power of the motion; keeps nearly parallel terms apart
@@ -26,7 +26,6 @@ LEAST_STEPS = 20                  # for a measurement
 UNKNOWN = np.zeros(0)             # blur
 SMALLEST = np.finfo(float).tiny
 BEYOND_ERROR = 0.2                # relative, of what motion does that is larger than was measured
-APART_PX = 0.05                   # between places of a star that no step of cadences joins
 APART_ERROR = 0.3                 # relative, of what steps foretell between such places
 
 
@@ -112,23 +111,6 @@ def _left_over(answer: Answer, terms: NDArray) -> NDArray[np.float64]:
     beyond = answer.beyond if terms.ndim > 1 else np.zeros_like(terms)
     return (replace(answer, terms=terms, beyond=beyond).variance(np.ones(1))
             + terms**2 @ unseen[:, 0] ** 2)
-
-
-def find_places(drift: NDArray, used: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """Return which cadences (T,) are at each of the places that no steps of used ones join.
-
-    A cadence that is not used is where the used one before it is.
-    """
-    frames = np.flatnonzero(used)
-    if not len(frames):
-        return []
-    first = np.flatnonzero(np.diff(frames, prepend=-2) > 1)
-    low = np.minimum.reduceat(drift[frames], first) - APART_PX / 2
-    high = np.maximum.reduceat(drift[frames], first) + APART_PX / 2
-    joined = np.all((low[:, None] <= high) & (low <= high[:, None]), axis=-1)
-    count, number = connected_components(joined, directed=False)
-    run = np.searchsorted(frames[first], np.arange(len(used)), side="right") - 1
-    return [number[np.maximum(run, 0)] == place for place in range(count)] if count > 1 else []
 
 
 def find_answer(series: NDArray, drift: NDArray, blur: NDArray | None, good: NDArray[np.bool_],

@@ -1,7 +1,8 @@
 """Which star varies: the image of the light that goes up and down with a light curve.
 
-With f the flux less a cubic trend in time and what goes with the image's motion, and g the mean
-of f at the cadences before and after (which does not share the noise of a cadence):
+With f the flux less a cubic trend in time, what goes with the image's motion, and jumps where
+the pointing jumps, and g the mean of f at the cadences before and after (which does not share the
+noise of a cadence):
 
     significance = sum(g f) / sqrt(2 sum(g^2 err^2))              standard normal for white noise
     D = F sum(g p) / sum(g f),  var(D) = F^2 sum(g^2 err_p^2) / sum(g f)^2    for each pixel p
@@ -24,8 +25,10 @@ from photometry.core.outcome import LightCurve, Variation
 from photometry.core.pixels import Box
 from photometry.core.stamp import Stamp
 from photometry.core.stats import flux_from_tmag
+from photometry.places import number_places
 
 TREND_ORDER = 3
+_OF_PLACE = 3                     # terms: a level, motion along rows and columns
 INDEPENDENT = 1e-9                # of a trend's size, beyond the trends before it
 SIGNIFICANT = 7.0                 # sigmas; below, nothing is located
 HALF_PX = 6                       # pixels around the target that are looked at
@@ -53,7 +56,8 @@ def locate_variation(stamp: Stamp, lightcurve: LightCurve) -> Variation:
     if used.sum() < 4 * (TREND_ORDER + 3):
         return Variation(float("nan"))
     flux = lightcurve.flux[used]
-    trends = _trends(stamp.pixels.cadences.time[used], stamp.drift[used])
+    place = number_places(stamp.drift, used)[used]
+    trends = _trends(stamp.pixels.cadences.time[used], stamp.drift[used], place)
     near, together, noise = _correlated(flux, lightcurve.flux_err[used], trends)
     if not noise > 0:                 # the same value in all cadences
         return Variation(float("nan"))
@@ -68,18 +72,26 @@ def locate_variation(stamp: Stamp, lightcurve: LightCurve) -> Variation:
 
 
 @compiled
-def _trends(time: NDArray, drift: NDArray) -> NDArray[np.float64]:
-    """Return an orthonormal basis (K, T) of what is not the star's variation."""
+def _trends(time: NDArray, drift: NDArray, place: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Return an orthonormal basis (K, T) of what is not the star's variation.
+
+    At each place a PRF that errs makes another level, and other slopes with the motion.
+    """
     phase = 2.0 * (time - time[0]) / (time[-1] - time[0]) - 1.0
-    basis = np.empty((TREND_ORDER + 3, len(time)))
+    basis = np.empty((TREND_ORDER + 1 + _OF_PLACE * (place.max() + 1), len(time)))
     count = 0
     for number in range(len(basis)):
         term = basis[count]
         if number <= TREND_ORDER:
             term[:] = phase**number
         else:
-            axis = drift[:, number - TREND_ORDER - 1]
-            term[:] = axis - axis.mean()
+            which, kind = divmod(number - TREND_ORDER - 1, _OF_PLACE)
+            here = place == which
+            if kind == 0:
+                term[:] = here
+            else:
+                axis = drift[:, kind - 1]
+                term[:] = np.where(here, axis - axis[here].mean(), 0.0)
         whole = _size(term)
         for _ in range(2):            # the second time for what rounding left of the first
             for before in range(count):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from photometry.methods._steady import find_answer, find_places, steadied
+from photometry.methods._steady import find_answer, steadied
+from photometry.places import find_places
 
 
 def moving(count=400, seed=1):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from photometry.core.flags import CadenceFlag
 from photometry.methods import aperture, linpsf
 from photometry.methods._sums import sum_pixels
 from photometry.scene.variation import SIGNIFICANT, locate_variation
@@ -52,6 +53,20 @@ def test_significance_of_a_wave_is_its_power_over_the_noise():
     noise = np.median(curve.flux_err) ** 2
     expected = power / np.sqrt(2 * noise * (power + 400 * noise / 2))
     assert locate_variation(stamp, curve).significance == pytest.approx(expected, rel=0.15)
+
+
+def test_what_a_wrong_prf_makes_of_a_jump_of_the_pointing_is_no_variation():
+    """Another level at each place, and other slopes."""
+    gap = dict.fromkeys(range(197, 204), CadenceFlag.SAFE_MODE)
+    stamp, _ = make_stamp(tmag=10, cadences=400, step=(0.25, -0.2), drift=(0.2, 0.12),
+                          jitter=0.01, quality=gap)
+    curve, after = core_of(stamp), np.arange(400) >= 200
+    wrong = np.where(after, 1e-3 + 0.2 * stamp.drift[:, 0], -0.2 * stamp.drift[:, 1])
+    curve = replace(curve, flux=curve.flux.mean() * (1 + wrong)
+                    + np.random.default_rng(1).normal(0, 1, 400) * curve.flux_err)
+    assert locate_variation(stamp, curve).significance < SIGNIFICANT
+    wave = replace(curve, flux=curve.flux * (1 + 1e-3 * WAVE))
+    assert locate_variation(stamp, wave).significance > SIGNIFICANT
 
 
 def test_a_target_that_varies_is_the_source_and_its_place_is_right():
