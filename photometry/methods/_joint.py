@@ -130,13 +130,14 @@ class BlockFit:
         change[2] = np.hypot(change[2], self._usual_blur)
         precision = self._precision(1, change, self._free)[0]
         size = len(self._free) + 1
-        neighbors = find_neighbors(self._free, cadences.covariance(precision, rows)[:size, :size])
+        covariance = cadences.covariance(precision, rows)
+        neighbors = find_neighbors(self._free, covariance[:size, :size])
         if not neighbors.held.any():
             return neighbors, None
         found = self._solve(cadences, self._change(frames), self._free, wanted=(0,))
         self.level_weights = cadences.mean_weights(found.mixing, rows)
         values, frames = found.values[rows, 1:size], frames[rows]
-        weights = cadences.weights_of(precision, rows)[1:size]
+        weights = cadences.usual_weights(covariance[1:size], rows)
         light = positive_light(self._model.flux, self._model.images)[self._pixels.index]
         self._following = follow(values, self._motion.moves[frames], self._motion.place[frames],
                                  neighbors, np.linalg.norm(weights * light, axis=1))

@@ -106,18 +106,12 @@ class Cadences:
         scale = 1 / np.sqrt(np.diag(normal))      # fluxes and shifts differ by orders of magnitude
         return np.linalg.inv(normal * scale[:, None] * scale) * scale[:, None] * scale
 
-    def weights_of(self, precision: NDArray,
-                   rows: NDArray | slice = EVERY) -> NDArray[np.float64]:
-        """Return what makes each parameter of the pixels (K, P), in a usual one of some cadences.
-
-        Parameters
-        ----------
-        precision : (K,)
-            Inverse variances known beforehand.
-        """
-        usual = nan_mean(self._motion[:, rows].T)
-        terms = usual @ self._weighted.reshape(len(usual), -1)
-        return self.covariance(precision, rows) @ terms.reshape(len(precision), -1)
+    def usual_weights(self, mixings: NDArray,
+                      rows: NDArray | slice = EVERY) -> NDArray[np.float64]:
+        """Return the weights (N, P) for mixings (N, K) in a usual one of some cadences."""
+        motion = nan_mean(self._motion[:, rows].T)
+        terms = motion @ self._weighted.reshape(len(motion), -1)
+        return mixings @ terms.reshape(mixings.shape[1], -1)
 
     def left_over(self, values: NDArray) -> NDArray[np.float64]:
         """Return what parameters (T, K) leave over in all pixels together (T,)."""

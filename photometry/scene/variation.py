@@ -57,6 +57,8 @@ def locate_variation(stamp: Stamp, lightcurve: LightCurve) -> Variation:
         return Variation(float("nan"))
     flux = lightcurve.flux[used]
     place = number_places(stamp.drift, used)[used]
+    if len(flux) < 4 * (TREND_ORDER + 1 + _OF_PLACE * (place.max() + 1)):
+        place[:] = 0                  # too few cadences to tell places apart
     trends = _trends(stamp.pixels.cadences.time[used], stamp.drift[used], place)
     near, together, noise = _correlated(flux, lightcurve.flux_err[used], trends)
     if not noise > 0:                 # the same value in all cadences
