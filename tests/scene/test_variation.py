@@ -72,7 +72,7 @@ def test_what_a_wrong_prf_makes_of_a_jump_of_the_pointing_is_no_variation():
 def test_few_cadences_at_many_places_still_tell_of_variation():
     gaps = dict.fromkeys(range(4, 40, 5), CadenceFlag.SAFE_MODE)
     stamp, _ = make_stamp(tmag=9, cadences=40, quality=gaps,
-                          variation=tuple(1 + 0.02 * np.sin(np.arange(40) / 3.0)))
+                          variation=tuple(1 + 0.002 * np.sin(np.arange(40) / 3.0)))
     apart = stamp.drift + 0.3 * (np.arange(40) // 5)[:, None] ** 2
     assert locate_variation(replace(stamp, drift=apart),
                             core_of(stamp)).significance > SIGNIFICANT
